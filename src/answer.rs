@@ -1,0 +1,116 @@
+//! What an answer says about the session that it was made with: `Vary`, `Cache-Control`, and 503 in
+//! its place.
+
+use std::io::Cursor;
+
+use rocket::Response;
+use rocket::http::{ContentType, Header, Status};
+
+use crate::error::Error;
+
+/// How long a visitor should wait before trying again, in seconds.
+const RETRY_AFTER: &str = "5";
+
+/// Says that the answer depends on the request header `name`, beside what it depends on already.
+pub(crate) fn vary(response: &mut Response<'_>, name: &'static str) {
+    let listed = response
+        .headers()
+        .get("Vary")
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    if listed
+        .into_iter()
+        .any(|entry| entry == "*" || entry.eq_ignore_ascii_case(name))
+    {
+        return;
+    }
+    match response.headers().contains("Vary") {
+        // One line, for some caches read the first one only.
+        true => {
+            let all: Vec<&str> = response.headers().get("Vary").chain([name]).collect();
+            let all = all.join(", ");
+            response.set_header(Header::new("Vary", all));
+        }
+        false => {
+            response.set_header(Header::new("Vary", name));
+        }
+    }
+}
+
+/// Says that no cache may keep the answer, for it gives a cookie to one visitor. What the handler
+/// said is kept as far as it says nothing else.
+pub(crate) fn no_store(response: &mut Response<'_>) {
+    const CONTRARY: [&str; 5] = ["public", "immutable", "max-age", "s-maxage", "no-store"];
+    let said = response
+        .headers()
+        .get("Cache-Control")
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    let kept = said.filter(|directive| {
+        let name = directive.split('=').next().unwrap_or_default();
+        !name.is_empty()
+            && !CONTRARY
+                .iter()
+                .any(|contrary| contrary.eq_ignore_ascii_case(name))
+    });
+    let all = ["no-store"]
+        .into_iter()
+        .chain(kept)
+        .collect::<Vec<_>>()
+        .join(", ");
+    response.set_header(Header::new("Cache-Control", all));
+}
+
+/// Says when to try again, unless somebody said so already.
+pub(crate) fn retry_after(response: &mut Response<'_>) {
+    if !response.headers().contains("Retry-After") {
+        response.set_header(Header::new("Retry-After", RETRY_AFTER));
+    }
+}
+
+/// Puts an answer that tells of `error` in the place of the one that was made.
+///
+/// It cannot be left to the application's catchers: Rocket asks them no more at this point. Headers
+/// that are not about what was answered, such as those of CORS and of Rocket's shield, stay.
+pub(crate) fn replace(response: &mut Response<'_>, error: &Error) {
+    const ABOUT_THE_ANSWER: [&str; 13] = [
+        "set-cookie",
+        "location",
+        "refresh",
+        "etag",
+        "last-modified",
+        "expires",
+        "cache-control",
+        "accept-ranges",
+        "link",
+        "trailer",
+        "transfer-encoding",
+        "retry-after",
+        "clear-site-data",
+    ];
+    let status = error.status();
+    let mut instead = Response::new();
+    for header in response.headers().iter() {
+        let name = header.name.as_str().to_ascii_lowercase();
+        // A policy of what may run protects whatever is shown.
+        let about_the_body =
+            name.starts_with("content-") && !name.starts_with("content-security-policy");
+        if !about_the_body && !ABOUT_THE_ANSWER.contains(&name.as_str()) {
+            instead.adjoin_raw_header(header.name.as_str().to_owned(), header.value.into_owned());
+        }
+    }
+    instead.set_status(status);
+    let text = match status {
+        Status::ServiceUnavailable => {
+            "503: What you sent could not be kept. Please try again in a moment.\n"
+        }
+        _ => "500: What you sent could not be kept.\n",
+    };
+    instead.set_header(ContentType::Plain);
+    instead.set_header(Header::new("Cache-Control", "no-store"));
+    instead.set_sized_body(text.len(), Cursor::new(text));
+    if status == Status::ServiceUnavailable {
+        retry_after(&mut instead);
+    }
+    *response = instead;
+}

@@ -1,0 +1,122 @@
+//! What a request does to a session, in a form that can be done again to a newer record.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::config::Limits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Record, read_value, write_value};
+
+/// One thing that a request did to its session.
+///
+/// A request works on the record that it loaded. When another request saved meanwhile, the changes,
+/// not the outcome, are done again to the newer record: two requests that change different values
+/// both win, increments add up, a removal stays a removal, and of two whole values under one name
+/// the later stays.
+pub(crate) enum Change {
+    Insert(String, Box<RawValue>),
+    Remove(String),
+    Increment(String, i64),
+    Update(String, Update),
+    Clear,
+    SetUser(Option<String>),
+    LogIn(String),
+}
+
+/// Makes a value's new JSON from its old.
+pub(crate) type Update = Box<dyn Fn(Option<&RawValue>) -> Result<Box<RawValue>> + Send + Sync>;
+
+impl Change {
+    /// Does it to `record`.
+    ///
+    /// # Errors
+    ///
+    /// When the record would outgrow `limits`, or the value there is not one that this can be done
+    /// to. The record is then as it was.
+    pub(crate) fn apply(&self, record: &mut Record, limits: &Limits) -> Result<()> {
+        match self {
+            Self::Insert(name, value) => record.set(name, value.clone(), limits),
+            Self::Remove(name) => {
+                record.values.shift_remove(name);
+                Ok(())
+            }
+            Self::Increment(name, by) => {
+                let old = record.get::<i64>(name)?.unwrap_or(0);
+                let new = old.checked_add(*by).ok_or_else(|| {
+                    Error::new(ErrorKind::Value, "increment a value of the session")
+                        .because("the sum is beyond 64 bits")
+                })?;
+                record.set(name, write_value(&new)?, limits)
+            }
+            Self::Update(name, update) => {
+                let new = update(record.values.get(name).map(|raw| &**raw))?;
+                record.set(name, new, limits)
+            }
+            Self::Clear => {
+                record.values.clear();
+                Ok(())
+            }
+            Self::SetUser(user) => {
+                record.user.clone_from(user);
+                Ok(())
+            }
+            Self::LogIn(user) => {
+                if record.user.as_ref().is_some_and(|other| other != user) {
+                    // Nothing of one user is ever shown to another who logs in with the same
+                    // browser.
+                    record.values.clear();
+                }
+                record.user = Some(user.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns whether it sets who the visitor is, which no request does to a session that was
+    /// renewed under its hands.
+    pub(crate) fn is_about_the_user(&self) -> bool {
+        matches!(self, Self::SetUser(_) | Self::LogIn(_))
+    }
+
+    /// Returns whether a later whole value, or removal, under `name` leaves nothing of it.
+    pub(crate) fn is_superseded_by(&self, later: &Change) -> bool {
+        let (Self::Insert(name, _) | Self::Remove(name)) = later else {
+            return false;
+        };
+        match self {
+            Self::Insert(own, _)
+            | Self::Remove(own)
+            | Self::Increment(own, _)
+            | Self::Update(own, _) => own == name,
+            Self::Clear | Self::SetUser(_) | Self::LogIn(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Insert(..) => "Insert",
+            Self::Remove(..) => "Remove",
+            Self::Increment(..) => "Increment",
+            Self::Update(..) => "Update",
+            Self::Clear => "Clear",
+            Self::SetUser(..) => "SetUser",
+            Self::LogIn(..) => "LogIn",
+        })
+    }
+}
+
+/// Returns an [`Update`] from a function on a typed value.
+pub(crate) fn typed_update<T, F>(f: F) -> Update
+where
+    T: serde::de::DeserializeOwned + serde::Serialize + Default,
+    F: Fn(&mut T) + Send + Sync + 'static,
+{
+    Box::new(move |old| {
+        let mut value = old.map(read_value::<T>).transpose()?.unwrap_or_default();
+        f(&mut value);
+        write_value(&value)
+    })
+}

@@ -1,0 +1,440 @@
+//! What `Rocket.toml` says about sessions, read and checked at launch.
+
+use rocket::config::SecretKey;
+use rocket::figment::Figment;
+use rocket::figment::error::Actual;
+use rocket::figment::value::Value;
+use rocket::figment::value::magic::RelativePathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::Durability;
+
+/// The table that all of this stands in.
+const TABLE: &str = "sessions";
+
+/// `[default.sessions]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) store: StoreName,
+    /// Seconds.
+    pub(crate) idle_timeout: u64,
+    /// Seconds; 0 is never.
+    pub(crate) absolute_timeout: u64,
+    /// Seconds.
+    pub(crate) touch_every: u64,
+    /// Milliseconds.
+    pub(crate) store_timeout: u64,
+    pub(crate) when_store_is_down: WhenStoreIsDown,
+    pub(crate) multiprocess: bool,
+    /// Seconds; 0 is never.
+    pub(crate) sweep_every: u64,
+    #[serde(skip_serializing)]
+    pub(crate) previous_secret_keys: Vec<SecretKey>,
+    pub(crate) cookie: CookieConfig,
+    pub(crate) limits: Limits,
+    pub(crate) directory: DirectoryConfig,
+    pub(crate) memory: MemoryConfig,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreName {
+    Directory,
+    Memory,
+}
+
+/// What a visitor with a session gets while the store cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WhenStoreIsDown {
+    /// 503.
+    Refuse,
+    /// An empty session that saves nothing.
+    Anonymous,
+}
+
+/// `[default.sessions.cookie]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CookieConfig {
+    pub(crate) name: String,
+    pub(crate) prefix: Prefix,
+    pub(crate) path: String,
+    pub(crate) domain: Option<String>,
+    /// Everywhere but in the debug profile, unless it is set.
+    pub(crate) secure: Option<bool>,
+    pub(crate) http_only: bool,
+    pub(crate) same_site: SameSite,
+    /// Seconds; without it the cookie ends with the browser.
+    pub(crate) max_age: Option<u32>,
+}
+
+/// The start of the cookie's name that makes browsers insist on its attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) enum Prefix {
+    /// The strictest that the other settings allow.
+    #[serde(rename = "auto")]
+    Auto,
+    #[serde(rename = "__Host-")]
+    Host,
+    #[serde(rename = "__Secure-")]
+    Secure,
+    #[serde(rename = "")]
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) enum SameSite {
+    Strict,
+    Lax,
+    None,
+}
+
+/// `[default.sessions.limits]`: beyond them a change is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Bytes that the names and values of one session may take.
+    pub(crate) size: usize,
+    /// Values in one session.
+    pub(crate) keys: usize,
+    /// Bytes in one name.
+    pub(crate) key_length: usize,
+}
+
+/// `[default.sessions.directory]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DirectoryConfig {
+    /// Relative to the `Rocket.toml` that names it.
+    pub(crate) path: RelativePathBuf,
+    pub(crate) sync: Durability,
+}
+
+/// `[default.sessions.memory]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MemoryConfig {
+    /// Sessions.
+    pub(crate) capacity: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            store: StoreName::Directory,
+            idle_timeout: 86_400,
+            absolute_timeout: 0,
+            touch_every: 60,
+            store_timeout: 1000,
+            when_store_is_down: WhenStoreIsDown::Refuse,
+            multiprocess: false,
+            sweep_every: 600,
+            previous_secret_keys: Vec::new(),
+            cookie: CookieConfig::default(),
+            limits: Limits::default(),
+            directory: DirectoryConfig::default(),
+            memory: MemoryConfig::default(),
+        }
+    }
+}
+
+impl Default for CookieConfig {
+    fn default() -> Self {
+        Self {
+            name: "id".into(),
+            prefix: Prefix::Auto,
+            path: "/".into(),
+            domain: None,
+            secure: None,
+            http_only: true,
+            same_site: SameSite::Lax,
+            max_age: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            size: 262_144,
+            keys: 1024,
+            key_length: 256,
+        }
+    }
+}
+
+impl Default for DirectoryConfig {
+    fn default() -> Self {
+        Self {
+            path: "sessions".into(),
+            sync: Durability::None,
+        }
+    }
+}
+
+impl PartialEq for DirectoryConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.path.original() == other.path.original() && self.sync == other.sync
+    }
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { capacity: 100_000 }
+    }
+}
+
+impl Config {
+    /// Returns what `figment` says, or the defaults where it is silent.
+    ///
+    /// # Errors
+    ///
+    /// When a key is unknown, has a value of the wrong type, or contradicts another. The error is
+    /// one sentence that names the key, the file and the remedy.
+    pub(crate) fn read(figment: &Figment) -> Result<Self> {
+        let config = match figment.find_value(TABLE) {
+            Err(_) => Self::default(),
+            Ok(Value::Dict(..)) => figment
+                .focus(TABLE)
+                .extract()
+                .map_err(|error| explain(figment, error))?,
+            // `focus` would take anything else for an empty table, and run on defaults.
+            Ok(other) => {
+                let wrong = format!(
+                    "expected a table, as in `[default.sessions]`, found {}",
+                    other.to_actual()
+                );
+                return Err(mistake(TABLE, wrong));
+            }
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Finds settings that are right one by one, and wrong together.
+    fn check(&self) -> Result<()> {
+        if self.idle_timeout == 0 {
+            return Err(mistake(
+                "sessions.idle_timeout",
+                "a session needs at least 1 second of life; set it to 1 or more",
+            ));
+        }
+        if self.store_timeout == 0 {
+            return Err(mistake(
+                "sessions.store_timeout",
+                "a store needs time to answer; set it to 1 millisecond or more",
+            ));
+        }
+        if self.limits.size > Limits::LARGEST {
+            let why = format!(
+                "a session cannot be larger than {} bytes; set it to that or less",
+                Limits::LARGEST
+            );
+            return Err(mistake("sessions.limits.size", why));
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    /// What a [`DirectoryStore`](crate::DirectoryStore) still takes for a session.
+    pub(crate) const LARGEST: usize = 4 * 1024 * 1024;
+}
+
+/// Returns an error about `key` of `Rocket.toml`.
+pub(crate) fn mistake(
+    key: &str,
+    why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::new(ErrorKind::Config, "use the configuration")
+        .at(key)
+        .because(why)
+}
+
+/// Tells figment's error with the whole name of the key, and where it was set.
+fn explain(figment: &Figment, mut error: rocket::figment::Error) -> Error {
+    // `focus` cut the table's name off.
+    error.path.insert(0, TABLE.into());
+    let key = error.path.join(".");
+    let place = error
+        .metadata
+        .as_ref()
+        .map(|metadata| match &metadata.source {
+            Some(source) => format!("{key} in {source}"),
+            None => format!("{key} in {}", metadata.name),
+        });
+    let known = match &error.kind {
+        rocket::figment::error::Kind::UnknownField(_, known) => {
+            format!("; the keys are {}", known.join(", "))
+        }
+        _ => String::new(),
+    };
+    let _ = figment;
+    mistake(
+        &place.unwrap_or(key),
+        format!("{}{known}", kind_of(&error.kind)),
+    )
+}
+
+/// Tells what is wrong without the value: it may be a secret.
+fn kind_of(kind: &rocket::figment::error::Kind) -> String {
+    use rocket::figment::error::Kind;
+    match kind {
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            format!("expected {expected}, found {}", type_of(found))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn type_of(found: &Actual) -> &'static str {
+    match found {
+        Actual::Bool(_) => "a boolean",
+        Actual::Unsigned(_) | Actual::Signed(_) => "a number",
+        Actual::Float(_) => "a fraction",
+        Actual::Char(_) | Actual::Str(_) => "a text",
+        Actual::Seq => "an array",
+        Actual::Map => "a table",
+        _ => "something else",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocket::figment::providers::{Format, Serialized, Toml};
+
+    use super::*;
+
+    fn read(toml: &str) -> Result<Config> {
+        Config::read(
+            &Figment::from(rocket::Config::default())
+                .merge(Toml::string(toml).nested())
+                .select("debug"),
+        )
+    }
+
+    fn wrong(toml: &str) -> String {
+        read(toml).expect_err("this cannot work").to_string()
+    }
+
+    #[test]
+    fn silence_means_the_defaults() {
+        assert_eq!(read("").unwrap(), Config::default());
+        assert_eq!(read("[default.sessions]").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_profile_overrides_single_keys() {
+        let config = read(
+            "[default.sessions]\nidle_timeout = 10\ntouch_every = 2\n[debug.sessions]\ntouch_every = 3\n[release.sessions]\ntouch_every = 4",
+        );
+        let config = config.unwrap();
+        assert_eq!((config.idle_timeout, config.touch_every), (10, 3));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_key() {
+        for (toml, told) in [
+            ("default.sessions = 5", "sessions`: expected a table"),
+            (
+                "[default.sessions]\nidle_timout = 5",
+                "sessions.idle_timout",
+            ),
+            (
+                "[default.sessions]\nidle_timeout = 'long'",
+                "sessions.idle_timeout",
+            ),
+            (
+                "[default.sessions]\nidle_timeout = -1",
+                "sessions.idle_timeout",
+            ),
+            (
+                "[default.sessions]\nidle_timeout = 0",
+                "sessions.idle_timeout",
+            ),
+            (
+                "[default.sessions]\nstore_timeout = 0",
+                "sessions.store_timeout",
+            ),
+            ("[default.sessions]\nstore = 'redsi'", "sessions.store"),
+            (
+                "[default.sessions.cookie]\nsame_site = 'lax'",
+                "sessions.cookie.same_site",
+            ),
+            (
+                "[default.sessions.cookie]\nhttponly = true",
+                "sessions.cookie.httponly",
+            ),
+            (
+                "[default.sessions.limits]\nsize = 99999999",
+                "sessions.limits.size",
+            ),
+        ] {
+            let text = wrong(toml);
+            assert!(text.contains(told), "{toml:?} is told as: {text}");
+            assert_eq!(text.lines().count(), 1, "one sentence: {text}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_never_shows_the_value() {
+        let text = wrong("[default.sessions]\nprevious_secret_keys = ['hunter2']");
+        assert!(
+            text.contains("sessions.previous_secret_keys") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_rocket_toml_of_this_project_shows_every_key_with_its_default() {
+        let text = include_str!("../Rocket.toml");
+        // A key whose default is "not set" stands there as a comment.
+        let shown: String = text
+            .lines()
+            .map(|line| {
+                format!(
+                    "{}\n",
+                    line.strip_prefix("# ")
+                        .filter(|l| l.contains(" = "))
+                        .unwrap_or(line)
+                )
+            })
+            .collect();
+        let shown: rocket::figment::value::Dict = Figment::from(Toml::string(&shown).nested())
+            .extract_inner(TABLE)
+            .unwrap();
+        let mut defaults = Config::default();
+        assert_eq!(read(text).unwrap(), defaults);
+
+        defaults.cookie.domain = Some(String::new());
+        defaults.cookie.secure = Some(true);
+        defaults.cookie.max_age = Some(0);
+        let known: rocket::figment::value::Dict = Figment::from(Serialized::defaults(defaults))
+            .extract()
+            .unwrap();
+        let mut missing = Vec::new();
+        compare("", &known, &shown, &mut missing);
+        assert_eq!(missing, Vec::<String>::new());
+        assert!(shown.contains_key("previous_secret_keys"));
+    }
+
+    fn compare(
+        path: &str,
+        known: &rocket::figment::value::Dict,
+        shown: &rocket::figment::value::Dict,
+        missing: &mut Vec<String>,
+    ) {
+        for (key, value) in known {
+            match (value, shown.get(key)) {
+                (_, None) => missing.push(format!("{path}{key}")),
+                (Value::Dict(_, known), Some(Value::Dict(_, shown))) => {
+                    compare(&format!("{path}{key}."), known, shown, missing)
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The launch, and the way out: [`Sessions::fairing()`].
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rocket::fairing::{self, Fairing, Info, Kind};
+use rocket::futures::FutureExt;
+use rocket::http::Status;
+use rocket::tokio;
+use rocket::{Build, Data, Orbit, Request, Response, Rocket};
+
+use crate::answer;
+use crate::clock::Clock;
+use crate::config::{Config, StoreName};
+use crate::cookie::CookieForm;
+use crate::error::{Error, ErrorKind, Result, StoreWasDown};
+use crate::guard::Slot;
+use crate::keeper::Keeper;
+use crate::session::{CookieNews, Session};
+use crate::sessions::Sessions;
+use crate::store::{DirectoryStore, MemoryStore, SessionStore};
+
+impl Sessions {
+    /// Returns the fairing that gives an application its sessions, as `[default.sessions]` in
+    /// `Rocket.toml` says.
+    ///
+    /// Attach it once, and after fairings that change a session in their own `on_response`.
+    ///
+    /// The launch stops, with one sentence that names the remedy, when the configuration cannot
+    /// work, the store cannot be set up, or the fairing is attached twice.
+    ///
+    /// # Example
+    ///
+    /// ```rust,no_run
+    /// use rocket_session_kit::Sessions;
+    ///
+    /// #[rocket::launch]
+    /// fn rocket() -> _ {
+    ///     rocket::build().attach(Sessions::fairing())
+    /// }
+    /// ```
+    pub fn fairing() -> impl Fairing {
+        SessionsFairing::default()
+    }
+
+    /// As [`fairing()`](Self::fairing), with a store of one's own. What `Rocket.toml` says about
+    /// stores is not used then.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket_session_kit::{MemoryStore, Sessions};
+    ///
+    /// let rocket = rocket::build().attach(Sessions::with(MemoryStore::new()));
+    /// ```
+    pub fn with(store: impl SessionStore) -> impl Fairing {
+        SessionsFairing {
+            store: Mutex::new(Some(Arc::new(store))),
+            ..SessionsFairing::default()
+        }
+    }
+}
+
+/// Reads the configuration and opens the store at launch; saves sessions and sets cookies on the
+/// way out.
+#[derive(Default)]
+struct SessionsFairing {
+    /// The application's own store, until the launch takes it.
+    store: Mutex<Option<Arc<dyn SessionStore>>>,
+    /// How many requests have a session at this moment: while there is none, a request that passes
+    /// has none either, and costs nothing.
+    live: Arc<AtomicUsize>,
+}
+
+impl SessionsFairing {
+    async fn open(&self, rocket: &Rocket<Build>) -> Result<Sessions> {
+        if rocket.state::<Sessions>().is_some() {
+            let why = "it is attached already; remove the second `.attach(Sessions::…)`";
+            return Err(Error::new(ErrorKind::Config, "attach the sessions").because(why));
+        }
+        let config = Config::read(rocket.figment())?;
+        let form = CookieForm::new(
+            &config.cookie,
+            rocket.figment().profile() == rocket::Config::DEBUG_PROFILE,
+        )?;
+        let clock = rocket.state::<Clock>().cloned().unwrap_or_default();
+        let own = self.store.lock().take();
+        let store = match own {
+            Some(store) => store,
+            None => open_store(&config, &clock)?,
+        };
+        if !store.is_thread_safe() {
+            let why = "Rocket handles requests in several threads, and this store is not thread safe; choose another";
+            return Err(Error::new(ErrorKind::Config, "use the store").because(why));
+        }
+        if config.multiprocess && !store.is_multiprocess_safe() {
+            let why = "`sessions.multiprocess` is true, and this store cannot be shared by several processes; choose another, \
+                       or set `multiprocess = false`";
+            return Err(Error::new(ErrorKind::Config, "use the store").because(why));
+        }
+        store.setup().await?;
+        Ok(Sessions::new(
+            Keeper::new(store, clock, &config),
+            config,
+            form,
+            Arc::clone(&self.live),
+        ))
+    }
+}
+
+/// Follows one request out: changes, store, cookie, headers.
+async fn close(session: &Session, request: &Request<'_>, response: &mut Response<'_>) {
+    let cookie = Sessions::of(request)
+        .and_then(Sessions::cookie)
+        .expect("a session was opened with them");
+    // A handler that panicked or failed half-way leaves no half of what it meant to do.
+    let failed = response.status() == Status::InternalServerError;
+    // An application's own function, given to `Session::update`, may run in here, and Rocket would
+    // drop the connection.
+    let finish = AssertUnwindSafe(session.finish(failed, cookie.has_max_age())).catch_unwind();
+    let told = finish.await.unwrap_or_else(|_| {
+        let why = "a function given to `Session::update` panicked";
+        Err(Error::new(ErrorKind::Value, "save the session").because(why))
+    });
+    let header = match told {
+        Ok(CookieNews::None) => return,
+        Ok(CookieNews::Set(id)) => cookie.set(&id),
+        Ok(CookieNews::Remove) => cookie.remove(),
+        Err(error) => {
+            // What is about the store was logged where it happened.
+            if error.kind() != ErrorKind::Unavailable {
+                log::error!("{error}");
+            }
+            return answer::replace(response, &error);
+        }
+    };
+    // Beside other cookies, which `set_header` would remove.
+    response.adjoin_header(header);
+    answer::no_store(response);
+}
+
+/// Opens the store that `config` names.
+fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
+    Ok(match config.store {
+        StoreName::Directory => {
+            let store = DirectoryStore::open(config.directory.path.relative())?;
+            Arc::new(store.sync(config.directory.sync).clock(clock.clone()))
+        }
+        StoreName::Memory => Arc::new(
+            MemoryStore::new()
+                .capacity(config.memory.capacity)
+                .clock(clock.clone()),
+        ),
+    })
+}
+
+/// A future that is ready, and so small that it takes no memory.
+struct Done;
+
+impl Future for Done {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+type BoxFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+#[rocket::async_trait]
+impl Fairing for SessionsFairing {
+    fn info(&self) -> Info {
+        Info {
+            name: "Sessions",
+            kind: Kind::Ignite | Kind::Liftoff | Kind::Request | Kind::Response,
+        }
+    }
+
+    async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
+        match self.open(&rocket).await {
+            Ok(sessions) => Ok(rocket.manage(sessions)),
+            Err(error) => {
+                log::error!("{error}");
+                Err(rocket)
+            }
+        }
+    }
+
+    async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
+        let Some(sessions) = rocket.state::<Sessions>() else {
+            return;
+        };
+        if let Err(error) = sessions.learn_key(rocket.config()) {
+            log::error!("{error}");
+        }
+        let store = sessions.keeper.store();
+        if sessions.config.sweep_every > 0 && !store.expires_by_itself() {
+            tokio::spawn(sweep(
+                Arc::clone(store),
+                &sessions.config,
+                rocket.shutdown(),
+            ));
+        }
+    }
+
+    // The next two are written without `async`, so that a request without a session allocates
+    // nothing.
+
+    fn on_request<'life0, 'life1, 'life2, 'life3, 'life4, 'async_trait>(
+        &'life0 self,
+        request: &'life1 mut Request<'life2>,
+        _: &'life3 mut Data<'life4>,
+    ) -> BoxFuture<'async_trait>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        'life3: 'async_trait,
+        'life4: 'async_trait,
+        Self: 'async_trait,
+    {
+        if self.live.load(Ordering::Acquire) > 0 {
+            // A clone of a local request comes with the session of the first.
+            Slot::of(request).reset();
+        }
+        Box::pin(Done)
+    }
+
+    fn on_response<'r, 'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        request: &'r Request<'life1>,
+        response: &'life2 mut Response<'r>,
+    ) -> BoxFuture<'async_trait>
+    where
+        'r: 'async_trait,
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
+        if response.status() == Status::ServiceUnavailable && StoreWasDown::noted(request) {
+            answer::retry_after(response);
+        }
+        if self.live.load(Ordering::Acquire) == 0 {
+            return Box::pin(Done);
+        }
+        match Slot::of(request).get() {
+            None => Box::pin(Done),
+            Some(opened) => {
+                answer::vary(response, "Cookie");
+                match opened {
+                    Err(_) => Box::pin(Done),
+                    Ok(session) => Box::pin(close(session, request, response)),
+                }
+            }
+        }
+    }
+}
+
+/// Removes what expired, now and then, until the rocket lands.
+fn sweep(
+    store: Arc<dyn SessionStore>,
+    config: &Config,
+    mut shutdown: rocket::Shutdown,
+) -> impl Future<Output = ()> + use<> {
+    let minutes = config.idle_timeout.div_ceil(60);
+    let every = Duration::from_secs(config.sweep_every);
+    async move {
+        loop {
+            // Processes that were started together do not sweep together.
+            let jitter = every.mul_f64(
+                f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX) / 10.0,
+            );
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                () = tokio::time::sleep(every.mul_f64(0.9) + jitter) => {}
+            }
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                swept = store.delete_old_sessions(minutes) => match swept {
+                    Ok(swept) => log::debug!("swept {} sessions, {} remain", swept.deleted, swept.remaining),
+                    Err(error) => log::warn!("{error}"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The name under which a store keeps one session.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind};
+
+/// The name of one session in its store: a random (version 4) UUID, written as 32 lower-case hex
+/// digits.
+///
+/// An id alone opens nothing: what a browser holds is the id sealed with the server's key. Still,
+/// neither `Debug` nor any log line or error of this crate shows one.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket_session_kit::SessionId;
+///
+/// let id = SessionId::random();
+/// assert_eq!(id.to_hex().parse::<SessionId>().unwrap(), id);
+/// assert_eq!(format!("{id:?}"), "SessionId(..)");
+/// assert!("../../etc/passwd".parse::<SessionId>().is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    /// Returns a fresh id from the operating system's random numbers.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system has no random numbers to give. There is no weaker source to fall
+    /// back to.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Returns the 32 hex digits: the file name, or the end of the key, that a store uses.
+    pub fn to_hex(&self) -> String {
+        self.0.simple().to_string()
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = Error;
+
+    /// Reads back what [`to_hex()`](SessionId::to_hex) wrote.
+    ///
+    /// # Errors
+    ///
+    /// When `text` is anything else, were it only an upper-case digit: an id has exactly one
+    /// spelling.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let not_an_id = || Error::new(ErrorKind::Invalid, "read a session id");
+        let canonical =
+            text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let uuid = canonical
+            .then(|| Uuid::try_parse(text).ok())
+            .flatten()
+            .ok_or_else(not_an_id)?;
+        if uuid.get_version_num() == 4 {
+            Ok(Self(uuid))
+        } else {
+            Err(not_an_id())
+        }
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_the_one_spelling_is_an_id() {
+        let id = SessionId::random().to_hex();
+        let upper = id.to_uppercase();
+        let nil = "0".repeat(32);
+        let version_1 = "c232ab00941411ecb3c89f6bdeced846";
+        let hyphens = Uuid::new_v4().to_string();
+        let long = format!("{id}0");
+        for no in [
+            "",
+            " ",
+            "..",
+            "../x",
+            "a/b",
+            "a\\b",
+            ".tmp-x",
+            "CON",
+            "\0",
+            &id[1..],
+            &long,
+            &upper,
+            &nil,
+            version_1,
+            &hyphens,
+            &format!("{id}\0"),
+            &format!("{id}."),
+            &format!("{id}*"),
+            &format!(" {}", &id[1..]),
+            &"é".repeat(16),
+        ] {
+            assert!(no.parse::<SessionId>().is_err(), "{no:?} is no id");
+        }
+        assert!(id.parse::<SessionId>().is_ok());
+    }
+
+    #[test]
+    fn ids_are_all_different_and_use_every_value_of_every_free_byte() {
+        let mut seen = std::collections::HashSet::new();
+        let mut counts = [[0_u32; 256]; 16];
+        for _ in 0..100_000 {
+            let id = SessionId::random();
+            for (place, byte) in id.0.as_bytes().iter().enumerate() {
+                counts[place][usize::from(*byte)] += 1;
+            }
+            assert!(seen.insert(id), "an id came twice");
+        }
+        // Chi-square with 255 degrees of freedom: beyond 380 in fewer than one of a million fair
+        // runs. Bytes 6 and 8 carry the version and the variant, so they are left out.
+        for place in (0..16).filter(|place| ![6, 8].contains(place)) {
+            let expected = 100_000.0 / 256.0;
+            let chi: f64 = counts[place]
+                .iter()
+                .map(|&n| (f64::from(n) - expected).powi(2) / expected)
+                .sum();
+            assert!(chi < 380.0, "byte {place} is not uniform: chi-square {chi}");
+        }
+    }
+}

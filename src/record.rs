@@ -1,0 +1,274 @@
+//! What the bytes of a session mean.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use indexmap::IndexMap;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::config::Limits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+
+/// The only version of the format so far.
+const VERSION: u8 = 1;
+
+/// One session as a store keeps it: what [`iter_sessions`](crate::SessionStore::iter_sessions)
+/// yields.
+///
+/// It is one JSON document, the same bytes in every store. A value stays the JSON text it was until
+/// somebody asks for it as a type, so that big numbers and the order of keys survive whatever reads
+/// and writes the session. `Debug` shows no value and no name.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Stands first and has a fixed width, so that a store can compare it unparsed: see
+    /// [`Head`](crate::Head).
+    #[serde(
+        rename = "rev",
+        serialize_with = "write_rev",
+        deserialize_with = "read_rev"
+    )]
+    pub(crate) rev: u64,
+    pub(crate) expires: u64,
+    #[serde(rename = "v", deserialize_with = "read_version")]
+    version: u8,
+    pub(crate) created: u64,
+    pub(crate) accessed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(crate) values: IndexMap<String, Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parting: Option<Parting>,
+}
+
+/// What a session leaves behind, for a minute, under an id that it no longer has.
+///
+/// No cookie opens it. It is for the requests that were under way: they learn what became of the
+/// session they hold.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Parting {
+    /// It was renewed, and goes on under this id.
+    #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
+    Moved(SessionId),
+    /// It ended, and this is about to be deleted.
+    Ended,
+}
+
+impl Record {
+    /// Returns a session that begins at `now` (in seconds since 1970) and has nothing in it.
+    pub(crate) fn new(now: u64, address: Option<IpAddr>) -> Self {
+        Self {
+            rev: 0,
+            expires: 0,
+            version: VERSION,
+            created: now,
+            accessed: now,
+            user: None,
+            address,
+            values: IndexMap::new(),
+            parting: None,
+        }
+    }
+
+    /// Returns what a session leaves behind when it departs.
+    pub(crate) fn parting(now: u64, parting: Parting) -> Self {
+        Self {
+            parting: Some(parting),
+            ..Self::new(now, None)
+        }
+    }
+
+    /// Reads back what [`encode`](Self::encode) wrote; `None` when `bytes` are not that.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// As [`decode`](Self::decode), for a list of sessions: without what only waits to vanish.
+    pub(crate) fn listed(bytes: &[u8]) -> Option<Self> {
+        let record = Self::decode(bytes);
+        if record.is_none() {
+            log::warn!(
+                "the store holds something under a session's id that is no session; it was left out of the list"
+            );
+        }
+        record.filter(|record| record.parting.is_none() && record.has_info())
+    }
+
+    /// Returns the bytes for a store, under a revision that was never used before.
+    pub(crate) fn encode(&mut self, expires: u64) -> Vec<u8> {
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        // Each half has bits that tell the version; no place has one in both.
+        self.rev = high ^ low;
+        self.expires = expires;
+        let mut bytes = Vec::with_capacity(160 + self.size());
+        serde_json::to_writer(&mut bytes, self)
+            .expect("names are strings and values are JSON already");
+        bytes
+    }
+
+    /// Returns whether there is anything in it: a session without is not worth keeping.
+    pub(crate) fn has_info(&self) -> bool {
+        self.user.is_some() || !self.values.is_empty()
+    }
+
+    /// Returns the user who is logged in, if one is.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Returns when the session began.
+    pub fn created_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.created)
+    }
+
+    /// Returns when the session was last used, up to `touch_every` seconds late.
+    pub fn accessed_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.accessed)
+    }
+
+    /// Returns the address that the session's first request came from.
+    pub fn remote_address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// Returns the names of the values, in the order in which they came.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Returns how many values there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Returns whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Returns the value under `name`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When there is a value and it is not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        self.values.get(name).map(|raw| read_value(raw)).transpose()
+    }
+
+    /// Puts `value` under `name`, unless the session would outgrow `limits`.
+    pub(crate) fn set(&mut self, name: &str, value: Box<RawValue>, limits: &Limits) -> Result<()> {
+        let old = self
+            .values
+            .get(name)
+            .map(|old| name.len() + old.get().len());
+        let beyond = |what: String| {
+            Err(Error::new(ErrorKind::Limit, "keep a value in the session").because(what))
+        };
+        if name.len() > limits.key_length {
+            return beyond(format!(
+                "its name is longer than {} bytes (`sessions.limits.key_length`)",
+                limits.key_length
+            ));
+        }
+        if old.is_none() && self.values.len() >= limits.keys {
+            return beyond(format!(
+                "the session has {} values already (`sessions.limits.keys`)",
+                limits.keys
+            ));
+        }
+        if self.size() - old.unwrap_or(0) + name.len() + value.get().len() > limits.size {
+            return beyond(format!(
+                "the session would be larger than {} bytes (`sessions.limits.size`)",
+                limits.size
+            ));
+        }
+        match self.values.get_mut(name) {
+            Some(place) => *place = value,
+            None => drop(self.values.insert(name.to_owned(), value)),
+        }
+        Ok(())
+    }
+
+    /// Returns how many bytes names and values take.
+    fn size(&self) -> usize {
+        self.values
+            .iter()
+            .map(|(name, value)| name.len() + value.get().len())
+            .sum()
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("created_at", &self.created_at())
+            .field("accessed_at", &self.accessed_at())
+            .field("logged_in", &self.user.is_some())
+            .field("values", &self.values.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns `raw` as a `T`. The error tells the types, never the data.
+pub(crate) fn read_value<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {
+    serde_json::from_str(raw.get()).map_err(|_| {
+        let found = match raw.get().as_bytes().first() {
+            Some(b'"') => "a string",
+            Some(b'{') => "an object",
+            Some(b'[') => "an array",
+            Some(b't' | b'f') => "a boolean",
+            Some(b'n') => "null",
+            _ => "a number",
+        };
+        let why = format!("what is there is {found} that does not fit");
+        Error::new(ErrorKind::Value, "read a value of the session")
+            .at(std::any::type_name::<T>())
+            .because(why)
+    })
+}
+
+/// Returns `value` as JSON text. The error tells the type, never the data.
+pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>> {
+    serde_json::value::to_raw_value(value).map_err(|_| {
+        Error::new(ErrorKind::Value, "write a value of the session")
+            .at(std::any::type_name::<T>())
+            .because("the type has no form in JSON")
+    })
+}
+
+fn write_rev<S: Serializer>(rev: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{rev:016x}"))
+}
+
+fn read_rev<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let digits = <&str>::deserialize(deserializer)?;
+    u64::from_str_radix(digits, 16).map_err(D::Error::custom)
+}
+
+fn read_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    match u8::deserialize(deserializer)? {
+        VERSION => Ok(VERSION),
+        other => Err(D::Error::custom(format_args!(
+            "version {other} is not known"
+        ))),
+    }
+}
+
+fn write_id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&id.to_hex())
+}
+
+fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::Error> {
+    <&str>::deserialize(deserializer)?
+        .parse()
+        .map_err(D::Error::custom)
+}

@@ -1,0 +1,166 @@
+//! The session on its way out: what goes to the store, and what the browser is told.
+
+use super::{Over, Presented, Session, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+use crate::keeper::Kept;
+use crate::record::Record;
+
+/// What the answer tells the browser about its cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CookieNews {
+    None,
+    Set(SessionId),
+    Remove,
+}
+
+impl Session {
+    /// Sends to the store what it does not know yet, and returns what to tell the browser. After
+    /// this no cookie can be set.
+    ///
+    /// `failed` is whether the request failed, so that its changes are not to be saved.
+    pub(crate) async fn finish(&self, failed: bool, keep_cookie_alive: bool) -> Result<CookieNews> {
+        let sent = if failed {
+            self.drop_changes();
+            self.send_changes().await
+        } else {
+            match self.send_changes().await {
+                Ok(()) => self.send_touch(keep_cookie_alive).await,
+                failure => failure,
+            }
+        };
+        let state = &mut *self.state.lock();
+        state.closed = true;
+        sent.map(|()| state.cookie_news())
+    }
+
+    fn drop_changes(&self) {
+        let state = &mut *self.state.lock();
+        state.changes.clear();
+        state.refused = None;
+        state.renew = false;
+    }
+
+    /// Moves on, in the store, the time of the last request, when that is due and nothing else did.
+    async fn send_touch(&self, keep_cookie_alive: bool) -> Result<()> {
+        let (record, held) = {
+            let state = self.state.lock();
+            let Some(held) = state
+                .held
+                .filter(|_| state.over.is_none() && self.keeper.touch_is_due(&state.record))
+            else {
+                return Ok(());
+            };
+            (state.record.clone(), held)
+        };
+        let kept = self.keeper.touch(record, held).await?;
+        let state = &mut *self.state.lock();
+        state.resend |= keep_cookie_alive && matches!(kept, Kept::Here { .. });
+        state.settle(kept, self);
+        Ok(())
+    }
+
+    /// Sends this request's changes to the store.
+    ///
+    /// On an error of the store they wait in the session for another try.
+    pub(super) async fn send_changes(&self) -> Result<()> {
+        let _one_at_a_time = self.saving.lock().await;
+
+        let ending = self.state.lock().ending;
+        if let Some((id, revision)) = ending {
+            self.keeper.end(id, revision).await?;
+            let state = &mut *self.state.lock();
+            state.ending = None;
+            // The store is there again, and what is inserted from here on begins a new session.
+            state.over = None;
+        }
+
+        let (record, held, renew, changes) = {
+            let state = &mut *self.state.lock();
+            if let Some(error) = state.refused.take() {
+                return Err(error);
+            }
+            let renew = state.renew && state.record.has_info();
+            let nothing_to_do = state.changes.is_empty() && !(renew && state.held.is_some());
+            let nothing_to_keep = state.held.is_none() && !state.record.has_info();
+            if state.over.is_some() || nothing_to_do || nothing_to_keep {
+                return Ok(());
+            }
+            if state.presented == Presented::Parted && state.held.is_none() && !renew {
+                let why = "the session was renewed a moment ago, and the browser has yet to learn its new id";
+                return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
+            }
+            if state.closed && (state.held.is_none() || renew) {
+                let why = "it needs a new cookie, and the answer that could set it has left";
+                return Err(Error::new(ErrorKind::Closed, "save the session").because(why));
+            }
+            state.renew = false;
+            (
+                state.record.clone(),
+                state.held,
+                renew,
+                std::mem::take(&mut state.changes),
+            )
+        };
+
+        let kept = match held {
+            None => self.keeper.create(record).await,
+            Some(held) if renew => self.keeper.renew(record, held, &changes).await,
+            Some(held) => self.keeper.update(record, held, &changes).await,
+        };
+        let state = &mut *self.state.lock();
+        match kept {
+            Ok(kept) => state.settle(kept, self),
+            Err(error) => {
+                state.renew |= renew;
+                state.changes.splice(0..0, changes);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Takes note of what the store has now.
+    fn settle(&mut self, kept: Kept, session: &Session) {
+        match kept {
+            Kept::Here {
+                record,
+                held,
+                revived,
+            } => {
+                self.resend |= revived;
+                self.held = Some(held).filter(|_| record.has_info());
+                self.record = record;
+                if self.held.is_none() {
+                    self.record = Record::new(session.keeper.clock.seconds(), self.record.address);
+                }
+                for change in &self.changes {
+                    // Made by another part of the handler meanwhile. Where one no longer fits, the
+                    // next save says so.
+                    let _ = change.apply(&mut self.record, &session.keeper.limits);
+                }
+            }
+            Kept::Elsewhere => {}
+            Kept::Gone => {
+                self.held = None;
+                self.over = Some(Over::Gone);
+            }
+        }
+    }
+
+    fn cookie_news(&self) -> CookieNews {
+        match (self.over, self.held, self.presented) {
+            (Some(Over::Unavailable), ..) => CookieNews::None,
+            (_, Some(held), Presented::Session { id, outdated })
+                if held.id == id && !outdated && !self.resend =>
+            {
+                CookieNews::None
+            }
+            (_, Some(held), _) => CookieNews::Set(held.id),
+            (_, None, Presented::Session { .. } | Presented::Stale) => CookieNews::Remove,
+            (_, None, Presented::Nothing | Presented::Parted) => CookieNews::None,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a handler holds: its visitor's session.
+
+mod finish;
+mod lifecycle;
+mod values;
+mod visitor;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::change::Change;
+use crate::error::{Error, Result};
+use crate::id::SessionId;
+use crate::keeper::{Held, Keeper};
+use crate::record::Record;
+use crate::store::Revision;
+
+pub(crate) use finish::CookieNews;
+
+/// The session of the visitor who sent this request: a map of typed values that waits, on the
+/// server, for the next one.
+///
+/// Take it as a request guard. It is loaded once in a request, however many guards ask for it, and
+/// saved once, after the handler and before the answer leaves. A visitor who has none gets an empty
+/// one; it is kept, and a cookie is set, when there is something in it. `Option<&Session>` is
+/// `Some` only when the visitor has one already.
+///
+/// **Requests of one visitor may run at the same time.** What is saved are the changes that a
+/// request made, not the whole session as it saw it: two requests that change different values both
+/// win, [`increment`](Self::increment) adds up exactly, [`update`](Self::update) is done again to
+/// the newer value, and of two [`insert`](Self::insert)s under one name the later stays. A session
+/// that ended never comes back.
+///
+/// **An answer with status 500 saves nothing**, for it means that the handler panicked or failed
+/// half-way; only [`end`](Self::end) and [`log_out`](Self::log_out) are carried out. A handler that
+/// wants to keep something nevertheless calls [`save`](Self::save).
+///
+/// # Errors
+///
+/// As a guard it fails with 503 when the visitor has a session and the store does not answer.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket::get;
+/// use rocket_session_kit::{Result, Session};
+///
+/// #[get("/")]
+/// fn hello(session: &Session) -> Result<String> {
+///     let visits = session.increment("visits", 1)?;
+///     Ok(format!("visits: {visits}"))
+/// }
+/// # rocket_session_kit::testing::doc(rocket::routes![hello], |client| {
+/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "visits: 1");
+/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "visits: 2");
+/// # });
+/// ```
+pub struct Session {
+    keeper: Arc<Keeper>,
+    state: Mutex<State>,
+    /// Held while the session is on its way to the store.
+    saving: rocket::tokio::sync::Mutex<()>,
+}
+
+struct State {
+    /// What the handler sees: what was loaded, with this request's changes made to it.
+    record: Record,
+    /// What the store has, unless the session is new.
+    held: Option<Held>,
+    /// This request's changes that the store does not have yet.
+    changes: Vec<Change>,
+    /// Why the changes cannot be saved, found out where no error could be returned.
+    refused: Option<Error>,
+    /// Whether the session is to go on under a new id.
+    renew: bool,
+    /// A session that is to end, with its revision where that is known.
+    ending: Option<(SessionId, Option<Revision>)>,
+    /// What the visitor came with.
+    presented: Presented,
+    /// Whether the browser is to get its cookie again.
+    resend: bool,
+    /// Where the session's story is over, so that nothing is saved any more.
+    over: Option<Over>,
+    /// Whether the answer left, so that no cookie can be set any more.
+    closed: bool,
+}
+
+/// The cookie that a visitor came with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presented {
+    /// None.
+    Nothing,
+    /// One that opened a session. `outdated`: it is sealed with a previous key.
+    Session { id: SessionId, outdated: bool },
+    /// One that opens nothing.
+    Stale,
+    /// One of a session that went on under another id a moment ago; the new cookie is on its way,
+    /// and is not to be removed.
+    Parted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// It ended while this request was under way.
+    Gone,
+    /// The store was down when it should have been loaded, and the configuration says to go on
+    /// without.
+    Unavailable,
+}
+
+impl Session {
+    /// Returns a session that begins with this request, of a visitor who came with `presented`.
+    pub(crate) fn fresh(
+        keeper: Arc<Keeper>,
+        presented: Presented,
+        address: Option<IpAddr>,
+    ) -> Self {
+        let record = Record::new(keeper.clock.seconds(), address);
+        Self::new(keeper, record, None, presented)
+    }
+
+    /// Returns a session that goes on.
+    pub(crate) fn resumed(keeper: Arc<Keeper>, record: Record, held: Held, outdated: bool) -> Self {
+        Self::new(
+            keeper,
+            record,
+            Some(held),
+            Presented::Session {
+                id: held.id,
+                outdated,
+            },
+        )
+    }
+
+    /// Returns an empty session that saves nothing, for want of the store that has the one under
+    /// `id`.
+    pub(crate) fn unavailable(keeper: Arc<Keeper>, id: SessionId, address: Option<IpAddr>) -> Self {
+        let session = Self::fresh(
+            keeper,
+            Presented::Session {
+                id,
+                outdated: false,
+            },
+            address,
+        );
+        session.state.lock().over = Some(Over::Unavailable);
+        session
+    }
+
+    fn new(keeper: Arc<Keeper>, record: Record, held: Option<Held>, presented: Presented) -> Self {
+        let state = State {
+            record,
+            held,
+            changes: Vec::new(),
+            refused: None,
+            renew: false,
+            ending: None,
+            presented,
+            resend: false,
+            over: None,
+            closed: false,
+        };
+        Self {
+            keeper,
+            state: Mutex::new(state),
+            saving: rocket::tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Makes `change` to what the handler sees, and notes it for the store.
+    fn change(&self, state: &mut State, change: Change) -> Result<()> {
+        change.apply(&mut state.record, &self.keeper.limits)?;
+        state
+            .changes
+            .retain(|earlier| !earlier.is_superseded_by(&change));
+        state.changes.push(change);
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        if state.closed && state.over.is_none() && !state.changes.is_empty() {
+            log::warn!(
+                "a session was changed after its answer had left, and the changes are lost; \
+                 call `session.save().await` where a stream or a WebSocket changes one"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    /// Shows no id, no name and no value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Session")
+            .field("is_new", &state.held.is_none())
+            .field("record", &state.record)
+            .field("changes", &state.changes)
+            .finish_non_exhaustive()
+    }
+}

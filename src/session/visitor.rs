@@ -1,0 +1,107 @@
+//! Whose session it is, and since when.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use super::{Session, State};
+use crate::change::Change;
+
+impl Session {
+    /// Returns the user who is logged in, if one is.
+    pub fn user(&self) -> Option<String> {
+        self.state.lock().record.user.clone()
+    }
+
+    /// Says who the visitor is, or with `None` that nobody knows, and changes nothing else.
+    ///
+    /// At a log-in use [`log_in`](Self::log_in), which also renews the id.
+    pub fn set_user(&self, user: Option<&str>) {
+        let mut state = self.state.lock();
+        if state.record.user.as_deref() != user {
+            self.change_user(&mut state, Change::SetUser(user.map(str::to_owned)));
+        }
+    }
+
+    /// Logs `user` in: says who the visitor is, and [renews](Self::renew) the id, so that whoever
+    /// knew the old one, or planted it, has nothing of the log-in.
+    ///
+    /// The values stay, unless somebody else was logged in before: nothing of one user is shown to
+    /// another.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// # use rocket::get;
+    /// use rocket_session_kit::Session;
+    ///
+    /// # /*
+    /// #[post("/login", data = "<form>")]
+    /// # */
+    /// #[get("/login/<name>")]
+    /// fn login(name: &str, session: &Session) -> String {
+    ///     session.log_in(name);
+    ///     session.user().unwrap_or_default()
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![login], |client| {
+    /// # assert_eq!(client.get("/login/alice").dispatch().into_string().unwrap(), "alice");
+    /// # });
+    /// ```
+    pub fn log_in(&self, user: &str) {
+        let mut state = self.state.lock();
+        self.change_user(&mut state, Change::LogIn(user.to_owned()));
+        state.renew = true;
+    }
+
+    /// Logs the visitor out: [ends](Self::end) the session, with everything in it.
+    pub fn log_out(&self) {
+        self.end();
+    }
+
+    /// Returns whether there is anything in the session. One without is not kept, and its visitor
+    /// gets no cookie.
+    pub fn has_info(&self) -> bool {
+        self.state.lock().record.has_info()
+    }
+
+    /// Returns when the session began.
+    pub fn created_at(&self) -> SystemTime {
+        self.state.lock().record.created_at()
+    }
+
+    /// Returns when the visitor's last request before this one was, up to `touch_every` seconds too
+    /// early.
+    pub fn accessed_at(&self) -> SystemTime {
+        self.state.lock().record.accessed_at()
+    }
+
+    /// Returns how long ago the session began.
+    pub fn age(&self) -> Duration {
+        self.keeper
+            .clock
+            .now()
+            .duration_since(self.created_at())
+            .unwrap_or_default()
+    }
+
+    /// Returns how long the visitor had sent no request before this one, up to `touch_every`
+    /// seconds too long.
+    pub fn idle_for(&self) -> Duration {
+        self.keeper
+            .clock
+            .now()
+            .duration_since(self.accessed_at())
+            .unwrap_or_default()
+    }
+
+    /// Returns the address that the session's first request came from: the peer's own, whatever
+    /// headers it sent. Behind a proxy it is the proxy's.
+    pub fn remote_address(&self) -> Option<IpAddr> {
+        self.state.lock().record.remote_address()
+    }
+
+    fn change_user(&self, state: &mut State, change: Change) {
+        if let Err(error) = self.change(state, change) {
+            state.refused = Some(error);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! All sessions of an application: what Rocket manages, and administrators use.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+
+use rocket::futures::stream::BoxStream;
+use rocket::{Ignite, Request, Rocket};
+
+use crate::config::Config;
+use crate::cookie::{CookieForm, SessionCookie};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+use crate::keeper::Keeper;
+use crate::record::Record;
+use crate::store::{SessionStore, Swept};
+
+/// All sessions of the application: the fairing to attach, and the guard for an administrator's
+/// pages.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket::futures::TryStreamExt;
+/// use rocket::{get, launch, routes};
+/// use rocket_session_kit::{Result, Session, Sessions};
+///
+/// #[get("/")]
+/// fn index(session: &Session) -> Result<String> {
+///     Ok(format!("visits: {}", session.increment("visits", 1)?))
+/// }
+///
+/// #[get("/admin/sessions")]
+/// async fn count(sessions: &Sessions) -> Result<String> {
+///     let all: Vec<_> = sessions.iter_sessions().try_collect().await?;
+///     Ok(format!("{} visitors", all.len()))
+/// }
+///
+/// # /*
+/// #[launch]
+/// fn rocket() -> _ {
+///     rocket::build().attach(Sessions::fairing()).mount("/", routes![index, count])
+/// }
+/// # */
+/// # rocket_session_kit::testing::doc(routes![index, count], |client| {
+/// # client.get("/").dispatch();
+/// # assert_eq!(client.get("/admin/sessions").dispatch().into_string().unwrap(), "1 visitors");
+/// # });
+/// ```
+pub struct Sessions {
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) config: Config,
+    form: CookieForm,
+    /// Made when the rocket is about to lift off: only then its key is known.
+    cookie: OnceLock<SessionCookie>,
+    /// How many requests have a session at this moment.
+    pub(crate) live: Arc<AtomicUsize>,
+}
+
+impl Sessions {
+    pub(crate) fn new(
+        keeper: Keeper,
+        config: Config,
+        form: CookieForm,
+        live: Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            keeper: Arc::new(keeper),
+            config,
+            form,
+            cookie: OnceLock::new(),
+            live,
+        }
+    }
+
+    /// Returns the store, for whatever has no method here.
+    pub fn store(&self) -> &dyn SessionStore {
+        &**self.keeper.store()
+    }
+
+    /// Returns every session there is, one after the other: see [`SessionStore::iter_sessions`].
+    pub fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+        self.keeper.store().iter_sessions()
+    }
+
+    /// Removes the sessions that were not saved for `minutes`: see
+    /// [`SessionStore::delete_old_sessions`].
+    ///
+    /// Sessions that outlived `idle_timeout` go by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot list what it keeps.
+    pub async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
+        self.keeper.store().delete_old_sessions(minutes).await
+    }
+
+    /// Ends the session under `id` for good, as [`Session::end`](crate::Session::end) does, and
+    /// returns whether there was one. A request that is under way with it brings nothing back.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails, so that the session may still be there.
+    pub async fn end(&self, id: &SessionId) -> Result<bool> {
+        self.keeper.end(*id, None).await
+    }
+
+    /// Returns the sessions of the application that answers `request`.
+    pub(crate) fn of<'r>(request: &'r Request<'_>) -> Result<&'r Self> {
+        request.rocket().state().ok_or_else(not_attached)
+    }
+
+    /// Returns the cookie's opener and sealer.
+    pub(crate) fn cookie(&self) -> Result<&SessionCookie> {
+        self.cookie.get().ok_or_else(not_attached)
+    }
+
+    /// Learns the key that `rocket` seals private cookies with.
+    pub(crate) fn learn_key(&self, rocket: &rocket::Config) -> Result<()> {
+        let cookie = self
+            .form
+            .with_keys(rocket, &self.config.previous_secret_keys)?;
+        // A rocket can be launched again, with the same key.
+        let _ = self.cookie.set(cookie);
+        Ok(())
+    }
+
+    /// Returns whether a rocket with guards of this crate lacks the fairing, and says so.
+    pub(crate) fn missing(rocket: &Rocket<Ignite>) -> bool {
+        let missing = rocket.state::<Self>().is_none();
+        if missing {
+            log::error!("{}", not_attached());
+        }
+        missing
+    }
+}
+
+/// What a guard says that finds no fairing.
+fn not_attached() -> Error {
+    Error::new(ErrorKind::Config, "find the sessions")
+        .because("nothing was attached; add `.attach(Sessions::fairing())` to `rocket::build()`")
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}

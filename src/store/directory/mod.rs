@@ -1,0 +1,219 @@
+//! The store that needs no server: a directory with one file per session.
+
+mod file;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocket::futures::StreamExt;
+use rocket::futures::stream::{self, BoxStream};
+use rocket::tokio::task::{spawn_blocking, yield_now};
+use rocket::tokio::time::sleep;
+use serde::{Deserialize, Serialize};
+
+use self::file::{Dir, Warm};
+use super::{Save, Saved, SessionStore, Stored, Swept};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+use crate::record::Record;
+
+/// A [`SessionStore`] that keeps one file per session in a directory.
+///
+/// A save writes a file beside the old one and renames it into place: a reader finds the session as
+/// it was or as it is, never half of each, also after a crash of the process. (After a power cut it
+/// depends on [`Durability`].) Writers, in this process and in others, take turns by an exclusive
+/// `flock(2)` on the session's file, and make sure that it still is the session's file. Readers
+/// take no lock.
+///
+/// The directory belongs to this user alone (mode `0700`), and so do the files in it (`0600`); what
+/// is not such a file is neither read, followed nor written. A file's name is the session's id and
+/// its content is JSON.
+///
+/// Use it when one machine serves the site. Not on NFS, whose locks and caches do not hold what is
+/// said above. For several machines use a server.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket_session_kit::{DirectoryStore, Durability, Sessions};
+///
+/// # let there = tempfile::tempdir()?;
+/// # let path = there.path().join("sessions");
+/// let store = DirectoryStore::open(path)?.sync(Durability::Data);
+/// let rocket = rocket::build().attach(Sessions::with(store));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct DirectoryStore {
+    dir: Arc<Dir>,
+}
+
+/// What of a saved session survives when the power fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// What the system has written by then. The default: a session is rarely worth waiting for the
+    /// disk.
+    #[default]
+    None,
+    /// The session as it was or as it is, but perhaps as it was: its data is on the disk before it
+    /// is renamed into place.
+    Data,
+    /// The session as it is: the directory's entry is on the disk too.
+    Full,
+}
+
+impl DirectoryStore {
+    /// Returns the store in the directory at `path`, which is created when it is missing, but not
+    /// its parent.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be created or written to, or others than its owner have access to
+    /// it.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let dir = Dir {
+            path: path.into(),
+            durability: Durability::None,
+            clock: Clock::system(),
+        };
+        dir.prepare()?;
+        Ok(Self { dir: Arc::new(dir) })
+    }
+
+    /// Sets what survives when the power fails. _Default:_ [`Durability::None`]
+    #[must_use]
+    pub fn sync(mut self, durability: Durability) -> Self {
+        Arc::make_mut(&mut self.dir).durability = durability;
+        self
+    }
+
+    /// Sets the clock by which sessions expire. _Default:_ the system's
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        Arc::make_mut(&mut self.dir).clock = clock;
+        self
+    }
+
+    /// Returns where the sessions are.
+    pub fn path(&self) -> &Path {
+        &self.dir.path
+    }
+
+    /// Does `work` where it may wait for the disk.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        act: &'static str,
+        work: impl FnOnce(&Dir) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let dir = Arc::clone(&self.dir);
+        match spawn_blocking(move || work(&dir)).await {
+            Ok(done) => done.map_err(|error| self.unavailable(act, error)),
+            Err(panic) => Err(self.unavailable(act, io::Error::other(panic.to_string()))),
+        }
+    }
+
+    /// Does `work` as soon as nobody else has the session's file locked.
+    ///
+    /// `work` answers `None` while somebody has. It is then asked again, so that waiting takes no
+    /// thread, and so that nothing happens any more once the caller has given up.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        act: &'static str,
+        work: impl Fn(&Dir) -> io::Result<Option<T>> + Send + Sync + 'static,
+    ) -> Result<T> {
+        let work = Arc::new(work);
+        let mut pause = Duration::ZERO;
+        loop {
+            let again = Arc::clone(&work);
+            if let Some(done) = self.blocking(act, move |dir| again(dir)).await? {
+                return Ok(done);
+            }
+            match pause {
+                Duration::ZERO => yield_now().await,
+                _ => sleep(pause).await,
+            }
+            pause = (pause * 2).clamp(Duration::from_millis(1), Duration::from_millis(8));
+        }
+    }
+
+    fn unavailable(&self, act: &'static str, error: io::Error) -> Error {
+        Error::new(ErrorKind::Unavailable, act)
+            .at(self.dir.path.display())
+            .because(error)
+    }
+}
+
+#[rocket::async_trait]
+impl SessionStore for DirectoryStore {
+    fn is_multiprocess_safe(&self) -> bool {
+        true
+    }
+
+    fn is_thread_safe(&self) -> bool {
+        true
+    }
+
+    async fn setup(&self) -> Result<()> {
+        self.dir.prepare()
+    }
+
+    async fn load_session(&self, id: &SessionId) -> Result<Option<Stored>> {
+        let name = id.to_hex();
+        match self.dir.load_warm(&name) {
+            Warm::Done(done) => done.map_err(|error| self.unavailable("load a session", error)),
+            Warm::MightBlock => {
+                self.blocking("load a session", move |dir| dir.load(&name))
+                    .await
+            }
+        }
+    }
+
+    async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
+        let (name, bytes, expect) = (id.to_hex(), save.bytes.to_vec(), save.expect);
+        self.in_turn("save a session", move |dir| dir.save(&name, &bytes, expect))
+            .await
+    }
+
+    async fn delete_session(&self, id: &SessionId) -> Result<bool> {
+        let name = id.to_hex();
+        self.in_turn("delete a session", move |dir| dir.delete(&name))
+            .await
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool> {
+        Ok(self.load_session(id).await?.is_some())
+    }
+
+    async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
+        self.blocking("delete old sessions", move |dir| dir.sweep(minutes))
+            .await
+    }
+
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+        let names = self.blocking("list the sessions", Dir::ids);
+        let ids = stream::once(names).flat_map(|ids| match ids {
+            Ok(ids) => stream::iter(ids).map(Ok).left_stream(),
+            Err(error) => stream::once(async { Err(error) }).right_stream(),
+        });
+        let loaded = ids.then(async |id| {
+            let id = id?;
+            Ok(self
+                .load_session(&id)
+                .await?
+                .and_then(|stored| Some((id, Record::listed(&stored.bytes)?))))
+        });
+        loaded.filter_map(async |found| found.transpose()).boxed()
+    }
+
+    async fn set_aside(&self, id: &SessionId) -> Result<()> {
+        let name = id.to_hex();
+        self.in_turn("keep aside what is no session", move |dir| {
+            dir.set_aside(&name)
+        })
+        .await
+    }
+}

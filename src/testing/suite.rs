@@ -1,0 +1,668 @@
+//! The contract of [`SessionStore`](crate::SessionStore), one function a clause.
+//!
+//! Each takes a fresh [`Subject`], and panics where the store breaks its word.
+//! [`store_suite!`](crate::store_suite) makes a test of each.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rocket::futures::future::{join, join_all};
+use rocket::futures::{FutureExt, TryStreamExt};
+use rocket::tokio;
+use serde_json::value::RawValue;
+
+use super::Subject;
+use crate::id::SessionId;
+use crate::record::{Parting, Record, write_value};
+use crate::store::{Expect, Revision, Save, Saved, Stored};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Subject {
+    fn record(&self, count: u64) -> Record {
+        let mut record = Record::new(self.clock.seconds(), None);
+        record.values.insert(
+            "count".into(),
+            write_value(&count).expect("a number is JSON"),
+        );
+        record
+    }
+
+    async fn save(
+        &self,
+        id: &SessionId,
+        record: &mut Record,
+        ttl: Duration,
+        expect: Expect,
+    ) -> Saved {
+        let bytes = record.encode(self.clock.seconds() + ttl.as_secs());
+        self.store
+            .save_session(
+                id,
+                Save {
+                    bytes: &bytes,
+                    ttl,
+                    expect,
+                },
+            )
+            .await
+            .expect("the store saves")
+    }
+
+    async fn create(&self, id: &SessionId, ttl: Duration) -> Revision {
+        saved(
+            self.save(id, &mut self.record(0), ttl, Expect::Absent)
+                .await,
+        )
+    }
+
+    async fn load(&self, id: &SessionId) -> Option<Stored> {
+        self.store.load_session(id).await.expect("the store loads")
+    }
+
+    async fn count(&self, id: &SessionId) -> Option<u64> {
+        self.load(id).await.map(|stored| count(&stored))
+    }
+
+    async fn has(&self, id: &SessionId) -> bool {
+        self.store.has_session(id).await.expect("the store tells")
+    }
+
+    async fn delete(&self, id: &SessionId) -> bool {
+        self.store
+            .delete_session(id)
+            .await
+            .expect("the store deletes")
+    }
+
+    async fn list(&self) -> Vec<(SessionId, Record)> {
+        self.store
+            .iter_sessions()
+            .try_collect()
+            .await
+            .expect("the store lists")
+    }
+
+    /// Creates a session that was last saved `ago`.
+    async fn create_long_ago(&self, id: &SessionId, ago: Duration) {
+        let mut record = self.record(0);
+        if self.clock.is_manual() {
+            saved(self.save(id, &mut record, 10 * ago, Expect::Absent).await);
+            self.clock.advance(ago);
+        } else {
+            // A server's time cannot be turned: its store goes by what the session says.
+            record.accessed -= ago.as_secs();
+            saved(self.save(id, &mut record, 10 * ago, Expect::Absent).await);
+        }
+    }
+
+    /// Loads, adds one, saves, until nobody came between.
+    async fn increment(&self, id: &SessionId) {
+        loop {
+            let stored = self.load(id).await.expect("the session is there");
+            let mut record = self.record(count(&stored) + 1);
+            match self
+                .save(id, &mut record, HOUR, Expect::Revision(stored.revision))
+                .await
+            {
+                Saved::Saved(_) => return,
+                Saved::Changed => tokio::task::yield_now().await,
+                Saved::Gone => panic!("the session is there"),
+            }
+        }
+    }
+}
+
+fn saved(saved: Saved) -> Revision {
+    match saved {
+        Saved::Saved(revision) => revision,
+        other => panic!("it should have been saved, and was {other:?}"),
+    }
+}
+
+fn count(stored: &Stored) -> u64 {
+    let record = Record::decode(&stored.bytes).expect("what was saved was a record");
+    record
+        .get("count")
+        .expect("it is a number")
+        .expect("it is there")
+}
+
+/// `setup` may be called again, and loses nothing.
+pub async fn setting_up_twice_keeps_what_is_there(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    subject.create(&id, HOUR).await;
+    subject
+        .store
+        .setup()
+        .await
+        .expect("the store is set up again");
+    assert_eq!(subject.count(&id).await, Some(0));
+    assert!(subject.store.is_thread_safe(), "Rocket has several threads");
+}
+
+/// An id under which nothing was saved is no error.
+pub async fn what_is_not_there_loads_as_none(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    assert_eq!(subject.load(&id).await, None);
+    assert!(!subject.has(&id).await);
+    assert!(!subject.delete(&id).await);
+    assert!(subject.list().await.is_empty());
+}
+
+/// What is loaded is what was saved.
+pub async fn what_was_created_loads_to_the_byte(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let bytes = subject.record(7).encode(subject.clock.seconds() + 3600);
+    let save = Save {
+        bytes: &bytes,
+        ttl: HOUR,
+        expect: Expect::Absent,
+    };
+    saved(
+        subject
+            .store
+            .save_session(&id, save)
+            .await
+            .expect("the store saves"),
+    );
+    assert_eq!(subject.load(&id).await.expect("it is there").bytes, bytes);
+    assert!(subject.has(&id).await);
+}
+
+/// Neither size nor characters trouble the store.
+pub async fn large_sessions_and_every_character_come_back(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let mut record = subject.record(0);
+    let every: String = (0..0x800)
+        .filter_map(char::from_u32)
+        .chain(['\u{2028}', '\u{fffd}', '\u{10ffff}'])
+        .collect();
+    for name in ["", "a", "c", "rev", "\0", "é", &"k".repeat(300), &every] {
+        record
+            .values
+            .insert(name.into(), write_value(&every).expect("a text is JSON"));
+    }
+    let large = "x".repeat(200_000);
+    record
+        .values
+        .insert("large".into(), write_value(&large).expect("a text is JSON"));
+    let number =
+        RawValue::from_string("123456789012345678901234567890.10".into()).expect("it is JSON");
+    record.values.insert("number".into(), number);
+    let bytes = record.encode(subject.clock.seconds() + 3600);
+    let save = Save {
+        bytes: &bytes,
+        ttl: HOUR,
+        expect: Expect::Absent,
+    };
+    saved(
+        subject
+            .store
+            .save_session(&id, save)
+            .await
+            .expect("the store saves"),
+    );
+
+    let stored = subject.load(&id).await.expect("it is there");
+    assert!(
+        stored.bytes == bytes,
+        "what came back is not what was saved"
+    );
+    let record = Record::decode(&stored.bytes).expect("it is a record");
+    assert_eq!(
+        record.get::<String>(&every).expect("it is a text"),
+        Some(every)
+    );
+}
+
+/// Whoever loaded may save, once.
+pub async fn the_revision_of_a_load_lets_one_save(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    subject.create(&id, HOUR).await;
+    let revision = subject.load(&id).await.expect("it is there").revision;
+    saved(
+        subject
+            .save(
+                &id,
+                &mut subject.record(1),
+                HOUR,
+                Expect::Revision(revision),
+            )
+            .await,
+    );
+    let again = subject
+        .save(
+            &id,
+            &mut subject.record(2),
+            HOUR,
+            Expect::Revision(revision),
+        )
+        .await;
+    assert_eq!((again, subject.count(&id).await), (Saved::Changed, Some(1)));
+}
+
+/// Whoever saved may save again without a load.
+pub async fn the_revision_of_a_save_lets_save_again(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let mut revision = subject.create(&id, HOUR).await;
+    for count in 1..=5 {
+        let next = saved(
+            subject
+                .save(
+                    &id,
+                    &mut subject.record(count),
+                    HOUR,
+                    Expect::Revision(revision),
+                )
+                .await,
+        );
+        assert_ne!(next, revision, "every save has a revision of its own");
+        assert_eq!(subject.load(&id).await.expect("it is there").revision, next);
+        revision = next;
+    }
+    assert_eq!(subject.count(&id).await, Some(5));
+}
+
+/// Who comes late is told so, and overwrites nothing.
+pub async fn a_save_over_a_newer_one_changes_nothing(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let first = subject.create(&id, HOUR).await;
+    let second = saved(
+        subject
+            .save(&id, &mut subject.record(1), HOUR, Expect::Revision(first))
+            .await,
+    );
+    let late = subject
+        .save(&id, &mut subject.record(2), HOUR, Expect::Revision(first))
+        .await;
+    assert_eq!(late, Saved::Changed);
+    let stored = subject.load(&id).await.expect("it is there");
+    assert_eq!((count(&stored), stored.revision), (1, second));
+}
+
+/// An id is never given to two sessions.
+pub async fn creating_what_exists_changes_nothing(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    subject.create(&id, HOUR).await;
+    let again = subject
+        .save(&id, &mut subject.record(1), HOUR, Expect::Absent)
+        .await;
+    assert_eq!((again, subject.count(&id).await), (Saved::Changed, Some(0)));
+}
+
+/// A save makes no session.
+pub async fn saving_what_is_not_there_creates_nothing(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let answer = subject
+        .save(
+            &id,
+            &mut subject.record(1),
+            HOUR,
+            Expect::Revision(Revision(1)),
+        )
+        .await;
+    assert_eq!((answer, subject.load(&id).await), (Saved::Gone, None));
+    assert!(subject.list().await.is_empty());
+}
+
+/// Deleted stays deleted, whatever comes late.
+pub async fn deleted_is_gone_and_stays_gone(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let revision = subject.create(&id, HOUR).await;
+    assert!(subject.delete(&id).await);
+    assert!(
+        !subject.delete(&id).await,
+        "there is nothing to delete any more"
+    );
+    let late = subject
+        .save(
+            &id,
+            &mut subject.record(1),
+            HOUR,
+            Expect::Revision(revision),
+        )
+        .await;
+    assert_eq!(late, Saved::Gone);
+    assert_eq!(subject.load(&id).await, None);
+    assert!(!subject.has(&id).await);
+    assert!(subject.list().await.is_empty());
+}
+
+/// What happens to one session does not happen to another.
+pub async fn sessions_do_not_touch_each_other(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let (one, other) = (SessionId::random(), SessionId::random());
+    let revision = subject.create(&one, HOUR).await;
+    let revision_of_other = subject.create(&other, HOUR).await;
+    saved(
+        subject
+            .save(
+                &one,
+                &mut subject.record(1),
+                HOUR,
+                Expect::Revision(revision),
+            )
+            .await,
+    );
+    assert_eq!(subject.count(&other).await, Some(0));
+    assert!(subject.delete(&one).await);
+    assert!(subject.has(&other).await);
+    saved(
+        subject
+            .save(
+                &other,
+                &mut subject.record(2),
+                HOUR,
+                Expect::Revision(revision_of_other),
+            )
+            .await,
+    );
+    assert_eq!(
+        (subject.count(&one).await, subject.count(&other).await),
+        (None, Some(2))
+    );
+}
+
+/// Time ends a session whether or not anybody sweeps.
+pub async fn expired_loads_as_none(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let (short, long) = (SessionId::random(), SessionId::random());
+    subject.create(&short, Duration::from_secs(2)).await;
+    subject.create(&long, HOUR).await;
+    assert!(subject.has(&short).await);
+    subject.clock.pass(Duration::from_millis(3100)).await;
+    assert_eq!(subject.load(&short).await, None);
+    assert!(!subject.has(&short).await);
+    assert!(!subject.delete(&short).await);
+    assert_eq!(subject.list().await.len(), 1);
+    assert!(subject.has(&long).await);
+}
+
+/// An expired session cannot be saved, and its id is free.
+pub async fn expired_stays_gone_until_it_is_created_anew(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let revision = subject.create(&id, Duration::from_secs(2)).await;
+    subject.clock.pass(Duration::from_millis(3100)).await;
+    let late = subject
+        .save(
+            &id,
+            &mut subject.record(1),
+            HOUR,
+            Expect::Revision(revision),
+        )
+        .await;
+    assert_eq!((late, subject.load(&id).await), (Saved::Gone, None));
+    saved(
+        subject
+            .save(&id, &mut subject.record(2), HOUR, Expect::Absent)
+            .await,
+    );
+    assert_eq!(subject.count(&id).await, Some(2));
+}
+
+/// A save counts its lifetime from itself.
+pub async fn a_save_prolongs_the_life(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let revision = subject.create(&id, Duration::from_secs(2)).await;
+    saved(
+        subject
+            .save(
+                &id,
+                &mut subject.record(1),
+                HOUR,
+                Expect::Revision(revision),
+            )
+            .await,
+    );
+    subject.clock.pass(Duration::from_millis(3100)).await;
+    assert_eq!(subject.count(&id).await, Some(1));
+}
+
+/// 31 days, ten years, a century: none is taken for a moment.
+pub async fn long_lives_do_not_overflow(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    const DAY: u64 = 86_400;
+    for days in [30, 31, 3650, 36_500] {
+        let id = SessionId::random();
+        subject.create(&id, Duration::from_secs(days * DAY)).await;
+        assert!(subject.has(&id).await, "{days} days are over at once");
+    }
+}
+
+/// Of many who loaded the same, one may save.
+pub async fn of_many_saves_at_once_one_wins(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let revision = subject.create(&id, HOUR).await;
+    let saves = (1..=20).map(|count| {
+        let subject = &subject;
+        async move {
+            subject
+                .save(
+                    &id,
+                    &mut subject.record(count),
+                    HOUR,
+                    Expect::Revision(revision),
+                )
+                .await
+        }
+    });
+    let answers = join_all(saves).await;
+    let winners: Vec<_> = (1..)
+        .zip(&answers)
+        .filter(|(_, answer)| matches!(answer, Saved::Saved(_)))
+        .collect();
+    assert_eq!(winners.len(), 1, "{answers:?}");
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|answer| **answer == Saved::Changed)
+            .count(),
+        19,
+        "{answers:?}"
+    );
+    assert_eq!(subject.count(&id).await, Some(winners[0].0));
+}
+
+/// Of many who create under one id, one does.
+pub async fn of_many_creations_at_once_one_wins(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let creations = (1..=20).map(|count| {
+        let subject = &subject;
+        async move {
+            subject
+                .save(&id, &mut subject.record(count), HOUR, Expect::Absent)
+                .await
+        }
+    });
+    let answers = join_all(creations).await;
+    let winners: Vec<_> = (1..)
+        .zip(&answers)
+        .filter(|(_, answer)| matches!(answer, Saved::Saved(_)))
+        .collect();
+    assert_eq!(winners.len(), 1, "{answers:?}");
+    assert_eq!(subject.count(&id).await, Some(winners[0].0));
+}
+
+/// Compare-and-set adds up.
+pub async fn no_increment_is_lost_among_many_tasks(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    subject.create(&id, HOUR).await;
+    let tasks = (0..8).map(|_| async {
+        for _ in 0..25 {
+            subject.increment(&id).await;
+        }
+    });
+    join_all(tasks).await;
+    assert_eq!(subject.count(&id).await, Some(200));
+}
+
+/// Whichever way a delete and saves meet, nothing is left.
+pub async fn a_delete_among_saves_is_final(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    for _ in 0..50 {
+        let id = SessionId::random();
+        let mut revision = subject.create(&id, HOUR).await;
+        let saves = async {
+            for count in 1.. {
+                tokio::task::yield_now().await;
+                match subject
+                    .save(
+                        &id,
+                        &mut subject.record(count),
+                        HOUR,
+                        Expect::Revision(revision),
+                    )
+                    .await
+                {
+                    Saved::Saved(next) => revision = next,
+                    Saved::Gone => break,
+                    Saved::Changed => panic!("nobody else saves"),
+                }
+            }
+        };
+        let deletion = async {
+            tokio::task::yield_now().await;
+            subject.delete(&id).await
+        };
+        let ((), deleted) = join(saves, deletion).await;
+        assert!(
+            deleted && !subject.has(&id).await,
+            "a deleted session is back"
+        );
+    }
+}
+
+/// A caller may give up at any moment.
+pub async fn a_save_that_is_dropped_has_happened_or_not(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    subject.create(&id, HOUR).await;
+    for polls in 0..40 {
+        let before = subject.load(&id).await.expect("it is there");
+        let mut next = subject.record(count(&before) + 1);
+        let mut save =
+            Box::pin(subject.save(&id, &mut next, HOUR, Expect::Revision(before.revision)));
+        for _ in 0..polls % 5 {
+            if (&mut save).now_or_never().is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        // It may have finished; polled again it must not be.
+        drop(save);
+        let after = subject.count(&id).await.expect("it is there");
+        assert!(after == count(&before) || after == count(&before) + 1);
+    }
+    // And the session can be used as ever.
+    subject.increment(&id).await;
+}
+
+/// A list leaves nothing out, and tells what is in it.
+pub async fn every_session_is_listed_once_and_whole(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let mut created = HashMap::new();
+    for count in 0..300_u64 {
+        let id = SessionId::random();
+        saved(
+            subject
+                .save(&id, &mut subject.record(count), HOUR, Expect::Absent)
+                .await,
+        );
+        created.insert(id, count);
+    }
+    let listed = subject.list().await;
+    assert_eq!(listed.len(), created.len());
+    for (id, record) in listed {
+        let count = created
+            .remove(&id)
+            .expect("it was created, and not listed before");
+        assert_eq!(
+            record.get::<u64>("count").expect("it is a number"),
+            Some(count)
+        );
+        assert_eq!(record.created_at(), record.accessed_at());
+    }
+}
+
+/// What a session leaves behind for a minute is no session.
+pub async fn what_departed_is_not_listed(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let ids: Vec<_> = (0..3).map(|_| SessionId::random()).collect();
+    let now = subject.clock.seconds();
+    let mut departed = [
+        Record::parting(now, Parting::Ended),
+        Record::parting(now, Parting::Moved(SessionId::random())),
+        Record::new(now, None),
+    ];
+    for (id, record) in ids.iter().zip(&mut departed) {
+        saved(subject.save(id, record, HOUR, Expect::Absent).await);
+    }
+    assert!(subject.list().await.is_empty());
+}
+
+/// A sweep takes the old ones, and counts.
+pub async fn old_sessions_are_deleted_and_counted(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let ids: Vec<_> = (0..3).map(|_| SessionId::random()).collect();
+    subject.create_long_ago(&ids[0], HOUR).await;
+    subject.create_long_ago(&ids[1], HOUR).await;
+    subject.create(&ids[2], 10 * HOUR).await;
+    let swept = subject
+        .store
+        .delete_old_sessions(600)
+        .await
+        .expect("the store sweeps");
+    assert_eq!(
+        (swept.deleted, swept.remaining),
+        (0, 3),
+        "none is ten hours old"
+    );
+    let swept = subject
+        .store
+        .delete_old_sessions(30)
+        .await
+        .expect("the store sweeps");
+    assert_eq!((swept.deleted, swept.remaining), (2, 1));
+    assert!(subject.has(&ids[2]).await && !subject.has(&ids[0]).await);
+    let swept = subject
+        .store
+        .delete_old_sessions(0)
+        .await
+        .expect("the store sweeps");
+    assert_eq!((swept.deleted, swept.remaining), (1, 0));
+}
+
+/// A sweep does not take what came back to life under its hands.
+pub async fn a_session_saved_during_a_sweep_survives(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    for _ in 0..20 {
+        let id = SessionId::random();
+        subject.create_long_ago(&id, HOUR).await;
+        let revision = subject.load(&id).await.expect("it is there").revision;
+        let mut record = subject.record(1);
+        let save = subject.save(&id, &mut record, 10 * HOUR, Expect::Revision(revision));
+        let (answer, swept) = join(save, subject.store.delete_old_sessions(30)).await;
+        swept.expect("the store sweeps");
+        match answer {
+            Saved::Saved(_) => assert!(subject.has(&id).await, "it was saved, and a sweep took it"),
+            Saved::Gone => assert!(!subject.has(&id).await, "it was swept, and is back"),
+            Saved::Changed => panic!("nobody else saves"),
+        }
+    }
+}
