@@ -13,27 +13,23 @@ const RETRY_AFTER: &str = "5";
 
 /// Says that the answer depends on the request header `name`, beside what it depends on already.
 pub(crate) fn vary(response: &mut Response<'_>, name: &'static str) {
-    let listed = response
-        .headers()
-        .get("Vary")
-        .flat_map(|value| value.split(','))
-        .map(str::trim);
-    if listed
-        .into_iter()
-        .any(|entry| entry == "*" || entry.eq_ignore_ascii_case(name))
-    {
+    let mut said = response.headers().get("Vary").peekable();
+    if said.peek().is_none() {
+        drop(said);
+        response.set_header(Header::new("Vary", name));
         return;
     }
-    match response.headers().contains("Vary") {
-        // One line, for some caches read the first one only.
-        true => {
-            let all: Vec<&str> = response.headers().get("Vary").chain([name]).collect();
-            let all = all.join(", ");
-            response.set_header(Header::new("Vary", all));
-        }
-        false => {
-            response.set_header(Header::new("Vary", name));
-        }
+    let said: Vec<&str> = said
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    if !said
+        .iter()
+        .any(|entry| *entry == "*" || entry.eq_ignore_ascii_case(name))
+    {
+        // In one line, for some caches read the first one only.
+        let all = format!("{}, {name}", said.join(", "));
+        response.set_header(Header::new("Vary", all));
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Record, read_value, write_value};
+use crate::values::Values;
 
 /// One thing that a request did to its session.
 ///
@@ -38,7 +39,7 @@ impl Change {
         match self {
             Self::Insert(name, value) => record.set(name, value.clone(), limits),
             Self::Remove(name) => {
-                record.values.shift_remove(name);
+                record.values.as_map().shift_remove(name);
                 Ok(())
             }
             Self::Increment(name, by) => {
@@ -50,11 +51,11 @@ impl Change {
                 record.set(name, write_value(&new)?, limits)
             }
             Self::Update(name, update) => {
-                let new = update(record.values.get(name).map(|raw| &**raw))?;
+                let new = update(record.values.get(name))?;
                 record.set(name, new, limits)
             }
             Self::Clear => {
-                record.values.clear();
+                record.values = Values::new();
                 Ok(())
             }
             Self::SetUser(user) => {
@@ -65,7 +66,7 @@ impl Change {
                 if record.user.as_ref().is_some_and(|other| other != user) {
                     // Nothing of one user is ever shown to another who logs in with the same
                     // browser.
-                    record.values.clear();
+                    record.values = Values::new();
                 }
                 record.user = Some(user.clone());
                 Ok(())

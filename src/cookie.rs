@@ -1,14 +1,16 @@
 //! The cookie transport: from the raw `Cookie` header to an id, and from an id to a `Set-Cookie`
 //! header.
 //!
-//! The cookie is what Rocket calls a private cookie: the id, sealed by AES-256-GCM under the
-//! application's `secret_key` and bound to the cookie's name. Rocket's own
-//! [`CookieJar`](rocket::http::CookieJar) reads it, but cannot be used to write it: Rocket empties
-//! the jar before every catcher and turns it into headers before the session is saved.
+//! The cookie is what Rocket calls a private cookie: the id, [sealed](crate::seal) under the
+//! application's `secret_key`. Rocket's own [`CookieJar`](rocket::http::CookieJar) reads it, but
+//! cannot be used to write it: Rocket empties the jar before every catcher and turns it into
+//! headers before the session is saved.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::iter;
 
-use ::cookie::{Cookie, CookieJar, Key};
+use ::cookie::Cookie;
+use percent_encoding::percent_decode_str;
 use rocket::Request;
 use rocket::config::SecretKey;
 use rocket::figment::Figment;
@@ -17,6 +19,7 @@ use rocket::http::Header;
 use crate::config::{CookieConfig, Prefix, SameSite, mistake};
 use crate::error::Result;
 use crate::id::SessionId;
+use crate::seal::Seal;
 
 /// How many cookies of our name are tried: a hostile neighbour can plant more, and each costs a
 /// decryption.
@@ -32,8 +35,8 @@ pub(crate) struct CookieForm {
 /// Opens and seals the cookie of one application.
 pub(crate) struct SessionCookie {
     form: CookieForm,
-    key: Key,
-    previous: Arc<[Key]>,
+    seal: Seal,
+    previous: Vec<Seal>,
 }
 
 /// An id that a visitor presented, sealed by us.
@@ -139,17 +142,17 @@ impl CookieForm {
         previous: &[SecretKey],
     ) -> Result<SessionCookie> {
         let previous = previous.iter().map(|key| {
+            let secret_key = key.clone();
             let config = rocket::Config {
-                secret_key: key.clone(),
+                secret_key,
                 ..rocket::Config::default()
             };
-            master_key(&config, "sessions.previous_secret_keys")
+            seal_of(&config, "sessions.previous_secret_keys")
         });
-        let previous = previous.collect::<Result<_>>()?;
         Ok(SessionCookie {
             form: self.clone(),
-            key: master_key(rocket, "secret_key")?,
-            previous,
+            seal: seal_of(rocket, "secret_key")?,
+            previous: previous.collect::<Result<_>>()?,
         })
     }
 }
@@ -168,62 +171,48 @@ impl SessionCookie {
         request: &'r Request<'_>,
     ) -> impl Iterator<Item = Option<Opened>> + 'r {
         let name = self.form.blank.name();
+        let mut headers = request.headers().get("Cookie").peekable();
         // Only a local client, in a test, has cookies without a header.
-        let in_jar = if request.headers().contains("Cookie") {
-            None
-        } else {
-            request.cookies().get(name)
+        let in_jar = match headers.peek() {
+            Some(_) => None,
+            None => request.cookies().get(name).map(Cookie::value),
         };
-        let in_header = request
-            .headers()
-            .get("Cookie")
+        // By the exact bytes of the name: Rocket's jar decodes names, so that `%5F%5FHost-id` would
+        // pass for `__Host-id`.
+        let in_headers = headers
             .flat_map(|header| header.split(';'))
             .filter_map(move |pair| {
-                // By the exact bytes of the name: Rocket's jar decodes names, so that
-                // `%5F%5FHost-id` would pass for `__Host-id`.
-                let pair = pair.trim_matches([' ', '\t']);
-                let value = pair.strip_prefix(name)?.strip_prefix('=')?;
-                Some(
-                    Cookie::parse_encoded(pair)
-                        .unwrap_or_else(|_| Cookie::new(name, value))
-                        .into_owned(),
-                )
+                pair.trim_matches([' ', '\t'])
+                    .strip_prefix(name)?
+                    .strip_prefix('=')
             });
         in_jar
-            .cloned()
             .into_iter()
-            .chain(in_header)
+            .chain(in_headers)
             .take(CANDIDATES)
-            .map(|cookie| self.open(cookie))
+            .map(|value| self.open(value))
     }
 
-    /// Returns the id in `cookie`, if it is sealed with one of our keys.
-    fn open(&self, cookie: Cookie<'static>) -> Option<Opened> {
-        let jar = CookieJar::new();
-        let id_in = |cookie: Cookie<'static>| cookie.value().parse().ok();
-        if let Some(opened) = jar.private(&self.key).decrypt(cookie.clone()) {
-            return id_in(opened).map(|id| Opened {
-                id,
-                outdated: false,
-            });
-        }
-        let opened = self
-            .previous
-            .iter()
-            .find_map(|key| jar.private(key).decrypt(cookie.clone()))?;
-        id_in(opened).map(|id| Opened { id, outdated: true })
+    /// Returns the id that is sealed in `value`.
+    fn open(&self, value: &str) -> Option<Opened> {
+        // Rocket's jar encodes the signs of base64 that are no letters. We need not.
+        let value = match value.contains('%') {
+            true => percent_decode_str(value).decode_utf8().ok()?,
+            false => Cow::Borrowed(value),
+        };
+        let seals =
+            iter::once((&self.seal, false)).chain(self.previous.iter().map(|seal| (seal, true)));
+        seals.into_iter().find_map(|(seal, outdated)| {
+            let id = seal.open(self.form.blank.name(), &value, |id| id.parse().ok())?;
+            Some(Opened { id, outdated })
+        })
     }
 
     /// Returns the header that gives the visitor the session `id`.
     pub(crate) fn set(&self, id: &SessionId) -> Header<'static> {
-        let mut jar = CookieJar::new();
         let mut cookie = self.form.blank.clone();
-        cookie.set_value(id.to_hex());
-        jar.private_mut(&self.key).add(cookie);
-        let sealed = jar
-            .get(self.form.blank.name())
-            .expect("it was added just now");
-        Header::new("Set-Cookie", sealed.encoded().to_string())
+        cookie.set_value(self.seal.seal(cookie.name(), &id.to_hex()));
+        Header::new("Set-Cookie", cookie.to_string())
     }
 
     /// Returns the header that makes the browser forget the cookie. It repeats every attribute,
@@ -231,20 +220,20 @@ impl SessionCookie {
     pub(crate) fn remove(&self) -> Header<'static> {
         let mut cookie = self.form.blank.clone();
         cookie.make_removal();
-        Header::new("Set-Cookie", cookie.encoded().to_string())
+        Header::new("Set-Cookie", cookie.to_string())
     }
 }
 
-/// Returns the key that Rocket seals private cookies with, which it makes itself in the debug
-/// profile.
+/// Returns the seal that Rocket uses for private cookies. Its key is one that Rocket makes itself
+/// in the debug profile.
 ///
 /// Rocket has no accessor for it; a [`Config`](rocket::Config) as a provider of configuration hands
 /// it out.
-fn master_key(config: &rocket::Config, name: &str) -> Result<Key> {
-    let bytes = Figment::from(config)
+fn seal_of(config: &rocket::Config, name: &str) -> Result<Seal> {
+    let master = Figment::from(config)
         .extract_inner::<Vec<u8>>("secret_key")
         .unwrap_or_default();
-    Key::try_from(&bytes[..]).map_err(|_| {
+    Seal::new(&master).ok_or_else(|| {
         mistake(
             name,
             "there is no key; make one with `openssl rand -base64 32`",

@@ -17,7 +17,7 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 use crate::answer;
 use crate::clock::Clock;
 use crate::config::{Config, StoreName};
-use crate::cookie::CookieForm;
+use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
 use crate::keeper::Keeper;
@@ -113,31 +113,44 @@ impl SessionsFairing {
     }
 }
 
-/// Follows one request out: changes, store, cookie, headers.
-async fn close(session: &Session, request: &Request<'_>, response: &mut Response<'_>) {
-    let cookie = Sessions::of(request)
+/// Follows one request out: changes, store, cookie.
+async fn close(
+    session: &Session,
+    request: &Request<'_>,
+    response: &mut Response<'_>,
+    failed: bool,
+) {
+    let keep_cookie_alive = Sessions::of(request)
         .and_then(Sessions::cookie)
-        .expect("a session was opened with them");
-    // A handler that panicked or failed half-way leaves no half of what it meant to do.
-    let failed = response.status() == Status::InternalServerError;
+        .is_ok_and(SessionCookie::has_max_age);
     // An application's own function, given to `Session::update`, may run in here, and Rocket would
     // drop the connection.
-    let finish = AssertUnwindSafe(session.finish(failed, cookie.has_max_age())).catch_unwind();
+    let finish = AssertUnwindSafe(session.finish(failed, keep_cookie_alive)).catch_unwind();
     let told = finish.await.unwrap_or_else(|_| {
         let why = "a function given to `Session::update` panicked";
         Err(Error::new(ErrorKind::Value, "save the session").because(why))
     });
-    let header = match told {
-        Ok(CookieNews::None) => return,
-        Ok(CookieNews::Set(id)) => cookie.set(&id),
-        Ok(CookieNews::Remove) => cookie.remove(),
+    match told {
+        Ok(news) => tell(news, request, response),
         Err(error) => {
             // What is about the store was logged where it happened.
             if error.kind() != ErrorKind::Unavailable {
                 log::error!("{error}");
             }
-            return answer::replace(response, &error);
+            answer::replace(response, &error);
         }
+    }
+}
+
+/// Tells the browser about its cookie.
+fn tell(news: CookieNews, request: &Request<'_>, response: &mut Response<'_>) {
+    let Ok(cookie) = Sessions::of(request).and_then(Sessions::cookie) else {
+        return;
+    };
+    let header = match news {
+        CookieNews::None => return,
+        CookieNews::Set(id) => cookie.set(&id),
+        CookieNews::Remove => cookie.remove(),
     };
     // Beside other cookies, which `set_header` would remove.
     response.adjoin_header(header);
@@ -249,15 +262,21 @@ impl Fairing for SessionsFairing {
         if self.live.load(Ordering::Acquire) == 0 {
             return Box::pin(Done);
         }
-        match Slot::of(request).get() {
-            None => Box::pin(Done),
-            Some(opened) => {
-                answer::vary(response, "Cookie");
-                match opened {
-                    Err(_) => Box::pin(Done),
-                    Ok(session) => Box::pin(close(session, request, response)),
-                }
+        let Some(opened) = Slot::of(request).get() else {
+            return Box::pin(Done);
+        };
+        answer::vary(response, "Cookie");
+        let Ok(session) = opened else {
+            return Box::pin(Done);
+        };
+        // A handler that panicked or failed half-way leaves no half of what it meant to do.
+        let failed = response.status() == Status::InternalServerError;
+        match session.finish_at_once(failed) {
+            Some(news) => {
+                tell(news, request, response);
+                Box::pin(Done)
             }
+            None => Box::pin(close(session, request, response, failed)),
         }
     }
 }

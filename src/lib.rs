@@ -11,11 +11,13 @@ mod guard;
 mod id;
 mod keeper;
 mod record;
+mod seal;
 mod session;
 mod sessions;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod values;
 
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};

@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use indexmap::IndexMap;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -13,6 +12,7 @@ use uuid::Uuid;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
+use crate::values::Values;
 
 /// The only version of the format so far.
 const VERSION: u8 = 1;
@@ -43,8 +43,8 @@ pub struct Record {
     pub(crate) user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<IpAddr>,
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    pub(crate) values: IndexMap<String, Box<RawValue>>,
+    #[serde(default = "Values::new", skip_serializing_if = "Values::is_empty")]
+    pub(crate) values: Values,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parting: Option<Parting>,
 }
@@ -74,7 +74,7 @@ impl Record {
             accessed: now,
             user: None,
             address,
-            values: IndexMap::new(),
+            values: Values::new(),
             parting: None,
         }
     }
@@ -89,7 +89,7 @@ impl Record {
 
     /// Reads back what [`encode`](Self::encode) wrote; `None` when `bytes` are not that.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
     }
 
     /// As [`decode`](Self::decode), for a list of sessions: without what only waits to vanish.
@@ -141,13 +141,18 @@ impl Record {
     }
 
     /// Returns the names of the values, in the order in which they came.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
+    pub fn keys(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        self.values
+            .for_each(|name, _| names.push(name.into_owned()));
+        names
     }
 
     /// Returns how many values there are.
     pub fn len(&self) -> usize {
-        self.values.len()
+        let mut count = 0;
+        self.values.for_each(|_, _| count += 1);
+        count
     }
 
     /// Returns whether there is no value.
@@ -161,49 +166,48 @@ impl Record {
     ///
     /// When there is a value and it is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        self.values.get(name).map(|raw| read_value(raw)).transpose()
+        self.values.get(name).map(read_value).transpose()
     }
 
     /// Puts `value` under `name`, unless the session would outgrow `limits`.
     pub(crate) fn set(&mut self, name: &str, value: Box<RawValue>, limits: &Limits) -> Result<()> {
-        let old = self
-            .values
-            .get(name)
-            .map(|old| name.len() + old.get().len());
         let beyond = |what: String| {
             Err(Error::new(ErrorKind::Limit, "keep a value in the session").because(what))
         };
+        let size = self.size();
+        let values = self.values.as_map();
+        let old = values.get(name).map(|old| name.len() + old.get().len());
         if name.len() > limits.key_length {
             return beyond(format!(
                 "its name is longer than {} bytes (`sessions.limits.key_length`)",
                 limits.key_length
             ));
         }
-        if old.is_none() && self.values.len() >= limits.keys {
+        if old.is_none() && values.len() >= limits.keys {
             return beyond(format!(
                 "the session has {} values already (`sessions.limits.keys`)",
                 limits.keys
             ));
         }
-        if self.size() - old.unwrap_or(0) + name.len() + value.get().len() > limits.size {
+        if size - old.unwrap_or(0) + name.len() + value.get().len() > limits.size {
             return beyond(format!(
                 "the session would be larger than {} bytes (`sessions.limits.size`)",
                 limits.size
             ));
         }
-        match self.values.get_mut(name) {
+        match values.get_mut(name) {
             Some(place) => *place = value,
-            None => drop(self.values.insert(name.to_owned(), value)),
+            None => drop(values.insert(name.to_owned(), value)),
         }
         Ok(())
     }
 
     /// Returns how many bytes names and values take.
     fn size(&self) -> usize {
+        let mut size = 0;
         self.values
-            .iter()
-            .map(|(name, value)| name.len() + value.get().len())
-            .sum()
+            .for_each(|name, value| size += name.len() + value.get().len());
+        size
     }
 }
 
@@ -213,7 +217,7 @@ impl fmt::Debug for Record {
             .field("created_at", &self.created_at())
             .field("accessed_at", &self.accessed_at())
             .field("logged_in", &self.user.is_some())
-            .field("values", &self.values.len())
+            .field("values", &self.len())
             .finish_non_exhaustive()
     }
 }

@@ -15,49 +15,56 @@ pub(crate) enum CookieNews {
 }
 
 impl Session {
-    /// Sends to the store what it does not know yet, and returns what to tell the browser. After
-    /// this no cookie can be set.
+    /// Returns what to tell the browser, if the store need not be told anything. After this no
+    /// cookie can be set.
     ///
     /// `failed` is whether the request failed, so that its changes are not to be saved.
+    pub(crate) fn finish_at_once(&self, failed: bool) -> Option<CookieNews> {
+        let state = &mut *self.state.lock();
+        if failed {
+            state.drop_changes();
+        }
+        let unsent = state.ending.is_some() || state.refused.is_some() || state.renew;
+        if unsent || !state.changes.is_empty() || (!failed && self.wants_touch(state)) {
+            return None;
+        }
+        state.closed = true;
+        Some(state.cookie_news())
+    }
+
+    /// Sends to the store what it does not know yet, and returns what to tell the browser. After
+    /// this no cookie can be set.
     pub(crate) async fn finish(&self, failed: bool, keep_cookie_alive: bool) -> Result<CookieNews> {
-        let sent = if failed {
-            self.drop_changes();
-            self.send_changes().await
-        } else {
-            match self.send_changes().await {
-                Ok(()) => self.send_touch(keep_cookie_alive).await,
-                failure => failure,
-            }
-        };
+        let sent = self.send_changes().await;
+        if sent.is_ok() && !failed {
+            self.send_touch(keep_cookie_alive).await;
+        }
         let state = &mut *self.state.lock();
         state.closed = true;
+        if sent.is_err() {
+            state.drop_changes();
+        }
         sent.map(|()| state.cookie_news())
     }
 
-    fn drop_changes(&self) {
-        let state = &mut *self.state.lock();
-        state.changes.clear();
-        state.refused = None;
-        state.renew = false;
+    fn wants_touch(&self, state: &State) -> bool {
+        state.held.is_some() && state.over.is_none() && self.keeper.touch_is_due(&state.record)
     }
 
     /// Moves on, in the store, the time of the last request, when that is due and nothing else did.
-    async fn send_touch(&self, keep_cookie_alive: bool) -> Result<()> {
-        let (record, held) = {
-            let state = self.state.lock();
-            let Some(held) = state
-                .held
-                .filter(|_| state.over.is_none() && self.keeper.touch_is_due(&state.record))
-            else {
-                return Ok(());
-            };
-            (state.record.clone(), held)
+    ///
+    /// A store that fails here takes nothing from the visitor, so that the answer need not suffer.
+    async fn send_touch(&self, keep_cookie_alive: bool) {
+        let (record, held) = match &*self.state.lock() {
+            state if self.wants_touch(state) => (state.record.clone(), state.held),
+            _ => return,
         };
-        let kept = self.keeper.touch(record, held).await?;
-        let state = &mut *self.state.lock();
-        state.resend |= keep_cookie_alive && matches!(kept, Kept::Here { .. });
-        state.settle(kept, self);
-        Ok(())
+        let Some(held) = held else { return };
+        if let Ok(kept) = self.keeper.touch(record, held).await {
+            let state = &mut *self.state.lock();
+            state.resend |= keep_cookie_alive && matches!(kept, Kept::Here { .. });
+            state.settle(kept, self);
+        }
     }
 
     /// Sends this request's changes to the store.
@@ -122,6 +129,12 @@ impl Session {
 }
 
 impl State {
+    fn drop_changes(&mut self) {
+        self.changes.clear();
+        self.refused = None;
+        self.renew = false;
+    }
+
     /// Takes note of what the store has now.
     fn settle(&mut self, kept: Kept, session: &Session) {
         match kept {

@@ -93,7 +93,7 @@ impl Session {
     /// ```
     pub fn remove(&self, name: &str) -> bool {
         let mut state = self.state.lock();
-        let there = state.record.values.contains_key(name);
+        let there = state.record.values.get(name).is_some();
         if there {
             self.change(&mut state, Change::Remove(name.to_owned()))
                 .expect("a removal outgrows nothing");
@@ -206,12 +206,12 @@ impl Session {
 
     /// Returns whether there is a value under `name`.
     pub fn contains_key(&self, name: &str) -> bool {
-        self.state.lock().record.values.contains_key(name)
+        self.state.lock().record.values.get(name).is_some()
     }
 
     /// Returns the names of the values, in the order in which they came.
     pub fn keys(&self) -> Vec<String> {
-        self.state.lock().record.keys().map(str::to_owned).collect()
+        self.state.lock().record.keys()
     }
 
     /// Returns how many values there are.

@@ -1,0 +1,77 @@
+//! The application whose requests are measured, and the bare routes beside it.
+
+use rocket::http::Header;
+use rocket::local::asynchronous::Client;
+use rocket::{get, routes};
+use rocket_session_kit::{MemoryStore, Result, Session, Sessions};
+
+#[get("/")]
+fn bare() -> &'static str {
+    "hello"
+}
+
+#[get("/")]
+fn read(session: &Session) -> Result<&'static str> {
+    session.get::<u32>("visits")?;
+    Ok("hello")
+}
+
+#[get("/")]
+fn write(session: &Session) -> Result<&'static str> {
+    session.increment("visits", 1)?;
+    Ok("hello")
+}
+
+/// An application with sessions in memory, one without, and a visitor.
+pub struct App {
+    kit: Client,
+    plain: Client,
+    cookie: String,
+}
+
+/// What is asked for, from the cheapest to the dearest. All requests carry the same cookie.
+pub const ROUTES: [&str; 4] = ["bare", "untouched", "read", "write"];
+
+impl App {
+    pub async fn launch() -> Self {
+        let figment = rocket::Config::figment()
+            .merge(("log_level", "off"))
+            .merge(("secret_key", vec![7_u8; 64]));
+        let kit = rocket::custom(&figment)
+            .mount("/bare", routes![bare])
+            .mount("/read", routes![read])
+            .mount("/write", routes![write])
+            .attach(Sessions::with(MemoryStore::new()));
+        let plain = rocket::custom(&figment).mount("/bare", routes![bare]);
+        let kit = Client::untracked(kit).await.expect("it launches");
+        let plain = Client::untracked(plain).await.expect("it launches");
+
+        let response = kit.get("/write").dispatch().await;
+        let cookie = response
+            .headers()
+            .get_one("Set-Cookie")
+            .expect("it sets a cookie");
+        let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        drop(response);
+        Self { kit, plain, cookie }
+    }
+
+    /// Sends one request, and returns what `count` says before and after it.
+    pub async fn ask(&self, route: &str, count: impl Fn() -> u64) -> (u64, u64) {
+        let (client, path) = match route {
+            "bare" => (&self.plain, "/bare"),
+            "untouched" => (&self.kit, "/bare"),
+            "read" => (&self.kit, "/read"),
+            "write" => (&self.kit, "/write"),
+            other => panic!("there is no route {other}"),
+        };
+        let request = client
+            .get(path)
+            .header(Header::new("Cookie", self.cookie.clone()));
+        let before = count();
+        let response = request.dispatch().await;
+        let after = count();
+        assert_eq!(response.status().code, 200);
+        (before, after)
+    }
+}
