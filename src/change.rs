@@ -39,7 +39,7 @@ impl Change {
         match self {
             Self::Insert(name, value) => record.set(name, value.clone(), limits),
             Self::Remove(name) => {
-                record.values.as_map().shift_remove(name);
+                record.values.remove(name);
                 Ok(())
             }
             Self::Increment(name, by) => {
@@ -58,17 +58,16 @@ impl Change {
                 record.values = Values::new();
                 Ok(())
             }
-            Self::SetUser(user) => {
-                record.user.clone_from(user);
-                Ok(())
-            }
+            Self::SetUser(user) => record.set_user(user.as_deref(), limits),
             Self::LogIn(user) => {
-                if record.user.as_ref().is_some_and(|other| other != user) {
+                let mut next = record.clone();
+                if record.user().is_some_and(|other| other != user) {
                     // Nothing of one user is ever shown to another who logs in with the same
                     // browser.
-                    record.values = Values::new();
+                    next.values = Values::new();
                 }
-                record.user = Some(user.clone());
+                next.set_user(Some(user), limits)?;
+                *record = next;
                 Ok(())
             }
         }
@@ -80,7 +79,7 @@ impl Change {
         matches!(self, Self::SetUser(_) | Self::LogIn(_))
     }
 
-    /// Returns whether a later whole value, or removal, under `name` leaves nothing of it.
+    /// Returns whether `later`, coming next, leaves nothing of it.
     pub(crate) fn is_superseded_by(&self, later: &Change) -> bool {
         let (Self::Insert(name, _) | Self::Remove(name)) = later else {
             return false;

@@ -54,6 +54,20 @@ impl Clock {
         hand.fetch_add(whole_millis(by), Ordering::SeqCst);
     }
 
+    /// Moves a clock made by [`Clock::manual()`], and every copy of it, back, as an administrator
+    /// or a time server does.
+    ///
+    /// # Panics
+    ///
+    /// When this is the clock of the system, which no test can turn.
+    pub fn set_back(&self, by: Duration) {
+        let hand = self
+            .hand
+            .as_ref()
+            .expect("only a clock made by `Clock::manual()` can be set back");
+        hand.fetch_sub(whole_millis(by), Ordering::SeqCst);
+    }
+
     /// Returns the present time.
     pub fn now(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.millis())

@@ -181,7 +181,8 @@ async fn is_option(caller: &Location<'_>, request: &Request<'_>) -> bool {
             'life0: 'async_trait,
             Self: 'async_trait,
         {
-            FOUND.get_or_init(Location::caller);
+            let caller = Location::caller();
+            FOUND.get_or_init(|| caller);
             Box::pin(std::future::ready(Outcome::Success(Self)))
         }
     }

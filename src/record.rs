@@ -142,17 +142,12 @@ impl Record {
 
     /// Returns the names of the values, in the order in which they came.
     pub fn keys(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        self.values
-            .for_each(|name, _| names.push(name.into_owned()));
-        names
+        self.values.names()
     }
 
     /// Returns how many values there are.
     pub fn len(&self) -> usize {
-        let mut count = 0;
-        self.values.for_each(|_, _| count += 1);
-        count
+        self.values.len()
     }
 
     /// Returns whether there is no value.
@@ -171,43 +166,44 @@ impl Record {
 
     /// Puts `value` under `name`, unless the session would outgrow `limits`.
     pub(crate) fn set(&mut self, name: &str, value: Box<RawValue>, limits: &Limits) -> Result<()> {
-        let beyond = |what: String| {
-            Err(Error::new(ErrorKind::Limit, "keep a value in the session").because(what))
-        };
-        let size = self.size();
-        let values = self.values.as_map();
-        let old = values.get(name).map(|old| name.len() + old.get().len());
+        const ACT: &str = "keep a value in the session";
+        let beyond = |what: String| Err(Error::new(ErrorKind::Limit, ACT).because(what));
+        let old = self
+            .values
+            .get(name)
+            .map(|old| name.len() + old.get().len());
         if name.len() > limits.key_length {
             return beyond(format!(
                 "its name is longer than {} bytes (`sessions.limits.key_length`)",
                 limits.key_length
             ));
         }
-        if old.is_none() && values.len() >= limits.keys {
+        if old.is_none() && self.len() >= limits.keys {
             return beyond(format!(
                 "the session has {} values already (`sessions.limits.keys`)",
                 limits.keys
             ));
         }
-        if size - old.unwrap_or(0) + name.len() + value.get().len() > limits.size {
-            return beyond(format!(
-                "the session would be larger than {} bytes (`sessions.limits.size`)",
-                limits.size
-            ));
+        if self.size() - old.unwrap_or(0) + name.len() + value.get().len() > limits.size {
+            return Err(too_large(ACT, limits));
         }
-        match values.get_mut(name) {
-            Some(place) => *place = value,
-            None => drop(values.insert(name.to_owned(), value)),
-        }
+        self.values.insert(name, value);
         Ok(())
     }
 
-    /// Returns how many bytes names and values take.
+    /// Says who the visitor is, unless the session would outgrow `limits`.
+    pub(crate) fn set_user(&mut self, user: Option<&str>, limits: &Limits) -> Result<()> {
+        let user_len = |user: Option<&str>| user.map_or(0, str::len);
+        if self.size() - user_len(self.user()) + user_len(user) > limits.size {
+            return Err(too_large("keep the user in the session", limits));
+        }
+        self.user = user.map(str::to_owned);
+        Ok(())
+    }
+
+    /// Returns how many bytes the user, names and values take.
     fn size(&self) -> usize {
-        let mut size = 0;
-        self.values
-            .for_each(|name, value| size += name.len() + value.get().len());
-        size
+        self.user.as_ref().map_or(0, String::len) + self.values.size()
     }
 }
 
@@ -247,6 +243,14 @@ pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawVal
             .at(std::any::type_name::<T>())
             .because("the type has no form in JSON")
     })
+}
+
+fn too_large(act: &'static str, limits: &Limits) -> Error {
+    let why = format!(
+        "the session would be larger than {} bytes (`sessions.limits.size`)",
+        limits.size
+    );
+    Error::new(ErrorKind::Limit, act).because(why)
 }
 
 fn write_rev<S: Serializer>(rev: &u64, serializer: S) -> Result<S::Ok, S::Error> {

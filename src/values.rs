@@ -17,18 +17,28 @@ use serde_json::value::RawValue;
 pub(crate) enum Values {
     /// A JSON object.
     Text(Box<RawValue>),
-    Map(IndexMap<String, Box<RawValue>>),
+    Map(Map),
+}
+
+/// Values that were taken out of their text.
+#[derive(Clone, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Map {
+    entries: IndexMap<String, Box<RawValue>>,
+    /// How many bytes names and values take.
+    #[serde(skip)]
+    size: usize,
 }
 
 impl Values {
     pub(crate) fn new() -> Self {
-        Self::Map(IndexMap::new())
+        Self::Map(Map::default())
     }
 
     /// Returns the JSON text under `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&RawValue> {
         match self {
-            Self::Map(map) => map.get(name).map(|value| &**value),
+            Self::Map(map) => map.entries.get(name).map(|value| &**value),
             Self::Text(text) => {
                 let mut found = None;
                 for_each(text, |key, value| {
@@ -42,35 +52,82 @@ impl Values {
         }
     }
 
-    /// Calls `f` with every name and JSON text.
-    pub(crate) fn for_each<'a>(&'a self, mut f: impl FnMut(Cow<'a, str>, &'a RawValue)) {
-        match self {
-            Self::Map(map) => map
-                .iter()
-                .for_each(|(name, value)| f(Cow::Borrowed(name), value)),
-            Self::Text(text) => for_each(text, f),
+    /// Puts `value` under `name`.
+    pub(crate) fn insert(&mut self, name: &str, value: Box<RawValue>) {
+        self.as_map().insert(name, value);
+    }
+
+    /// Removes what is under `name`.
+    pub(crate) fn remove(&mut self, name: &str) {
+        let map = self.as_map();
+        if let Some(old) = map.entries.shift_remove(name) {
+            map.size -= name.len() + old.get().len();
         }
+    }
+
+    /// Returns the names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        self.for_each(|name, _| names.push(name.to_owned()));
+        names
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let mut len = 0;
+        match self {
+            Self::Map(map) => len = map.entries.len(),
+            Self::Text(_) => self.for_each(|_, _| len += 1),
+        }
+        len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Self::Map(map) => map.is_empty(),
+            Self::Map(map) => map.entries.is_empty(),
             Self::Text(text) => text.get()[1..].trim_ascii_start() == "}",
         }
     }
 
+    /// Returns how many bytes names and values take.
+    pub(crate) fn size(&self) -> usize {
+        let mut size = 0;
+        match self {
+            Self::Map(map) => size = map.size,
+            Self::Text(_) => self.for_each(|name, value| size += name.len() + value.get().len()),
+        }
+        size
+    }
+
+    fn for_each(&self, mut f: impl FnMut(&str, &RawValue)) {
+        match self {
+            Self::Map(map) => map.entries.iter().for_each(|(name, value)| f(name, value)),
+            Self::Text(text) => for_each(text, |name, value| f(&name, value)),
+        }
+    }
+
     /// Returns the values as a map, which they are from here on.
-    pub(crate) fn as_map(&mut self) -> &mut IndexMap<String, Box<RawValue>> {
+    fn as_map(&mut self) -> &mut Map {
         if let Self::Text(text) = self {
-            let mut map = IndexMap::new();
-            for_each(text, |name, value| {
-                drop(map.insert(name.into_owned(), value.to_owned()))
-            });
+            let mut map = Map::default();
+            for_each(text, |name, value| map.insert(&name, value.to_owned()));
             *self = Self::Map(map);
         }
         match self {
             Self::Map(map) => map,
             Self::Text(_) => unreachable!("it was made a map just now"),
+        }
+    }
+}
+
+impl Map {
+    fn insert(&mut self, name: &str, value: Box<RawValue>) {
+        self.size += value.get().len();
+        match self.entries.get_mut(name) {
+            Some(place) => self.size -= std::mem::replace(place, value).get().len(),
+            None => {
+                self.size += name.len();
+                self.entries.insert(name.to_owned(), value);
+            }
         }
     }
 }
@@ -135,8 +192,17 @@ mod tests {
             let mut written = read.clone();
             written.as_map();
             assert_eq!(read.is_empty(), written.is_empty(), "{json}");
+            assert_eq!(read.names().len(), read.len(), "{json}");
             let mut names = Vec::new();
-            written.for_each(|name, value| names.push((name.into_owned(), value.get().to_owned())));
+            written.for_each(|name, value| names.push((name.to_owned(), value.get().to_owned())));
+            assert_eq!(names.len(), written.len());
+            assert_eq!(
+                written.size(),
+                names
+                    .iter()
+                    .map(|(name, value)| name.len() + value.len())
+                    .sum::<usize>()
+            );
             for (name, value) in &names {
                 assert_eq!(read.get(name).unwrap().get(), value, "{json}");
             }
@@ -151,6 +217,26 @@ mod tests {
         assert_eq!(serde_json::to_string(&values).unwrap(), json);
         values.as_map();
         assert_eq!(serde_json::to_string(&values).unwrap(), json);
+    }
+
+    #[test]
+    fn the_size_follows_every_change() {
+        let mut values = text(r#"{"a":1,"b":"text"}"#);
+        assert_eq!(values.size(), 2 + 7);
+        let raw = |json: &str| RawValue::from_string(json.into()).unwrap();
+        for (name, json, size) in [
+            ("a", "12345", 13),
+            ("a", "1", 9),
+            ("new", "true", 16),
+            ("b", "2", 11),
+        ] {
+            values.insert(name, raw(json));
+            assert_eq!(values.size(), size);
+        }
+        for (name, size) in [("new", 4), ("new", 4), ("b", 2), ("a", 0)] {
+            values.remove(name);
+            assert_eq!(values.size(), size);
+        }
     }
 
     #[test]

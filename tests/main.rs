@@ -1,4 +1,19 @@
 //! All promises, in one binary: each file is one, seen from the browser.
 
+mod cookie_on_every_outcome;
+mod costs;
+mod ending;
+mod expiring;
+mod guards;
+mod headers;
+mod hostile_cookies;
+mod limits;
+mod merging;
+mod renewing;
+mod secret_keys;
+mod store_down;
 mod stores;
+mod streams;
 mod support;
+mod unreadable;
+mod visitors;

@@ -34,13 +34,18 @@ impl Session {
 
     /// Sends to the store what it does not know yet, and returns what to tell the browser. After
     /// this no cookie can be set.
+    ///
+    /// `keep_cookie_alive` is whether the cookie is to be sent again when the session is touched.
     pub(crate) async fn finish(&self, failed: bool, keep_cookie_alive: bool) -> Result<CookieNews> {
+        let touch = !failed && self.wants_touch(&self.state.lock());
         let sent = self.send_changes().await;
-        if sent.is_ok() && !failed {
-            self.send_touch(keep_cookie_alive).await;
+        if touch && sent.is_ok() {
+            // A save was a touch too.
+            self.send_touch().await;
         }
         let state = &mut *self.state.lock();
         state.closed = true;
+        state.resend |= touch && keep_cookie_alive;
         if sent.is_err() {
             state.drop_changes();
         }
@@ -54,16 +59,14 @@ impl Session {
     /// Moves on, in the store, the time of the last request, when that is due and nothing else did.
     ///
     /// A store that fails here takes nothing from the visitor, so that the answer need not suffer.
-    async fn send_touch(&self, keep_cookie_alive: bool) {
+    async fn send_touch(&self) {
         let (record, held) = match &*self.state.lock() {
             state if self.wants_touch(state) => (state.record.clone(), state.held),
             _ => return,
         };
         let Some(held) = held else { return };
         if let Ok(kept) = self.keeper.touch(record, held).await {
-            let state = &mut *self.state.lock();
-            state.resend |= keep_cookie_alive && matches!(kept, Kept::Here { .. });
-            state.settle(kept, self);
+            self.state.lock().settle(kept, self);
         }
     }
 

@@ -173,9 +173,13 @@ impl Session {
     /// Makes `change` to what the handler sees, and notes it for the store.
     fn change(&self, state: &mut State, change: Change) -> Result<()> {
         change.apply(&mut state.record, &self.keeper.limits)?;
-        state
+        if state
             .changes
-            .retain(|earlier| !earlier.is_superseded_by(&change));
+            .last()
+            .is_some_and(|last| last.is_superseded_by(&change))
+        {
+            state.changes.pop();
+        }
         state.changes.push(change);
         Ok(())
     }

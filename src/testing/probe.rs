@@ -84,6 +84,7 @@ struct State {
     faults: HashMap<Act, Fault>,
     gates: HashMap<Act, Gate>,
     answers: Vec<Saved>,
+    repeat: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -138,6 +139,12 @@ impl Probe {
     /// given one after the other.
     pub fn answer(&self, saved: Saved) {
         self.state.lock().answers.push(saved);
+    }
+
+    /// Makes the next save happen twice, and answer what the second time was answered: as when a
+    /// connection breaks before the answer, and the driver asks again.
+    pub fn repeat_next_save(&self) {
+        self.state.lock().repeat = true;
     }
 
     /// Puts a gate before every such call: it waits there until the test lets it through.
@@ -199,17 +206,22 @@ impl SessionStore for Probe {
     }
 
     async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
-        let said = {
-            let answers = &mut self.state.lock().answers;
-            (!answers.is_empty()).then(|| answers.remove(0))
-        };
-        match said {
-            Some(saved) => self.call(Act::Save, async { Ok(saved) }).await,
-            None => {
-                self.call(Act::Save, self.store.save_session(id, save))
-                    .await
+        self.call(Act::Save, async {
+            let (said, repeat) = {
+                let state = &mut *self.state.lock();
+                let said = (!state.answers.is_empty()).then(|| state.answers.remove(0));
+                (said, std::mem::take(&mut state.repeat))
+            };
+            match said {
+                Some(saved) => Ok(saved),
+                None if repeat => {
+                    self.store.save_session(id, save).await?;
+                    self.store.save_session(id, save).await
+                }
+                None => self.store.save_session(id, save).await,
             }
-        }
+        })
+        .await
     }
 
     async fn delete_session(&self, id: &SessionId) -> Result<bool> {

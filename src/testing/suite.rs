@@ -21,10 +21,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 impl Subject {
     fn record(&self, count: u64) -> Record {
         let mut record = Record::new(self.clock.seconds(), None);
-        record.values.as_map().insert(
-            "count".into(),
-            write_value(&count).expect("a number is JSON"),
-        );
+        record
+            .values
+            .insert("count", write_value(&count).expect("a number is JSON"));
         record
     }
 
@@ -185,17 +184,15 @@ pub async fn large_sessions_and_every_character_come_back(subject: Subject) {
     for name in ["", "a", "c", "rev", "\0", "é", &"k".repeat(300), &every] {
         record
             .values
-            .as_map()
-            .insert(name.into(), write_value(&every).expect("a text is JSON"));
+            .insert(name, write_value(&every).expect("a text is JSON"));
     }
     let large = "x".repeat(200_000);
     record
         .values
-        .as_map()
-        .insert("large".into(), write_value(&large).expect("a text is JSON"));
+        .insert("large", write_value(&large).expect("a text is JSON"));
     let number =
         RawValue::from_string("123456789012345678901234567890.10".into()).expect("it is JSON");
-    record.values.as_map().insert("number".into(), number);
+    record.values.insert("number", number);
     let bytes = record.encode(subject.clock.seconds() + 3600);
     let save = Save {
         bytes: &bytes,

@@ -1,7 +1,13 @@
-//! What the tests share: applications, clients and stores.
+//! What the tests share: applications, visitors and stores.
+
+mod app;
+mod visitor;
 
 use rocket_session_kit::testing::Subject;
 use rocket_session_kit::{Clock, DirectoryStore, MemoryStore};
+
+pub(crate) use app::{App, figment};
+pub(crate) use visitor::{Answer, Visitor};
 
 /// A memory store with a clock that is turned by hand.
 pub(crate) fn memory() -> Subject {

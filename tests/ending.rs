@@ -1,0 +1,234 @@
+//! A session that ended never comes back.
+
+use rocket::async_test;
+use rocket::futures::future::join;
+use rocket_session_kit::testing::Act;
+
+use crate::support::App;
+
+#[async_test]
+async fn logging_out_ends_the_session_and_takes_the_cookie_away() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    let thief = visitor.copy();
+    let answer = visitor.get("/logout").await;
+    assert!(answer.removes_session(), "{answer:?}");
+    assert!(!visitor.has_session());
+    assert!(app.list().await.is_empty());
+    assert_eq!(thief.get("/who").await.body, "nobody");
+    assert_eq!(thief.get("/keys").await.body, "");
+}
+
+/// Whatever is under way when the visitor logs out brings nothing back.
+async fn nothing_comes_back_from(path: &str) {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    // So that a touch is due too.
+    app.clock.advance(std::time::Duration::from_secs(120));
+    let (slow, thief) = (visitor.copy(), visitor.copy());
+    let gate = app.gate("slow");
+    let slow = async { slow.get(&format!("{path}?gate=slow")).await };
+    let logout = async {
+        gate.arrived().await;
+        assert!(visitor.get("/logout").await.removes_session());
+        gate.open();
+    };
+    let (answer, ()) = join(slow, logout).await;
+    assert!(!answer.sets_session(), "{path}: {answer:?}");
+    assert!(answer.removes_session(), "{path}: {answer:?}");
+    assert_eq!(thief.get("/who").await.body, "nobody", "{path}");
+    assert!(app.list().await.is_empty(), "{path}");
+}
+
+#[async_test]
+async fn a_slow_writer_brings_nothing_back() {
+    nothing_comes_back_from("/set/a/1").await;
+    nothing_comes_back_from("/add/a/1").await;
+    nothing_comes_back_from("/append/a/1").await;
+    nothing_comes_back_from("/remove/n").await;
+    nothing_comes_back_from("/clear").await;
+}
+
+#[async_test]
+async fn a_slow_reader_brings_nothing_back() {
+    nothing_comes_back_from("/touch").await;
+    nothing_comes_back_from("/get/n").await;
+}
+
+#[async_test]
+async fn a_slow_renewal_or_log_in_brings_nothing_back() {
+    nothing_comes_back_from("/renew").await;
+    nothing_comes_back_from("/login/alice").await;
+    nothing_comes_back_from("/login/bob").await;
+}
+
+#[async_test]
+async fn a_second_log_out_finds_nothing() {
+    nothing_comes_back_from("/logout").await;
+}
+
+/// A log-out that is under way while the session is changed, at every step of its own.
+#[async_test]
+async fn a_log_out_wins_over_whoever_saves_at_the_same_time() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let thief = visitor.copy();
+    let (gate, saves) = (app.gate("slow"), app.gate("logout"));
+    let logout = async {
+        let answer = visitor.copy().get("/logout?gate=logout").await;
+        assert_eq!(answer.status.code, 200);
+    };
+    let writer = async {
+        let answer = visitor.get("/set/a/1?gate=slow").await;
+        assert_eq!(answer.status.code, 200);
+        // The log-out now finds a session other than the one that it loaded.
+        saves.open();
+    };
+    let both_loaded = async {
+        saves.arrived().await;
+        gate.arrived().await;
+        gate.open();
+    };
+    join(join(logout, writer), both_loaded).await;
+    assert_eq!(thief.get("/keys").await.body, "");
+    assert!(app.list().await.is_empty());
+}
+
+#[async_test]
+async fn a_log_out_follows_a_session_that_was_renewed_meanwhile() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.gate("logout");
+    let old = visitor.copy();
+    let logout = async { old.get("/logout?gate=logout").await };
+    let renewal = async {
+        gate.arrived().await;
+        assert!(visitor.get("/login/alice").await.sets_session());
+        gate.open();
+    };
+    join(logout, renewal).await;
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+    assert!(app.list().await.is_empty());
+}
+
+#[async_test]
+async fn a_session_that_lost_all_it_had_is_over() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let thief = visitor.copy();
+    assert!(visitor.get("/remove/n").await.removes_session());
+    assert!(app.list().await.is_empty());
+    assert!(!visitor.has_session());
+    assert_eq!(thief.get("/keys").await.body, "");
+    assert_eq!(thief.get("/existing").await.status.code, 404);
+    app.clock.advance(std::time::Duration::from_secs(61));
+    app.sessions().delete_old_sessions(60).await.unwrap();
+    assert_eq!(
+        app.sessions().delete_old_sessions(0).await.unwrap().deleted,
+        0,
+        "nothing is left"
+    );
+}
+
+#[async_test]
+async fn what_another_request_put_in_at_that_moment_is_not_lost() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.gate("slow");
+    let slow = visitor.copy();
+    let writer = async { slow.get("/set/a/1?gate=slow").await };
+    let emptied = async {
+        gate.arrived().await;
+        assert!(visitor.get("/remove/n").await.removes_session());
+        gate.open();
+    };
+    let (answer, ()) = join(writer, emptied).await;
+    assert!(answer.sets_session(), "the visitor has its cookie again");
+    assert_eq!(slow.get("/keys").await.body, "a");
+}
+
+#[async_test]
+async fn what_is_inserted_after_the_end_begins_a_new_session() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let before = visitor.cookie("id");
+    let thief = visitor.copy();
+    let answer = visitor.get("/end?then=goodbye").await;
+    assert!(answer.sets_session());
+    assert_ne!(visitor.cookie("id"), before);
+    assert_eq!(visitor.get("/keys").await.body, "then");
+    assert_eq!(thief.get("/keys").await.body, "");
+    assert_eq!(app.list().await.len(), 1);
+}
+
+#[async_test]
+async fn ending_nothing_keeps_nothing() {
+    let app = App::launch().await;
+    for path in ["/logout", "/end", "/renew", "/clear", "/remove/a"] {
+        let answer = app.visitor().get(path).await;
+        assert_eq!(answer.status.code, 200);
+        assert!(answer.session_cookie().is_none(), "{path}");
+    }
+    assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
+}
+
+#[async_test]
+async fn an_administrator_ends_any_session() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let (id, record) = app.list().await.remove(0);
+    assert_eq!(record.get::<String>("n").unwrap().as_deref(), Some("0"));
+    assert!(app.sessions().end(&id).await.unwrap());
+    assert!(!app.sessions().end(&id).await.unwrap());
+    let answer = visitor.get("/keys").await;
+    assert_eq!(answer.body, "");
+    assert!(answer.removes_session());
+}
+
+#[async_test]
+async fn an_administrator_ends_a_session_that_is_being_renewed() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let (id, _) = app.list().await.remove(0);
+    visitor.get("/login/alice").await;
+    assert!(
+        app.sessions().end(&id).await.unwrap(),
+        "its old id still leads to it for a minute"
+    );
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+}
+
+#[async_test]
+async fn a_log_out_that_cannot_be_stored_is_no_success() {
+    for act in [Act::Save, Act::Load] {
+        let app = App::launch().await;
+        let visitor = app.known_visitor().await;
+        app.probe.fail(act);
+        let answer = visitor.get("/logout").await;
+        assert_eq!(answer.status.code, 503);
+        assert!(answer.session_cookie().is_none());
+        app.probe.heal();
+        assert_eq!(
+            visitor.get("/keys").await.body,
+            "n",
+            "it is there, and the visitor knows"
+        );
+        assert!(visitor.get("/logout").await.removes_session());
+        assert!(app.list().await.is_empty());
+    }
+}
+
+#[async_test]
+async fn a_session_is_over_even_when_its_last_trace_cannot_be_deleted() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let thief = visitor.copy();
+    app.probe.fail(Act::Delete);
+    let answer = visitor.get("/logout").await;
+    assert_eq!(answer.status.code, 200);
+    assert!(answer.removes_session());
+    assert_eq!(thief.get("/keys").await.body, "");
+    assert!(app.list().await.is_empty());
+}

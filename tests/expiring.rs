@@ -1,0 +1,159 @@
+//! The server ends a session in time, whatever browser and sweep do.
+
+use std::time::Duration;
+
+use rocket::async_test;
+
+use crate::support::{App, Visitor};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn is_alive(visitor: &Visitor<'_>) -> bool {
+    visitor.copy().get("/keys").await.body == "n"
+}
+
+#[async_test]
+async fn an_idle_session_ends() {
+    let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(10 * MINUTE - Duration::from_secs(1));
+    assert!(app.list().await.len() == 1);
+    app.clock.advance(Duration::from_secs(1));
+    let answer = visitor.get("/keys").await;
+    assert_eq!(answer.body, "");
+    assert!(answer.removes_session());
+}
+
+#[async_test]
+async fn a_session_that_is_used_goes_on() {
+    let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
+    let visitor = app.known_visitor().await;
+    for _ in 0..10 {
+        app.clock.advance(9 * MINUTE);
+        assert!(is_alive(&visitor).await);
+    }
+    app.clock.advance(10 * MINUTE);
+    assert!(!is_alive(&visitor).await);
+}
+
+#[async_test]
+async fn nothing_prolongs_a_session_beyond_its_absolute_timeout() {
+    let app = App::configured(|f| f.merge(("sessions.absolute_timeout", 3600))).await;
+    let visitor = app.known_visitor().await;
+    for minute in 1..60 {
+        app.clock.advance(MINUTE);
+        // Whatever it does, and after a restart too.
+        let app = app
+            .again(|f| f.merge(("sessions.absolute_timeout", 3600)))
+            .await;
+        let path = ["/set/n/1", "/set/n/2", "/touch", "/renew", "/login/alice"][minute % 5];
+        let again = Visitor::new(&app.client);
+        again.set_cookie("id", &visitor.cookie("id").unwrap());
+        assert_eq!(again.get("/keys").await.body, "n", "in minute {minute}");
+        again.get(path).await;
+        visitor.set_cookie("id", &again.cookie("id").unwrap());
+    }
+    app.clock.advance(MINUTE);
+    assert!(!is_alive(&visitor).await);
+    assert!(
+        app.list().await.is_empty(),
+        "the store was told when to let go of it"
+    );
+}
+
+#[async_test]
+async fn a_shorter_timeout_holds_for_sessions_that_are_there_already() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let strict = app.again(|f| f.merge(("sessions.idle_timeout", 60))).await;
+    let again = Visitor::new(&strict.client);
+    again.set_cookie("id", &visitor.cookie("id").unwrap());
+    app.clock.advance(MINUTE);
+    assert!(!is_alive(&again).await);
+    assert!(is_alive(&visitor).await);
+}
+
+#[async_test]
+async fn the_time_of_the_last_request_moves_once_in_a_while() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+    app.clock.advance(59 * MINUTE / 60);
+    visitor.get("/touch").await;
+    assert_eq!(
+        app.probe.calls().tuple(),
+        (1, 0, 0, 0),
+        "59 seconds are not worth a save"
+    );
+    app.clock.advance(Duration::from_secs(1));
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+}
+
+#[async_test]
+async fn a_short_life_is_touched_more_often() {
+    let app = App::configured(|f| {
+        f.merge(("sessions.idle_timeout", 100))
+            .merge(("sessions.touch_every", 1_000_000))
+    })
+    .await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(Duration::from_secs(10));
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+}
+
+#[async_test]
+async fn a_session_tells_its_times() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/age").await.body, "0 0");
+    app.clock.advance(2 * MINUTE);
+    assert_eq!(visitor.get("/age").await.body, "120 120");
+    app.clock.advance(MINUTE);
+    assert_eq!(visitor.get("/age").await.body, "180 60");
+}
+
+#[async_test]
+async fn a_cookie_with_an_age_is_sent_again_while_its_session_goes_on() {
+    let app = App::configured(|f| f.merge(("sessions.cookie.max_age", 86_400))).await;
+    let visitor = app.known_visitor().await;
+    let answer = visitor.get("/touch").await;
+    assert!(answer.session_cookie().is_none());
+    app.clock.advance(MINUTE);
+    let answer = visitor.get("/touch").await;
+    let cookie = answer
+        .session_cookie()
+        .expect("the cookie is sent with the touch");
+    assert_eq!(cookie.max_age().unwrap().whole_seconds(), 86_400);
+    app.clock.advance(MINUTE);
+    let answer = visitor.get("/set/n/1").await;
+    assert!(answer.sets_session(), "a save is a touch too");
+    assert!(visitor.get("/touch").await.session_cookie().is_none());
+}
+
+#[async_test]
+async fn a_cookie_without_an_age_is_sent_once() {
+    let app = App::launch().await;
+    let visitor = app.visitor();
+    let answer = visitor.get("/set/n/1").await;
+    assert!(answer.session_cookie().unwrap().max_age().is_none());
+    app.clock.advance(2 * MINUTE);
+    assert!(visitor.get("/touch").await.session_cookie().is_none());
+}
+
+#[async_test]
+async fn a_clock_that_was_set_back_ends_nothing() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(600 * MINUTE);
+    visitor.get("/set/n/1").await;
+    app.clock.set_back(600 * MINUTE);
+    assert!(is_alive(&visitor).await);
+    assert_eq!(visitor.get("/age").await.body, "0 0");
+    app.sessions().delete_old_sessions(1).await.unwrap();
+    assert!(is_alive(&visitor).await);
+}

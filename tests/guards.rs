@@ -1,0 +1,319 @@
+//! However many guards ask, a session is loaded once; and `Option<&Session>` is for those who have
+//! one.
+
+use rocket::futures::future::join_all;
+use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome};
+use rocket::{Request, async_test, catch, catchers, get, routes};
+use rocket_session_kit::testing::Act;
+use rocket_session_kit::{Error, ErrorKind, Session, Sessions};
+
+use crate::support::App;
+
+/// A guard of an application, with a session inside.
+struct Visits(u32);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Visits {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        // Several at once, as `join!` has them.
+        let guards = join_all((0..5).map(|_| request.guard::<&Session>())).await;
+        let session = guards
+            .into_iter()
+            .find_map(Outcome::succeeded)
+            .expect("the store is there");
+        Outcome::Success(Self(session.get("visits").ok().flatten().unwrap_or(0)))
+    }
+}
+
+struct Forwards;
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Forwards {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        let session = request
+            .guard::<&Session>()
+            .await
+            .succeeded()
+            .expect("the store is there");
+        session.insert("forwarded", true).expect("it is small");
+        Outcome::Forward(Status::NotFound)
+    }
+}
+
+#[get("/twice")]
+fn twice(one: &Session, other: &Session, visits: Visits) -> String {
+    assert!(std::ptr::eq(one, other));
+    format!("{} {}", visits.0, other.len())
+}
+
+#[get("/forwarding")]
+fn forwarding(_session: &Session, _forwards: Forwards) {}
+
+#[get("/forwarding", rank = 2)]
+fn forwarding_too(_session: &Session, _forwards: Forwards) {}
+
+#[get("/forwarding", rank = 3)]
+fn last(session: &Session) -> String {
+    session.keys().join(",")
+}
+
+#[get("/result")]
+fn result(session: Result<&Session, Error>) -> String {
+    match session {
+        Ok(session) => format!("{}", session.is_new()),
+        Err(error) => format!("{:?}", error.kind()),
+    }
+}
+
+#[get("/option")]
+fn option(session: Option<&Session>) -> &'static str {
+    session.map_or(
+        "none",
+        |session| if session.is_new() { "new" } else { "one" },
+    )
+}
+
+#[get("/both")]
+fn both(session: &Session, existing: Option<&Session>) -> String {
+    format!("{} {}", session.is_new(), existing.is_some())
+}
+
+#[get("/nested")]
+async fn nested(guard: Nested<'_>) -> &'static str {
+    guard.0.map_or("none", |_| "one")
+}
+
+struct Nested<'r>(Option<&'r Session>);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Nested<'r> {
+    type Error = std::convert::Infallible;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
+        request.guard::<Option<&Session>>().await.map(Nested)
+    }
+}
+
+#[get("/sessions")]
+fn sessions(sessions: &Sessions) -> String {
+    sessions.store().is_thread_safe().to_string()
+}
+
+#[catch(404)]
+async fn not_found(request: &Request<'_>) -> String {
+    let session = request
+        .guard::<&Session>()
+        .await
+        .succeeded()
+        .expect("the store is there");
+    session
+        .increment("lost", 1)
+        .expect("it is a number")
+        .to_string()
+}
+
+async fn app() -> App {
+    let routes = routes![
+        twice,
+        forwarding,
+        forwarding_too,
+        last,
+        result,
+        option,
+        both,
+        nested,
+        sessions
+    ];
+    App::built(
+        |f| f,
+        |rocket| {
+            rocket
+                .mount("/", routes)
+                .register("/", catchers![not_found])
+        },
+    )
+    .await
+}
+
+#[async_test]
+async fn a_session_is_loaded_once_however_many_ask() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    for (path, body) in [
+        ("/twice", "0 1"),
+        ("/both", "false true"),
+        ("/nested", "one"),
+    ] {
+        assert_eq!(visitor.get(path).await.body, body);
+        assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0), "{path}");
+    }
+    assert_eq!(visitor.get("/forwarding").await.body, "n,forwarded");
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+    assert_eq!(visitor.get("/nowhere").await.body, "1");
+    assert_eq!(
+        app.probe.calls().tuple(),
+        (1, 1, 0, 0),
+        "in a catcher, after 404"
+    );
+}
+
+#[async_test]
+async fn a_store_that_fails_is_asked_once() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    app.probe.fail(Act::Load);
+    assert_eq!(visitor.get("/result").await.body, "Unavailable");
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+    assert_eq!(visitor.get("/forwarding").await.status.code, 503);
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+    assert_eq!(visitor.get("/option").await.body, "none");
+}
+
+#[async_test]
+async fn an_optional_session_is_there_only_for_those_who_have_one() {
+    let app = app().await;
+    let stranger = app.visitor();
+    assert_eq!(stranger.get("/option").await.body, "none");
+    assert_eq!(stranger.get("/nested").await.body, "none");
+    assert_eq!(stranger.get("/both").await.body, "true false");
+    // Neither a result nor the plain guard is meant by that.
+    assert_eq!(stranger.get("/result").await.body, "true");
+    stranger.set_cookie("id", "forged");
+    assert_eq!(stranger.get("/option").await.body, "none");
+
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/option").await.body, "one");
+    assert_eq!(visitor.get("/nested").await.body, "one");
+    assert_eq!(visitor.get("/both").await.body, "false true");
+    assert_eq!(visitor.get("/result").await.body, "false");
+}
+
+#[async_test]
+async fn the_sessions_as_a_whole_are_a_guard_too() {
+    let app = app().await;
+    assert_eq!(app.visitor().get("/sessions").await.body, "true");
+    assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
+}
+
+#[async_test]
+async fn a_request_that_is_dispatched_twice_has_two_sessions() {
+    // Clones of a local request share what Rocket keeps for one.
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let request = app.client.get("/add/count/1");
+    let request = request.header(rocket::http::Header::new("Cookie", visitor.cookies()));
+    for count in ["1", "2", "3"] {
+        assert_eq!(
+            request
+                .clone()
+                .dispatch()
+                .await
+                .into_string()
+                .await
+                .unwrap(),
+            count
+        );
+    }
+    assert_eq!(app.probe.calls().tuple(), (3, 3, 0, 0));
+}
+
+#[async_test]
+async fn a_tracked_client_of_rocket_keeps_a_session() {
+    let app = rocket::custom(crate::support::figment())
+        .mount("/", routes![last])
+        .attach(Sessions::with(rocket_session_kit::MemoryStore::new()))
+        .mount("/", routes![count]);
+    let client = rocket::local::asynchronous::Client::tracked(app)
+        .await
+        .unwrap();
+    for count in ["1", "2", "3"] {
+        assert_eq!(
+            client
+                .get("/count")
+                .dispatch()
+                .await
+                .into_string()
+                .await
+                .unwrap(),
+            count
+        );
+    }
+    client.get("/count?end").dispatch().await;
+    assert_eq!(
+        client
+            .get("/count")
+            .dispatch()
+            .await
+            .into_string()
+            .await
+            .unwrap(),
+        "1"
+    );
+}
+
+#[get("/count?<end>")]
+fn count(end: bool, session: &Session) -> rocket_session_kit::Result<String> {
+    if end {
+        session.end();
+        return Ok(String::new());
+    }
+    Ok(session.increment("count", 1)?.to_string())
+}
+
+#[async_test]
+async fn guards_without_the_fairing_stop_the_launch() {
+    for routes in [
+        routes![twice],
+        routes![option],
+        routes![result],
+        routes![sessions],
+    ] {
+        let rocket = rocket::custom(crate::support::figment()).mount("/", routes);
+        let error = rocket.ignite().await.expect_err("there is no fairing");
+        assert!(
+            matches!(error.kind(), rocket::error::ErrorKind::SentinelAborts(_)),
+            "{error:?}"
+        );
+    }
+}
+
+#[async_test]
+async fn a_guard_that_rocket_cannot_foresee_fails_without_the_fairing() {
+    // Through a guard of the application's own, the sentinel is not seen.
+    let rocket = rocket::custom(crate::support::figment()).mount("/", routes![nested, hidden]);
+    let client = rocket::local::asynchronous::Client::untracked(rocket)
+        .await
+        .unwrap();
+    assert_eq!(
+        client.get("/hidden").dispatch().await.status(),
+        Status::InternalServerError
+    );
+}
+
+struct Hidden;
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Hidden {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        request.guard::<&Session>().await.map(|_| Self)
+    }
+}
+
+#[get("/hidden")]
+fn hidden(guard: Result<Hidden, Error>) -> Status {
+    let error = guard.err().expect("nothing is attached");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("Sessions::fairing()"), "{error}");
+    error_status(&error)
+}
+
+fn error_status(_: &Error) -> Status {
+    Status::InternalServerError
+}

@@ -1,0 +1,168 @@
+//! What an answer says to caches and browsers about the session that it was made with.
+
+use rocket::http::Header;
+use rocket::response::Responder;
+use rocket::{async_test, get, routes};
+use rocket_session_kit::{Result, Session};
+
+use crate::support::App;
+
+#[derive(Responder)]
+struct Says(&'static str, Header<'static>);
+
+#[get("/says/<what>/<name>/<value>")]
+fn says(what: &str, name: String, value: String, session: &Session) -> Result<Says> {
+    if what == "set" {
+        session.increment("n", 1)?;
+    }
+    Ok(Says("said", Header::new(name, value)))
+}
+
+/// One route for every way of looking at a session.
+#[get("/look/<how>")]
+async fn look(how: u8, session: &Session) -> Result<String> {
+    Ok(match how {
+        0 => session.get::<u8>("m")?.is_some().to_string(),
+        1 => session.contains_key("m").to_string(),
+        2 => session.len().to_string(),
+        3 => session.is_empty().to_string(),
+        4 => session.keys().join(","),
+        5 => session.user().unwrap_or_default(),
+        6 => session.has_info().to_string(),
+        7 => format!("{:?} {:?}", session.created_at(), session.accessed_at()),
+        8 => format!("{:?} {:?}", session.age(), session.idle_for()),
+        9 => format!("{:?}", session.remote_address()),
+        10 => session.is_new().to_string(),
+        11 => session.id().is_some().to_string(),
+        12 => session.take::<u8>("m")?.is_some().to_string(),
+        13 => session.remove("m").to_string(),
+        14 => format!("{session:?}"),
+        _ => session.save().await.map(|()| String::new())?,
+    })
+}
+
+async fn app() -> App {
+    App::built(|f| f, |rocket| rocket.mount("/", routes![says, look])).await
+}
+
+#[async_test]
+async fn an_answer_varies_by_cookie_whenever_the_session_was_consulted() {
+    let app = app().await;
+    for visitor in [app.visitor(), app.known_visitor().await] {
+        for how in 0..16 {
+            let answer = visitor.get(&format!("/look/{how}")).await;
+            assert_eq!(answer.header("Vary"), Some("Cookie"), "{how}");
+            assert_eq!(
+                answer.header("Cache-Control"),
+                None,
+                "{how}: no cookie is set"
+            );
+        }
+        assert_eq!(
+            visitor.get("/existing").await.header("Vary"),
+            Some("Cookie")
+        );
+        assert_eq!(visitor.get("/bare").await.header("Vary"), None);
+    }
+}
+
+#[async_test]
+async fn what_the_handler_says_of_varying_is_kept() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    for (said, told) in [
+        ("Accept-Encoding", "Accept-Encoding, Cookie"),
+        ("Accept, Origin", "Accept, Origin, Cookie"),
+        ("cookie", "cookie"),
+        ("Accept,COOKIE", "Accept,COOKIE"),
+        ("*", "*"),
+    ] {
+        let path = format!("/says/nothing/Vary/{}", said.replace(' ', "%20"));
+        assert_eq!(visitor.get(&path).await.header("Vary"), Some(told));
+    }
+}
+
+#[async_test]
+async fn no_cache_keeps_an_answer_that_sets_the_cookie() {
+    let app = app().await;
+    for (said, told) in [
+        ("", "no-store"),
+        ("private", "no-store, private"),
+        ("no-store", "no-store"),
+        ("No-Store, private", "no-store, private"),
+        ("public, max-age=3600", "no-store"),
+        (
+            "public, immutable, s-maxage=60, no-transform",
+            "no-store, no-transform",
+        ),
+        (
+            "no-cache=\"Set-Cookie\"",
+            "no-store, no-cache=\"Set-Cookie\"",
+        ),
+    ] {
+        let escaped = said.replace(' ', "%20").replace('"', "%22");
+        let path = if said.is_empty() {
+            "/set/a/1".to_owned()
+        } else {
+            format!("/says/set/Cache-Control/{escaped}")
+        };
+        let answer = app.visitor().get(&path).await;
+        assert!(answer.sets_session());
+        assert_eq!(answer.header("Cache-Control"), Some(told), "{said:?}");
+        assert_eq!(answer.header("Vary"), Some("Cookie"));
+    }
+}
+
+#[async_test]
+async fn an_answer_that_sets_no_cookie_may_be_kept_by_the_browser() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    let answer = visitor
+        .get("/says/nothing/Cache-Control/private,%20max-age=60")
+        .await;
+    assert_eq!(answer.header("Cache-Control"), Some("private, max-age=60"));
+}
+
+#[async_test]
+async fn a_removal_is_not_kept_by_caches_either() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    let answer = visitor.get("/logout").await;
+    assert!(answer.removes_session());
+    assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+}
+
+#[async_test]
+async fn the_cookie_is_for_http_alone_for_this_site_and_ends_with_the_browser() {
+    let app = app().await;
+    let answer = app.visitor().get("/set/a/1").await;
+    let cookie = answer.session_cookie().unwrap();
+    assert_eq!(cookie.http_only(), Some(true));
+    assert_eq!(cookie.same_site(), Some(cookie::SameSite::Lax));
+    assert_eq!(cookie.path(), Some("/"));
+    assert_eq!(
+        (cookie.domain(), cookie.secure(), cookie.max_age()),
+        (None, None, None)
+    );
+    assert!(cookie.expires().is_none());
+}
+
+#[async_test]
+async fn outside_the_debug_profile_the_cookie_is_for_https_and_this_host_alone() {
+    let app = App::configured(|figment| figment.select("release")).await;
+    let visitor = app.visitor();
+    let answer = visitor.get("/set/a/1").await;
+    let cookie = answer.header("Set-Cookie").unwrap();
+    assert!(cookie.starts_with("__Host-id="), "{cookie}");
+    assert!(
+        cookie.contains("; Secure") && cookie.contains("; Path=/"),
+        "{cookie}"
+    );
+    let removal = visitor.get("/logout").await;
+    let removal = removal.header("Set-Cookie").unwrap();
+    assert!(
+        removal.starts_with("__Host-id=;") && removal.contains("; Secure"),
+        "{removal}"
+    );
+    assert!(visitor.cookie("__Host-id").is_none());
+}

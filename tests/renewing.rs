@@ -1,0 +1,223 @@
+//! A session gets a new id whenever its visitor rises in privilege, and loses nothing by it.
+
+use rocket::async_test;
+use rocket::futures::future::join;
+use rocket_session_kit::testing::Act;
+
+use crate::support::App;
+
+#[async_test]
+async fn logging_in_keeps_the_values_and_drops_the_old_id() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let thief = visitor.copy();
+    let before = visitor.cookie("id");
+    let answer = visitor.get("/login/alice").await;
+    assert!(answer.sets_session());
+    assert_ne!(visitor.cookie("id"), before);
+    assert_eq!(visitor.get("/who").await.body, "alice");
+    assert_eq!(visitor.get("/get/n").await.body, "\"0\"");
+
+    let answer = thief.get("/who").await;
+    assert_eq!(answer.body, "nobody");
+    assert!(
+        answer.session_cookie().is_none(),
+        "the visitor's new cookie must not be taken away"
+    );
+    assert_eq!(thief.get("/existing").await.status.code, 404);
+    assert_eq!(app.list().await.len(), 1);
+}
+
+#[async_test]
+async fn a_log_in_without_a_session_begins_one() {
+    let app = App::launch().await;
+    let visitor = app.visitor();
+    assert!(visitor.get("/login/alice").await.sets_session());
+    assert_eq!(visitor.get("/who").await.body, "alice");
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+}
+
+#[async_test]
+async fn who_logs_in_after_somebody_else_sees_nothing_of_theirs() {
+    let app = App::launch().await;
+    let visitor = app.visitor();
+    visitor.get("/login/alice").await;
+    visitor.get("/set/secret/hers").await;
+    let hers = visitor.cookie("id");
+    visitor.get("/login/bob").await;
+    assert_ne!(visitor.cookie("id"), hers);
+    assert_eq!(visitor.get("/keys").await.body, "");
+    visitor.get("/set/own/his").await;
+    visitor.get("/login/bob").await;
+    assert_eq!(
+        visitor.get("/keys").await.body,
+        "own",
+        "the same user again keeps what is theirs"
+    );
+}
+
+#[async_test]
+async fn an_update_that_is_under_way_at_the_renewal_is_not_lost() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.gate("slow");
+    let slow = visitor.copy();
+    let writer = async { slow.get("/add/count/5?gate=slow").await };
+    let renewal = async {
+        gate.arrived().await;
+        visitor.get("/login/alice").await;
+        gate.open();
+    };
+    let (answer, ()) = join(writer, renewal).await;
+    assert_eq!(answer.status.code, 200);
+    // Whoever knew the old id may be somebody else: it learns nothing of the new one.
+    assert!(answer.session_cookie().is_none());
+    assert_eq!(slow.get("/who").await.body, "nobody");
+    assert_eq!(visitor.get("/get/count").await.body, "5");
+    assert_eq!(visitor.get("/who").await.body, "alice");
+}
+
+#[async_test]
+async fn an_update_is_carried_over_several_renewals() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.gate("slow");
+    let slow = visitor.copy();
+    let writer = async { slow.get("/add/count/5?gate=slow").await };
+    let renewals = async {
+        gate.arrived().await;
+        visitor.get("/renew").await;
+        visitor.get("/renew").await;
+        visitor.get("/login/alice").await;
+        gate.open();
+    };
+    join(writer, renewals).await;
+    assert_eq!(visitor.get("/get/count").await.body, "5");
+}
+
+#[async_test]
+async fn an_update_between_a_renewals_steps_is_not_lost() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let (renewing, saves) = (visitor.copy(), app.probe.gate(Act::Save));
+    let renewal = async { renewing.get("/login/alice").await };
+    let meddling = async {
+        // The new session is about to be created: let it, and stop before the old one is left.
+        saves.arrived().await;
+        saves.open();
+        saves.arrived().await;
+        let writer = visitor.get("/add/count/5");
+        let let_it = async {
+            saves.arrived().await;
+            saves.open_for_all();
+        };
+        let (answer, ()) = join(writer, let_it).await;
+        assert_eq!(answer.status.code, 200);
+    };
+    join(renewal, meddling).await;
+    assert_eq!(renewing.get("/get/count").await.body, "5");
+    assert_eq!(renewing.get("/who").await.body, "alice");
+    assert_eq!(app.list().await.len(), 1);
+}
+
+#[async_test]
+async fn a_request_that_comes_with_the_old_cookie_is_told_to_come_again() {
+    // It was sent before the browser had the answer of the log-in.
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let straggler = visitor.copy();
+    visitor.get("/login/alice").await;
+    let answer = straggler.get("/add/count/1").await;
+    assert_eq!(answer.status.code, 503);
+    assert_eq!(answer.header("Retry-After"), Some("5"));
+    assert!(
+        answer.session_cookie().is_none(),
+        "a new session would log the visitor out"
+    );
+    assert_eq!(straggler.get("/get/count").await.body, "none");
+    assert_eq!(app.list().await.len(), 1);
+}
+
+#[async_test]
+async fn two_log_ins_at_once_both_succeed() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.gate("slow");
+    let slow = visitor.copy();
+    let second = async { slow.get("/login/alice?gate=slow").await };
+    let first = async {
+        gate.arrived().await;
+        visitor.get("/login/alice").await;
+        gate.open();
+    };
+    let (answer, ()) = join(second, first).await;
+    assert!(answer.sets_session());
+    for visitor in [&visitor, &slow] {
+        assert_eq!(visitor.get("/who").await.body, "alice");
+        assert_eq!(visitor.get("/get/n").await.body, "\"0\"");
+    }
+    // And a third, with a cookie that is a moment old.
+    let late = visitor.copy();
+    visitor.get("/renew").await;
+    assert!(late.get("/login/alice").await.sets_session());
+    assert_eq!(late.get("/who").await.body, "alice");
+}
+
+#[async_test]
+async fn a_user_set_under_way_does_not_reach_the_renewed_session() {
+    // An attacker who knew the id before the log-in must not become the session's user after it.
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.gate("slow");
+    let attacker = visitor.copy();
+    let attack = async { attacker.get("/login/mallory?gate=slow").await };
+    let login = async {
+        gate.arrived().await;
+        visitor.get("/login/alice").await;
+        gate.open();
+    };
+    join(attack, login).await;
+    assert_eq!(visitor.get("/who").await.body, "alice");
+}
+
+#[async_test]
+async fn after_a_minute_an_old_id_leads_nowhere() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let (id, _) = app.list().await.remove(0);
+    visitor.get("/renew").await;
+    assert!(app.sessions().store().has_session(&id).await.unwrap());
+    app.clock.advance(std::time::Duration::from_secs(61));
+    assert!(!app.sessions().store().has_session(&id).await.unwrap());
+    assert_eq!(visitor.get("/keys").await.body, "n");
+}
+
+#[async_test]
+async fn a_renewal_that_fails_leaves_the_session_as_it_was() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    app.probe.fail(Act::Save);
+    let answer = visitor.get("/login/alice").await;
+    assert_eq!(answer.status.code, 503);
+    assert!(answer.session_cookie().is_none());
+    app.probe.heal();
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+    assert_eq!(visitor.get("/keys").await.body, "n");
+}
+
+#[async_test]
+async fn an_id_that_is_taken_is_never_overwritten() {
+    let app = App::launch().await;
+    let visitor = app.visitor();
+    app.probe.answer(rocket_session_kit::Saved::Changed);
+    assert!(
+        visitor.get("/set/a/1").await.sets_session(),
+        "another id does it"
+    );
+    for _ in 0..3 {
+        app.probe.answer(rocket_session_kit::Saved::Changed);
+    }
+    let answer = app.visitor().get("/set/a/1").await;
+    assert_eq!(answer.status.code, 503);
+    assert!(answer.session_cookie().is_none());
+}

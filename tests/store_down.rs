@@ -1,0 +1,274 @@
+//! A store that is down, hangs, panics or forgets answers: who has a session is told, nobody else
+//! suffers, nothing is lost.
+
+use std::time::{Duration, Instant};
+
+use rocket::figment::Figment;
+use rocket::response::Redirect;
+use rocket::{async_test, catch, catchers, get, routes};
+use rocket_session_kit::testing::{Act, Probe};
+use rocket_session_kit::{Result, Session};
+
+use crate::support::App;
+
+#[get("/moves")]
+fn moves(session: &Session) -> Result<Redirect> {
+    session.increment("moves", 1)?;
+    Ok(Redirect::to("/bare"))
+}
+
+#[get("/saves")]
+async fn saves(session: &Session) -> Result<&'static str> {
+    session.increment("saves", 1)?;
+    session.save().await?;
+    Ok("saved")
+}
+
+#[catch(503)]
+fn down() -> &'static str {
+    "the application's own page"
+}
+
+fn quick(figment: Figment) -> Figment {
+    figment.merge(("sessions.store_timeout", 100))
+}
+
+async fn app() -> App {
+    App::built(quick, |rocket| rocket.mount("/", routes![moves, saves])).await
+}
+
+type Fault = fn(&Probe, Act);
+
+/// Every way in which a call to the store can go wrong.
+const FAULTS: [(&str, Fault); 3] = [
+    ("fails", Probe::fail),
+    ("hangs", Probe::hang),
+    ("panics", Probe::panic),
+];
+
+#[async_test]
+async fn who_has_a_session_is_told_to_come_again() {
+    for (how, fault) in FAULTS {
+        let app = app().await;
+        let visitor = app.known_visitor().await;
+        fault(&app.probe, Act::Load);
+        for path in ["/touch", "/set/a/1", "/logout", "/login/alice"] {
+            let answer = visitor.get(path).await;
+            assert_eq!(answer.status.code, 503, "{path} {how}");
+            assert_eq!(answer.header("Retry-After"), Some("5"), "{path} {how}");
+            assert!(answer.session_cookie().is_none(), "{path} {how}");
+        }
+        app.probe.heal();
+        assert_eq!(visitor.get("/keys").await.body, "n", "{how}");
+    }
+}
+
+#[async_test]
+async fn everybody_else_is_served_as_ever() {
+    for (how, fault) in FAULTS {
+        let app = app().await;
+        let visitor = app.known_visitor().await;
+        for act in [Act::Load, Act::Save, Act::Delete] {
+            fault(&app.probe, act);
+        }
+        assert_eq!(visitor.get("/bare").await.status.code, 200, "{how}");
+        assert_eq!(visitor.get("/nowhere").await.status.code, 404, "{how}");
+        let stranger = app.visitor();
+        for path in ["/touch", "/keys", "/who", "/logout", "/remove/a"] {
+            assert_eq!(stranger.get(path).await.status.code, 200, "{path} {how}");
+        }
+    }
+}
+
+#[async_test]
+async fn an_answer_whose_changes_could_not_be_kept_does_not_leave() {
+    for (how, fault) in FAULTS {
+        let app = app().await;
+        let visitor = app.known_visitor().await;
+        fault(&app.probe, Act::Save);
+        for path in ["/set/a/1", "/moves", "/login/alice", "/renew", "/remove/n"] {
+            let answer = visitor.get(path).await;
+            assert_eq!(answer.status.code, 503, "{path} {how}");
+            assert_eq!(answer.header("Retry-After"), Some("5"), "{path} {how}");
+            assert_eq!(answer.header("Location"), None, "{path} {how}");
+            assert_eq!(
+                answer.header("Cache-Control"),
+                Some("no-store"),
+                "{path} {how}"
+            );
+            assert_eq!(answer.header("Vary"), Some("Cookie"), "{path} {how}");
+            assert_eq!(
+                answer.header("X-Content-Type-Options"),
+                Some("nosniff"),
+                "{path} {how}"
+            );
+            assert!(answer.session_cookie().is_none(), "{path} {how}");
+            assert!(answer.body.starts_with("503"), "{path} {how}");
+        }
+        let stranger = app.visitor();
+        let answer = stranger.get("/set/a/1").await;
+        assert_eq!(answer.status.code, 503, "{how}");
+        assert!(!stranger.has_session(), "{how}");
+        app.probe.heal();
+        assert_eq!(visitor.get("/keys").await.body, "n", "{how}");
+        assert_eq!(app.list().await.len(), 1, "{how}");
+    }
+}
+
+#[async_test]
+async fn a_hanging_store_holds_nobody_longer_than_its_timeout() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    for act in [Act::Load, Act::Save] {
+        app.probe.hang(act);
+        let started = Instant::now();
+        visitor.get("/set/a/1").await;
+        assert!(
+            started.elapsed() < Duration::from_secs(3),
+            "it took {:?}",
+            started.elapsed()
+        );
+        app.probe.heal();
+    }
+}
+
+#[async_test]
+async fn of_many_who_contend_none_waits_for_a_hanging_store_in_vain() {
+    // All loaded, all met somebody else's save, and then the store hangs.
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.gate("all");
+    let requests = (0..30).map(|_| visitor.get("/add/count/1?gate=all"));
+    let meddling = async {
+        for _ in 0..30 {
+            gate.arrived().await;
+        }
+        visitor.copy().get("/add/count/1").await;
+        app.probe.hang(Act::Load);
+        gate.open_for_all();
+    };
+    let started = Instant::now();
+    let (answers, ()) =
+        rocket::futures::future::join(rocket::futures::future::join_all(requests), meddling).await;
+    assert!(answers.iter().all(|answer| answer.status.code == 503));
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "it took {:?}",
+        started.elapsed()
+    );
+    app.probe.heal();
+    assert_eq!(visitor.get("/get/count").await.body, "1");
+}
+
+#[async_test]
+async fn a_read_does_not_suffer_because_its_touch_failed() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(Duration::from_secs(120));
+    app.probe.fail(Act::Save);
+    assert_eq!(visitor.get("/touch").await.status.code, 200);
+    app.probe.heal();
+    visitor.get("/touch").await;
+    assert_eq!(visitor.get("/age").await.body, "120 0");
+}
+
+#[async_test]
+async fn a_save_whose_answer_got_lost_is_reported_and_nothing_is_torn() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    app.probe.fail_afterwards(Act::Save);
+    assert_eq!(visitor.get("/add/count/1").await.status.code, 503);
+    app.probe.heal();
+    assert_eq!(visitor.get("/get/count").await.body, "1");
+    assert_eq!(visitor.get("/add/count/1").await.body, "2");
+}
+
+#[async_test]
+async fn nothing_is_overwritten_when_the_store_returns() {
+    let app =
+        App::configured(|f| quick(f).merge(("sessions.when_store_is_down", "anonymous"))).await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    app.probe.fail(Act::Load);
+    for path in ["/set/a/1", "/clear", "/add/n/1", "/login/bob", "/renew"] {
+        let answer = visitor.get(path).await;
+        assert_eq!(answer.status.code, 200, "{path}");
+        assert!(answer.session_cookie().is_none(), "{path}");
+    }
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+    assert_eq!(visitor.get("/existing").await.status.code, 404);
+    app.probe.heal();
+    assert_eq!(visitor.get("/who").await.body, "alice");
+    assert_eq!(visitor.get("/keys").await.body, "n");
+    assert_eq!(app.list().await.len(), 1);
+}
+
+#[async_test]
+async fn a_log_out_is_not_pretended_to_who_is_served_anonymously() {
+    let app =
+        App::configured(|f| quick(f).merge(("sessions.when_store_is_down", "anonymous"))).await;
+    let visitor = app.known_visitor().await;
+    app.probe.fail(Act::Load);
+    assert_eq!(visitor.get("/logout").await.status.code, 503);
+    assert!(visitor.has_session());
+    app.probe.heal();
+    assert_eq!(visitor.get("/keys").await.body, "n");
+
+    // And where the store returns in between, it is a log-out.
+    let gate = app.gate("slow");
+    app.probe.fail(Act::Load);
+    let logout = visitor.get("/logout?gate=slow");
+    let returns = async {
+        gate.arrived().await;
+        app.probe.heal();
+        gate.open();
+    };
+    let (answer, ()) = rocket::futures::future::join(logout, returns).await;
+    assert!(answer.removes_session(), "{answer:?}");
+    assert!(app.list().await.is_empty());
+}
+
+#[async_test]
+async fn a_handler_that_saves_itself_gets_the_error() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    app.probe.fail(Act::Save);
+    let answer = visitor.get("/saves").await;
+    assert_eq!(answer.status.code, 503);
+    assert_eq!(answer.header("Retry-After"), Some("5"));
+    app.probe.heal();
+    assert_eq!(visitor.get("/saves").await.body, "saved");
+    assert_eq!(visitor.get("/get/saves").await.body, "1");
+}
+
+#[async_test]
+async fn the_applications_own_page_is_shown_where_the_session_cannot_be_loaded() {
+    let app = App::built(quick, |rocket| rocket.register("/", catchers![down])).await;
+    let visitor = app.known_visitor().await;
+    app.probe.fail(Act::Load);
+    let answer = visitor.get("/touch").await;
+    assert_eq!(
+        (answer.status.code, &*answer.body),
+        (503, "the application's own page")
+    );
+    assert_eq!(answer.header("Retry-After"), Some("5"));
+}
+
+#[async_test]
+async fn a_full_memory_store_refuses_new_sessions_and_keeps_the_old() {
+    let app = rocket::custom(crate::support::figment())
+        .mount("/", routes![moves])
+        .attach(rocket_session_kit::Sessions::with(
+            rocket_session_kit::MemoryStore::new().capacity(2),
+        ));
+    let client = rocket::local::asynchronous::Client::untracked(app)
+        .await
+        .unwrap();
+    let visitors: Vec<_> = (0..3)
+        .map(|_| crate::support::Visitor::new(&client))
+        .collect();
+    assert_eq!(visitors[0].get("/moves").await.status.code, 303);
+    assert_eq!(visitors[1].get("/moves").await.status.code, 303);
+    assert_eq!(visitors[2].get("/moves").await.status.code, 503);
+    assert_eq!(visitors[0].get("/moves").await.status.code, 303);
+}

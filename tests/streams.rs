@@ -1,0 +1,132 @@
+//! Streams and panics: what happens to a session when the answer's head has left.
+
+use rocket::futures::future::join;
+use rocket::response::stream::TextStream;
+use rocket::{async_test, get, routes};
+use rocket_session_kit::testing::Act;
+use rocket_session_kit::{ErrorKind, Session};
+
+use crate::support::App;
+
+#[get("/stream?<what>")]
+fn stream<'r>(what: &'r str, session: &'r Session) -> TextStream![String + 'r] {
+    TextStream! {
+        match what {
+            "add" => {
+                session.increment("streamed", 1).expect("it is a number");
+                yield saved(session).await;
+            }
+            "end" => {
+                session.end();
+                yield saved(session).await;
+            }
+            "login" => {
+                session.log_in("alice");
+                yield saved(session).await;
+            }
+            _ => {
+                session.increment("lost", 1).expect("it is a number");
+                yield "not saved".to_owned();
+            }
+        }
+    }
+}
+
+async fn saved(session: &Session) -> String {
+    match session.save().await {
+        Ok(()) => "saved".into(),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+            error.to_string()
+        }
+    }
+}
+
+#[get("/panicking_update")]
+fn panicking_update(session: &Session) {
+    session
+        .update("n", |value: &mut String| {
+            assert!(value.as_str() == "0", "the second time it panics");
+            value.push('!');
+        })
+        .expect("it is a text");
+}
+
+async fn app() -> App {
+    App::built(
+        |f| f,
+        |rocket| rocket.mount("/", routes![stream, panicking_update]),
+    )
+    .await
+}
+
+#[async_test]
+async fn a_stream_saves_what_it_changes() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/stream?what=add").await.body, "saved");
+    assert_eq!(visitor.get("/get/streamed").await.body, "1");
+    assert_eq!(visitor.get("/stream?what=end").await.body, "saved");
+    assert!(app.list().await.is_empty());
+}
+
+#[async_test]
+async fn what_a_stream_changes_and_does_not_save_is_lost() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/stream?what=nothing").await.body, "not saved");
+    assert_eq!(visitor.get("/keys").await.body, "n");
+}
+
+#[async_test]
+async fn what_needs_a_cookie_is_refused_once_the_answers_head_has_left() {
+    let app = app().await;
+    let stranger = app.visitor();
+    assert!(
+        stranger
+            .get("/stream?what=add")
+            .await
+            .body
+            .contains("cookie")
+    );
+    assert!(
+        stranger
+            .get("/stream?what=login")
+            .await
+            .body
+            .contains("cookie")
+    );
+    let visitor = app.known_visitor().await;
+    assert!(
+        visitor
+            .get("/stream?what=login")
+            .await
+            .body
+            .contains("cookie")
+    );
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+    assert_eq!(app.list().await.len(), 1);
+}
+
+#[async_test]
+async fn a_function_that_panics_when_it_is_done_again_is_an_error() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.probe.gate(Act::Save);
+    let request = visitor.get("/panicking_update");
+    let other = visitor.copy();
+    let meddling = async {
+        gate.arrived().await;
+        app.probe.gate(Act::Save).open_for_all();
+        other.get("/set/n/1").await;
+        gate.open();
+    };
+    let (answer, ()) = join(request, meddling).await;
+    assert_eq!(answer.status.code, 500, "{answer:?}");
+    assert_eq!(visitor.get("/get/n").await.body, "\"1\"");
+    assert_eq!(
+        visitor.get("/set/n/2").await.status.code,
+        200,
+        "the session is not stuck"
+    );
+}

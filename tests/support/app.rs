@@ -1,0 +1,273 @@
+//! An application whose visitors can do everything to their sessions, and stop half-way at a gate.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use rocket::figment::Figment;
+use rocket::futures::TryStreamExt;
+use rocket::http::Status;
+use rocket::local::asynchronous::Client;
+use rocket::{Build, Rocket, Route, State, get};
+use rocket_session_kit::testing::{Gate, Probe};
+use rocket_session_kit::{Clock, MemoryStore, Record, Result, Session, SessionId, Sessions};
+
+use super::visitor::Visitor;
+
+/// A launched application, its store and its clock.
+pub(crate) struct App {
+    pub(crate) client: Client,
+    pub(crate) probe: Probe,
+    pub(crate) clock: Clock,
+}
+
+impl App {
+    /// Launches with a memory store and the routes of this file.
+    pub(crate) async fn launch() -> Self {
+        Self::configured(|figment| figment).await
+    }
+
+    /// Launches with settings of one's own.
+    pub(crate) async fn configured(settings: impl FnOnce(Figment) -> Figment) -> Self {
+        Self::built(settings, |rocket| rocket).await
+    }
+
+    /// Launches with more routes, catchers and fairings.
+    pub(crate) async fn built(
+        settings: impl FnOnce(Figment) -> Figment,
+        build: impl FnOnce(Rocket<Build>) -> Rocket<Build>,
+    ) -> Self {
+        let clock = Clock::manual();
+        let probe = Probe::new(MemoryStore::new().clock(clock.clone()));
+        let client = Self::client(settings, build, &probe, &clock).await;
+        Self {
+            client,
+            probe,
+            clock,
+        }
+    }
+
+    /// Launches another application on the same store and clock, as a restart or a second host
+    /// does.
+    pub(crate) async fn again(&self, settings: impl FnOnce(Figment) -> Figment) -> Self {
+        let client = Self::client(settings, |rocket| rocket, &self.probe, &self.clock).await;
+        Self {
+            client,
+            probe: self.probe.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    async fn client(
+        settings: impl FnOnce(Figment) -> Figment,
+        build: impl FnOnce(Rocket<Build>) -> Rocket<Build>,
+        probe: &Probe,
+        clock: &Clock,
+    ) -> Client {
+        let rocket = rocket::custom(settings(figment()))
+            .manage(clock.clone())
+            .manage(Gates::default())
+            .mount("/", routes())
+            .attach(Sessions::with(probe.clone()));
+        Client::untracked(build(rocket))
+            .await
+            .expect("the application launches")
+    }
+
+    pub(crate) fn visitor(&self) -> Visitor<'_> {
+        Visitor::new(&self.client)
+    }
+
+    /// A visitor who has a session, with `n` = 0 in it.
+    pub(crate) async fn known_visitor(&self) -> Visitor<'_> {
+        let visitor = self.visitor();
+        assert!(visitor.get("/set/n/0").await.sets_session());
+        self.probe.calls();
+        visitor
+    }
+
+    /// The gate at which requests with `?gate=<name>` wait, with their session loaded.
+    pub(crate) fn gate(&self, name: &str) -> Gate {
+        let gates: &Gates = self.client.rocket().state().expect("it is managed");
+        gates.named(name)
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        self.client
+            .rocket()
+            .state()
+            .expect("the fairing manages it")
+    }
+
+    /// All that is in the store.
+    pub(crate) async fn list(&self) -> Vec<(SessionId, Record)> {
+        self.sessions()
+            .iter_sessions()
+            .try_collect()
+            .await
+            .expect("the store lists")
+    }
+}
+
+/// A figment without files and without noise.
+pub(crate) fn figment() -> Figment {
+    let config = rocket::Config {
+        log_level: rocket::config::LogLevel::Off,
+        ..rocket::Config::debug_default()
+    };
+    Figment::from(config).merge(("secret_key", vec![7_u8; 64]))
+}
+
+#[derive(Default)]
+struct Gates(Mutex<HashMap<String, Gate>>);
+
+impl Gates {
+    fn named(&self, name: &str) -> Gate {
+        self.0
+            .lock()
+            .unwrap()
+            .entry(name.to_owned())
+            .or_default()
+            .clone()
+    }
+
+    async fn wait(&self, name: Option<&str>) {
+        if let Some(name) = name {
+            let gate = self.named(name);
+            gate.pass().await;
+        }
+    }
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    rocket::routes![
+        bare, read, keys, set, set_many, add, append, remove, clear, who, log_in, log_out, end,
+        renew, touch, existing, age
+    ]
+}
+
+#[get("/bare")]
+fn bare() -> &'static str {
+    "bare"
+}
+
+#[get("/get/<key>?<gate>")]
+async fn read(
+    key: &str,
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    let value: Option<serde_json::Value> = session.get(key)?;
+    Ok(value.map_or("none".into(), |value| value.to_string()))
+}
+
+#[get("/keys")]
+fn keys(session: &Session) -> String {
+    session.keys().join(",")
+}
+
+#[get("/set/<key>/<value>?<gate>")]
+async fn set(
+    key: &str,
+    value: &str,
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<()> {
+    gates.wait(gate).await;
+    session.insert(key, value)
+}
+
+#[get("/set_many/<count>/<size>")]
+fn set_many(count: usize, size: usize, session: &Session) -> Result<()> {
+    (0..count).try_for_each(|n| session.insert(&format!("key{n}"), "x".repeat(size)))
+}
+
+#[get("/add/<key>/<by>?<gate>")]
+async fn add(
+    key: &str,
+    by: i64,
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(session.increment(key, by)?.to_string())
+}
+
+#[get("/append/<key>/<value>?<gate>")]
+async fn append(
+    key: &str,
+    value: String,
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    let all = session.update(key, move |all: &mut Vec<String>| all.push(value.clone()))?;
+    Ok(all.join(","))
+}
+
+#[get("/remove/<key>?<gate>")]
+async fn remove(key: &str, gate: Option<&str>, session: &Session, gates: &State<Gates>) -> String {
+    gates.wait(gate).await;
+    session.remove(key).to_string()
+}
+
+#[get("/clear?<gate>")]
+async fn clear(gate: Option<&str>, session: &Session, gates: &State<Gates>) {
+    gates.wait(gate).await;
+    session.clear();
+}
+
+#[get("/who?<gate>")]
+async fn who(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> String {
+    gates.wait(gate).await;
+    session.user().unwrap_or_else(|| "nobody".into())
+}
+
+#[get("/login/<user>?<gate>")]
+async fn log_in(user: &str, gate: Option<&str>, session: &Session, gates: &State<Gates>) {
+    gates.wait(gate).await;
+    session.log_in(user);
+}
+
+#[get("/logout?<gate>")]
+async fn log_out(gate: Option<&str>, session: &Session, gates: &State<Gates>) {
+    gates.wait(gate).await;
+    session.log_out();
+}
+
+#[get("/end?<then>")]
+fn end(then: Option<&str>, session: &Session) -> Result<()> {
+    session.end();
+    then.map_or(Ok(()), |value| session.insert("then", value))
+}
+
+#[get("/renew?<gate>")]
+async fn renew(gate: Option<&str>, session: &Session, gates: &State<Gates>) {
+    gates.wait(gate).await;
+    session.renew();
+}
+
+/// Looks at the session and does nothing.
+#[get("/touch?<gate>")]
+async fn touch(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> String {
+    gates.wait(gate).await;
+    session.has_info().to_string()
+}
+
+#[get("/existing")]
+fn existing(session: Option<&Session>) -> Result<&'static str, Status> {
+    session.map(|_| "there is one").ok_or(Status::NotFound)
+}
+
+#[get("/age")]
+fn age(session: &Session) -> String {
+    format!(
+        "{} {}",
+        session.age().as_secs(),
+        session.idle_for().as_secs()
+    )
+}

@@ -1,0 +1,137 @@
+//! Who a visitor is, and how a session is typed.
+
+use rocket::async_test;
+use rocket::{get, routes};
+use rocket_session_kit::{ErrorKind, Result, Session};
+
+use crate::support::App;
+
+#[get("/address")]
+fn address(session: &Session) -> Result<String> {
+    session.increment("looks", 1)?;
+    Ok(format!("{:?}", session.remote_address()))
+}
+
+#[get("/set_user/<user>")]
+fn set_user(user: &str, session: &Session) {
+    session.set_user(Some(user).filter(|user| *user != "nobody"));
+}
+
+#[get("/types")]
+fn types(session: &Session) -> Result<()> {
+    session.insert("number", 5)?;
+    session.insert("none", None::<u8>)?;
+    session.insert("list", [1, 2])?;
+    assert_eq!(session.get::<u8>("number")?, Some(5));
+    assert_eq!(session.get::<Option<u8>>("none")?, Some(None));
+    assert_eq!(session.get::<Vec<u8>>("list")?, Some(vec![1, 2]));
+    assert_eq!(session.get::<u8>("missing")?, None);
+    for error in [
+        session.get::<String>("number").unwrap_err(),
+        session.get::<bool>("list").unwrap_err(),
+        session.take::<String>("number").unwrap_err(),
+        session.increment("list", 1).unwrap_err(),
+        session
+            .update("number", |text: &mut String| text.push('!'))
+            .unwrap_err(),
+        session
+            .insert("bad", std::collections::BTreeMap::from([((1, 2), 3)]))
+            .unwrap_err(),
+        session.increment("number", i64::MAX).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Value, "{error}");
+    }
+    assert_eq!(session.take::<u8>("number")?, Some(5));
+    assert_eq!(session.take::<u8>("number")?, None);
+    assert_eq!(session.len(), 2);
+    Ok(())
+}
+
+#[get("/wrong_type")]
+fn wrong_type(session: &Session) -> Result<String> {
+    session.insert("secret", "hunter2")?;
+    Ok(session.get::<u8>("secret")?.unwrap_or_default().to_string())
+}
+
+async fn app() -> App {
+    App::built(
+        |f| f,
+        |rocket| rocket.mount("/", routes![address, set_user, types, wrong_type]),
+    )
+    .await
+}
+
+#[async_test]
+async fn values_have_types() {
+    assert_eq!(app().await.visitor().get("/types").await.status.code, 200);
+}
+
+#[async_test]
+async fn a_value_of_the_wrong_type_is_an_error_that_shows_no_data() {
+    let app = app().await;
+    let answer = app.visitor().get("/wrong_type").await;
+    assert_eq!(answer.status.code, 500);
+    assert!(
+        !answer.body.contains("hunter2") && !answer.body.contains("secret"),
+        "{}",
+        answer.body
+    );
+}
+
+#[async_test]
+async fn the_address_is_the_first_requests_and_no_header_changes_it() {
+    let app = app().await;
+    let request = app
+        .client
+        .get("/address")
+        .remote(([203, 0, 113, 7], 1).into());
+    let response = request
+        .header(rocket::http::Header::new("X-Real-IP", "8.8.8.8"))
+        .dispatch()
+        .await;
+    let cookie = response
+        .headers()
+        .get_one("Set-Cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(response.into_string().await.unwrap(), "Some(203.0.113.7)");
+    let request = app
+        .client
+        .get("/address")
+        .remote(([198, 51, 100, 1], 1).into());
+    let response = request
+        .header(rocket::http::Header::new("Cookie", cookie))
+        .dispatch()
+        .await;
+    assert_eq!(response.into_string().await.unwrap(), "Some(203.0.113.7)");
+}
+
+#[async_test]
+async fn a_user_can_be_set_without_a_new_id() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    let before = visitor.cookie("id");
+    visitor.get("/set_user/alice").await;
+    assert_eq!(visitor.get("/who").await.body, "alice");
+    assert_eq!(visitor.cookie("id"), before);
+    app.probe.calls();
+    visitor.get("/set_user/alice").await;
+    assert_eq!(
+        app.probe.calls().tuple(),
+        (1, 0, 0, 0),
+        "the same user is no change"
+    );
+    visitor.get("/set_user/nobody").await;
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+}
+
+#[async_test]
+async fn a_user_alone_is_worth_a_session() {
+    let app = app().await;
+    let visitor = app.visitor();
+    assert!(visitor.get("/set_user/alice").await.sets_session());
+    assert!(visitor.get("/set_user/nobody").await.removes_session());
+}
