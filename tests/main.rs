@@ -2,15 +2,20 @@
 
 mod cookie_on_every_outcome;
 mod costs;
+mod directory;
 mod ending;
 mod expiring;
 mod guards;
 mod headers;
 mod hostile_cookies;
+mod launch;
 mod limits;
 mod merging;
+mod processes;
 mod renewing;
 mod secret_keys;
+mod secrets_stay_secret;
+mod shutdown;
 mod store_down;
 mod stores;
 mod streams;

@@ -23,17 +23,17 @@ fn write(session: &Session) -> Result<&'static str> {
 }
 
 /// An application with sessions in memory, one without, and a visitor.
-pub struct App {
+pub(crate) struct App {
     kit: Client,
     plain: Client,
     cookie: String,
 }
 
 /// What is asked for, from the cheapest to the dearest. All requests carry the same cookie.
-pub const ROUTES: [&str; 4] = ["bare", "untouched", "read", "write"];
+pub(crate) const ROUTES: [&str; 4] = ["bare", "untouched", "read", "write"];
 
 impl App {
-    pub async fn launch() -> Self {
+    pub(crate) async fn launch() -> Self {
         let figment = rocket::Config::figment()
             .merge(("log_level", "off"))
             .merge(("secret_key", vec![7_u8; 64]));
@@ -57,7 +57,7 @@ impl App {
     }
 
     /// Sends one request, and returns what `count` says before and after it.
-    pub async fn ask(&self, route: &str, count: impl Fn() -> u64) -> (u64, u64) {
+    pub(crate) async fn ask(&self, route: &str, count: impl Fn() -> u64) -> (u64, u64) {
         let (client, path) = match route {
             "bare" => (&self.plain, "/bare"),
             "untouched" => (&self.kit, "/bare"),

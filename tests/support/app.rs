@@ -110,6 +110,7 @@ impl App {
 
 /// A figment without files and without noise.
 pub(crate) fn figment() -> Figment {
+    super::log::keep();
     let config = rocket::Config {
         log_level: rocket::config::LogLevel::Off,
         ..rocket::Config::debug_default()

@@ -1,6 +1,8 @@
 //! What the tests share: applications, visitors and stores.
 
 mod app;
+pub(crate) mod log;
+pub(crate) mod process;
 mod visitor;
 
 use rocket_session_kit::testing::Subject;

@@ -40,10 +40,6 @@ impl<'a> Visitor<'a> {
         self.send(Method::Get, path, None).await
     }
 
-    pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
-        self.send(Method::Post, path, Some(form)).await
-    }
-
     /// Sends a request with the cookies as they are now, and stores those that come back.
     pub(crate) async fn send(&self, method: Method, path: &str, form: Option<&str>) -> Answer {
         let cookies = self.cookies();

@@ -64,6 +64,10 @@ pub(crate) enum Found {
 }
 
 /// What became of a request's changes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it arrives, and a box would be one more allocation"
+)]
 pub(crate) enum Kept {
     /// The session is kept like this.
     Here {
@@ -450,3 +454,6 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod interleavings;

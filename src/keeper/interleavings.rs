@@ -1,0 +1,262 @@
+//! Two requests of one session, in every order: what one changed and the other did not touch is never lost.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{Found, Held, Keeper, Kept};
+use crate::change::{Change, typed_update};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::record::{Record, write_value};
+use crate::store::{MemoryStore, SessionStore};
+
+/// A change, in a form that can be printed and repeated.
+#[derive(Clone, Debug)]
+enum Act {
+    Insert(u8, i64),
+    Remove(u8),
+    Increment(u8, i64),
+    Append(u8, u8),
+    Clear,
+}
+
+/// Names `0..3` hold numbers, names `3..5` hold lists, so that no two requests differ about a type.
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        3 => (0_u8..3, -5_i64..5).prop_map(|(name, value)| Act::Insert(name, value)),
+        2 => (0_u8..5).prop_map(Act::Remove),
+        4 => (0_u8..3, -5_i64..5).prop_map(|(name, by)| Act::Increment(name, by)),
+        3 => (3_u8..5, any::<u8>()).prop_map(|(name, item)| Act::Append(name, item)),
+        1 => Just(Act::Clear),
+    ];
+    vec(act, 0..6)
+}
+
+impl Act {
+    fn change(&self) -> Change {
+        match *self {
+            Act::Insert(name, value) => {
+                Change::Insert(name.to_string(), write_value(&value).expect("it is JSON"))
+            }
+            Act::Remove(name) => Change::Remove(name.to_string()),
+            Act::Increment(name, by) => Change::Increment(name.to_string(), by),
+            Act::Append(name, item) => {
+                let push = typed_update(move |list: &mut Vec<u8>| list.push(item));
+                Change::Update(name.to_string(), push)
+            }
+            Act::Clear => Change::Clear,
+        }
+    }
+
+    fn touches(&self, name: u8) -> bool {
+        match *self {
+            Act::Insert(own, _)
+            | Act::Remove(own)
+            | Act::Increment(own, _)
+            | Act::Append(own, _) => own == name,
+            Act::Clear => true,
+        }
+    }
+}
+
+/// One request: it loads, changes what it sees, and saves when its turn comes.
+struct Request {
+    held: Held,
+    view: Record,
+    changes: Vec<Change>,
+}
+
+impl Request {
+    async fn load(keeper: &Keeper, held: &Held) -> Self {
+        match keeper.load(&held.id).await.expect("the store works") {
+            Found::Live(view, held) => Self {
+                held,
+                view,
+                changes: Vec::new(),
+            },
+            _ => panic!("the session is there"),
+        }
+    }
+
+    fn act(&mut self, acts: &[Act], keeper: &Keeper) {
+        for act in acts {
+            let change = act.change();
+            change
+                .apply(&mut self.view, &keeper.limits)
+                .expect("it is small, and of the right type");
+            self.changes.push(change);
+        }
+    }
+
+    async fn save(self, keeper: &Keeper) {
+        let kept = keeper.update(self.view, self.held, &self.changes).await;
+        assert!(matches!(kept.expect("the store works"), Kept::Here { .. }));
+    }
+}
+
+type Values = BTreeMap<String, String>;
+
+fn values(record: &Record) -> Values {
+    let value = |name: &String| {
+        record
+            .values
+            .get(name)
+            .expect("it is there")
+            .get()
+            .to_owned()
+    };
+    record
+        .keys()
+        .into_iter()
+        .map(|name| (name.clone(), value(&name)))
+        .collect()
+}
+
+/// What a request that has the session for itself makes of `record`.
+fn alone(record: &Record, acts: &[Act], keeper: &Keeper) -> Record {
+    let mut record = record.clone();
+    for act in acts {
+        act.change()
+            .apply(&mut record, &keeper.limits)
+            .expect("it is small, and of the right type");
+    }
+    record
+}
+
+fn keeper() -> Keeper {
+    let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
+    Keeper::new(store, Clock::manual(), &Config::default())
+}
+
+async fn new_session(keeper: &Keeper, before: &[Act]) -> (Record, Held) {
+    let mut record = Record::new(keeper.clock.seconds(), None);
+    record.user = Some("alice".into());
+    let record = alone(&record, before, keeper);
+    match keeper.create(record).await.expect("the store works") {
+        Kept::Here { record, held, .. } => (record, held),
+        _ => panic!("it was created"),
+    }
+}
+
+async fn final_record(keeper: &Keeper, held: &Held) -> Record {
+    match keeper.load(&held.id).await.expect("the store works") {
+        Found::Live(record, _) => record,
+        _ => panic!("the session is there"),
+    }
+}
+
+proptest! {
+    /// Both loaded, both changed, one saved after the other.
+    #[test]
+    fn two_requests_at_once_are_like_one_after_the_other(
+        before in acts(), first in acts(), second in acts(),
+    ) {
+        let outcome = crate::testing::run(async {
+            let keeper = keeper();
+            let (start, held) = new_session(&keeper, &before).await;
+            let mut one = Request::load(&keeper, &held).await;
+            let mut other = Request::load(&keeper, &held).await;
+            one.act(&first, &keeper);
+            other.act(&second, &keeper);
+            one.save(&keeper).await;
+            other.save(&keeper).await;
+            let expected = alone(&alone(&start, &first, &keeper), &second, &keeper);
+            (start, expected, final_record(&keeper, &held).await, keeper)
+        });
+        let (start, expected, found, keeper) = outcome;
+        prop_assert_eq!(values(&found), values(&expected));
+
+        // The promises one by one, said without the order.
+        let (own, others) = (values(&alone(&start, &first, &keeper)), values(&alone(&start, &second, &keeper)));
+        for name in 0..5 {
+            let touched = |acts: &[Act]| acts.iter().any(|act| act.touches(name));
+            let name_text = name.to_string();
+            let found = values(&found).remove(&name_text);
+            if touched(&first) && !touched(&second) {
+                prop_assert_eq!(&found, &own.get(&name_text).cloned(), "a change of {} is lost", name);
+            }
+            if touched(&second) && !touched(&first) {
+                prop_assert_eq!(&found, &others.get(&name_text).cloned(), "a change of {} is lost", name);
+            }
+        }
+    }
+
+    /// However many, in whatever order they load and save.
+    #[test]
+    fn increments_of_many_requests_add_up(
+        steps in vec((0_usize..6, 1_i64..100), 1..40),
+    ) {
+        let (sum, found, removed) = crate::testing::run(async {
+            let keeper = keeper();
+            let (_, held) = new_session(&keeper, &[Act::Insert(1, 7)]).await;
+            // One request takes away another value, which stays away.
+            let mut remover = Request::load(&keeper, &held).await;
+            remover.act(&[Act::Remove(1)], &keeper);
+            let mut open: [Option<Request>; 6] = Default::default();
+            let mut sum = 0;
+            for (who, by) in steps {
+                // Every second step of a request is its save.
+                match open[who].take() {
+                    None => {
+                        let mut request = Request::load(&keeper, &held).await;
+                        request.act(&[Act::Increment(0, by)], &keeper);
+                        sum += by;
+                        open[who] = Some(request);
+                    }
+                    Some(request) => request.save(&keeper).await,
+                }
+            }
+            remover.save(&keeper).await;
+            for request in open.into_iter().flatten() {
+                request.save(&keeper).await;
+            }
+            let found = final_record(&keeper, &held).await;
+            (sum, found.get::<i64>("0").expect("it is a number"), found.get::<i64>("1").expect("it is a number"))
+        });
+        prop_assert_eq!(found.unwrap_or(0), sum);
+        prop_assert_eq!(removed, None);
+    }
+
+    /// An end, wherever it comes among loads and saves, is final.
+    #[test]
+    fn nothing_is_left_of_a_session_that_ended(
+        steps in vec((0_usize..4, acts()), 1..20), end_at in 0_usize..20,
+    ) {
+        let left = crate::testing::run(async {
+            let keeper = keeper();
+            let (_, held) = new_session(&keeper, &[]).await;
+            let mut open: [Option<Request>; 4] = Default::default();
+            let mut ended = HashSet::new();
+            for (at, (who, acts)) in steps.iter().enumerate() {
+                if at == end_at {
+                    keeper.end(held.id, None).await.expect("the store works");
+                    ended.insert(held.id);
+                }
+                match open[*who].take() {
+                    None if ended.is_empty() => {
+                        let mut request = Request::load(&keeper, &held).await;
+                        request.act(acts, &keeper);
+                        open[*who] = Some(request);
+                    }
+                    None => {}
+                    Some(request) => {
+                        let kept = keeper.update(request.view, request.held, &request.changes).await;
+                        let gone = matches!(kept.expect("the store works"), Kept::Gone);
+                        assert_eq!(gone, !ended.is_empty());
+                    }
+                }
+            }
+            keeper.end(held.id, None).await.expect("the store works");
+            for request in open.into_iter().flatten() {
+                let kept = keeper.update(request.view, request.held, &request.changes).await;
+                assert!(matches!(kept.expect("the store works"), Kept::Gone));
+            }
+            matches!(keeper.load(&held.id).await.expect("the store works"), Found::Nothing)
+                && keeper.store().load_session(&held.id).await.expect("the store works").is_none()
+        });
+        prop_assert!(left);
+    }
+}

@@ -1,0 +1,830 @@
+//! A directory of sessions is safe: between processes, against kills, full disks, and whatever else lies in it.
+
+use std::fs;
+use std::io::{BufRead, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use rocket::async_test;
+use rocket::futures::TryStreamExt;
+use rocket::futures::future::{join, join_all};
+use rocket_session_kit::{
+    Clock, DirectoryStore, Durability, ErrorKind, Expect, Head, Revision, Save, Saved, SessionId,
+    SessionStore,
+};
+use tempfile::TempDir;
+
+use crate::support::process::{Process, example, wait_until, worker};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Place {
+    _there: TempDir,
+    path: PathBuf,
+    store: DirectoryStore,
+    id: SessionId,
+}
+
+fn place() -> Place {
+    let there = tempfile::tempdir().unwrap();
+    let path = there.path().join("sessions");
+    let store = DirectoryStore::open(&path).unwrap();
+    Place {
+        _there: there,
+        path,
+        store,
+        id: SessionId::random(),
+    }
+}
+
+impl Place {
+    fn file(&self) -> PathBuf {
+        self.path.join(self.id.to_hex())
+    }
+
+    async fn create(&self) -> Revision {
+        create(&self.store, &self.id).await
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn bytes(rev: u64, text: &str) -> Vec<u8> {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    format!(
+        r#"{{"rev":"{rev:016x}","expires":{},"v":1,"created":{now},"accessed":{now},"values":{{"count":0,"text":"{text}"}}}}"#,
+        now + 3600
+    )
+    .into_bytes()
+}
+
+async fn save(
+    store: &DirectoryStore,
+    id: &SessionId,
+    bytes: &[u8],
+    expect: Expect,
+) -> rocket_session_kit::Result<Saved> {
+    store
+        .save_session(
+            id,
+            Save {
+                bytes,
+                ttl: HOUR,
+                expect,
+            },
+        )
+        .await
+}
+
+async fn create(store: &DirectoryStore, id: &SessionId) -> Revision {
+    match save(store, id, &bytes(1, "first"), Expect::Absent)
+        .await
+        .unwrap()
+    {
+        Saved::Saved(revision) => revision,
+        other => panic!("it should have been created, and was {other:?}"),
+    }
+}
+
+fn output(process: &mut Process) -> u64 {
+    let mut text = String::new();
+    process.stdout().read_to_string(&mut text).unwrap();
+    assert!(process.wait(), "a worker failed");
+    text.trim().parse().expect("a worker tells a number")
+}
+
+#[async_test]
+async fn four_processes_lose_no_increment() {
+    let place = place();
+    place.create().await;
+    let id = place.id.to_hex();
+    let mut workers: Vec<_> = (0..4)
+        .map(|_| Process::start(&mut worker("increment", &place.path, &id, 500)))
+        .collect();
+    let counts: Vec<u64> = workers.iter_mut().map(output).collect();
+    assert_eq!(counts, [500; 4]);
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(place.file()).unwrap()).unwrap();
+    assert_eq!(record["values"]["count"], 2000);
+    assert_eq!(place.names().len(), 1, "no temporary file is left");
+}
+
+#[async_test]
+async fn writers_that_are_killed_never_leave_a_torn_session() {
+    let place = place();
+    place.create().await;
+    let id = place.id.to_hex();
+    let until = Instant::now() + Duration::from_secs(10);
+    let (mut kills, mut reads) = (0, 0);
+    while Instant::now() < until {
+        let mut writers: Vec<_> = (0..2)
+            .map(|_| Process::start(&mut worker("increment", &place.path, &id, 1_000_000)))
+            .collect();
+        // Each time they have got a little further when they are killed.
+        for _ in 0..(kills % 100) * 10 {
+            let stored = place
+                .store
+                .load_session(&place.id)
+                .await
+                .unwrap()
+                .expect("it is there");
+            let record: serde_json::Value =
+                serde_json::from_slice(&stored.bytes).expect("it is whole");
+            assert!(record["values"]["count"].is_u64());
+            reads += 1;
+        }
+        for writer in &mut writers {
+            writer.kill();
+            kills += 1;
+        }
+    }
+    assert!(
+        kills > 20 && reads > 100,
+        "{kills} kills and {reads} reads show nothing"
+    );
+    let stored = place
+        .store
+        .load_session(&place.id)
+        .await
+        .unwrap()
+        .expect("it is there");
+    let answer = save(
+        &place.store,
+        &place.id,
+        &bytes(2, "after"),
+        Expect::Revision(stored.revision),
+    )
+    .await;
+    assert_eq!(
+        answer.unwrap(),
+        Saved::Saved(Revision(2)),
+        "a killed writer leaves no lock behind"
+    );
+
+    // What they left half-written is no session, and goes when it is old.
+    let ids: Vec<_> = place.store.iter_sessions().try_collect().await.unwrap();
+    assert_eq!(ids.len(), 1);
+    let left: Vec<_> = place
+        .names()
+        .into_iter()
+        .filter(|name| name.starts_with(".tmp-"))
+        .collect();
+    place.store.delete_old_sessions(60).await.unwrap();
+    assert_eq!(
+        place.names().len(),
+        1 + left.len(),
+        "they may be somebody's who is at work"
+    );
+    for name in &left {
+        let file = fs::File::open(place.path.join(name)).unwrap();
+        file.set_modified(SystemTime::now() - 2 * HOUR).unwrap();
+    }
+    place.store.delete_old_sessions(60).await.unwrap();
+    assert_eq!(place.names(), [place.id.to_hex()]);
+}
+
+#[async_test]
+async fn a_session_that_is_deleted_while_other_processes_wait_to_save_it_is_gone() {
+    let place = place();
+    for _ in 0..20 {
+        place.create().await;
+        let id = place.id.to_hex();
+        let mut writers: Vec<_> = (0..3)
+            .map(|_| Process::start(&mut worker("increment", &place.path, &id, 1_000_000)))
+            .collect();
+        let first = place
+            .store
+            .load_session(&place.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .revision;
+        wait_until("a worker saves", || {
+            Head::read(&fs::read(place.file()).unwrap())
+                .unwrap()
+                .revision
+                != first
+        });
+        assert!(place.store.delete_session(&place.id).await.unwrap());
+        // Each finds out, and stops.
+        writers
+            .iter_mut()
+            .for_each(|writer| assert!(output(writer) < 1_000_000));
+        assert!(!place.file().exists(), "a deleted session is back");
+    }
+}
+
+#[async_test]
+async fn temporary_files_that_a_crash_left_are_swept_and_young_ones_are_not() {
+    let place = place();
+    place.create().await;
+    let (old, young) = (place.path.join(".tmp-old"), place.path.join(".tmp-young"));
+    for path in [&old, &young] {
+        fs::write(path, "half a sess").unwrap();
+    }
+    fs::File::open(&old)
+        .unwrap()
+        .set_modified(SystemTime::now() - 2 * HOUR)
+        .unwrap();
+    let swept = place.store.delete_old_sessions(60).await.unwrap();
+    assert_eq!((swept.deleted, swept.remaining), (0, 1));
+    assert!(!old.exists() && young.exists() && place.file().exists());
+}
+
+/// Puts something at the session's path that is not ours to touch.
+type Plant = fn(&Place, &Path);
+
+fn plant_link(place: &Place, target: &Path) {
+    symlink(target, place.file()).unwrap();
+}
+
+fn plant_dangling_link(place: &Place, _: &Path) {
+    symlink(place.path.join("nowhere"), place.file()).unwrap();
+}
+
+fn plant_pipe(place: &Place, _: &Path) {
+    assert!(
+        Command::new("mkfifo")
+            .arg(place.file())
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+fn plant_socket(place: &Place, _: &Path) {
+    drop(std::os::unix::net::UnixListener::bind(place.file()).unwrap());
+}
+
+fn plant_directory(place: &Place, _: &Path) {
+    fs::create_dir(place.file()).unwrap();
+}
+
+fn plant_open_file(place: &Place, _: &Path) {
+    fs::write(place.file(), bytes(1, "readable by all")).unwrap();
+    fs::set_permissions(place.file(), fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+fn plant_file_of_another(place: &Place, _: &Path) {
+    fs::write(place.file(), bytes(1, "somebody else's")).unwrap();
+    fs::set_permissions(place.file(), fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(place.file(), Some(65534), None).expect("the tests run as root");
+}
+
+fn plant_huge_file(place: &Place, _: &Path) {
+    let mut file = fs::File::create(place.file()).unwrap();
+    file.write_all(&bytes(1, "huge")).unwrap();
+    file.write_all(&vec![b' '; 10_000_000]).unwrap();
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .unwrap();
+}
+
+#[async_test]
+async fn what_is_not_a_file_of_ours_is_refused_quickly_and_left_alone() {
+    let plants: [(&str, Plant); 8] = [
+        ("a link", plant_link),
+        ("a dangling link", plant_dangling_link),
+        ("a pipe", plant_pipe),
+        ("a socket", plant_socket),
+        ("a directory", plant_directory),
+        ("an open file", plant_open_file),
+        ("a file of another", plant_file_of_another),
+        ("a huge file", plant_huge_file),
+    ];
+    for (what, plant) in plants {
+        let place = place();
+        let elsewhere = place._there.path().join("elsewhere");
+        let original = bytes(1, "not a session");
+        fs::write(&elsewhere, &original).unwrap();
+        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o600)).unwrap();
+        plant(&place, &elsewhere);
+        let looks = |path: &Path| {
+            let metadata = fs::symlink_metadata(path).unwrap();
+            (
+                metadata.file_type(),
+                metadata.ino(),
+                metadata.len(),
+                metadata.mode(),
+                metadata.mtime_nsec(),
+            )
+        };
+        let before = (looks(&place.file()), looks(&elsewhere));
+
+        let started = Instant::now();
+        let (store, id) = (&place.store, &place.id);
+        assert_eq!(store.load_session(id).await.unwrap(), None, "{what}");
+        assert!(!store.has_session(id).await.unwrap(), "{what}");
+        let answer = save(store, id, &bytes(2, "new"), Expect::Absent)
+            .await
+            .unwrap();
+        assert_eq!(answer, Saved::Changed, "{what}");
+        let answer = save(store, id, &bytes(2, "new"), Expect::Revision(Revision(1)))
+            .await
+            .unwrap();
+        assert_eq!(answer, Saved::Gone, "{what}");
+        assert!(!store.delete_session(id).await.unwrap(), "{what}");
+        store.set_aside(id).await.unwrap();
+        store.delete_old_sessions(0).await.unwrap();
+        assert_eq!(
+            store
+                .iter_sessions()
+                .try_collect::<Vec<_>>()
+                .await
+                .unwrap()
+                .len(),
+            0,
+            "{what}"
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "{what} took {:?}",
+            started.elapsed()
+        );
+        assert_eq!(
+            (looks(&place.file()), looks(&elsewhere)),
+            before,
+            "{what} was touched"
+        );
+        assert_eq!(fs::read(&elsewhere).unwrap(), original, "{what}");
+        assert_eq!(before.0.0.is_fifo(), what == "a pipe", "{what} was planted");
+    }
+}
+
+#[async_test]
+async fn a_file_that_becomes_a_link_again_and_again_is_never_followed() {
+    let place = place();
+    place.create().await;
+    let secret = place._there.path().join("secret");
+    let content = bytes(66, "secret");
+    fs::write(&secret, &content).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let (link, file) = (place._there.path().join("link"), place.file());
+    let original = fs::read(&file).unwrap();
+    let swapping = std::thread::spawn({
+        let (link, file, secret) = (link, file.clone(), secret.clone());
+        move || {
+            for n in 0..2000 {
+                if n % 2 == 0 {
+                    symlink(&secret, &link).unwrap();
+                } else {
+                    fs::write(&link, &original).unwrap();
+                    fs::set_permissions(&link, fs::Permissions::from_mode(0o600)).unwrap();
+                }
+                fs::rename(&link, &file).unwrap();
+            }
+        }
+    });
+    while !swapping.is_finished() {
+        if let Some(stored) = place.store.load_session(&place.id).await.unwrap() {
+            assert_eq!(stored.revision, Revision(1), "a link was followed");
+        }
+        let answer = save(
+            &place.store,
+            &place.id,
+            &bytes(1, "first"),
+            Expect::Revision(Revision(66)),
+        )
+        .await;
+        assert_ne!(
+            answer.unwrap(),
+            Saved::Saved(Revision(1)),
+            "a link was followed"
+        );
+    }
+    swapping.join().unwrap();
+    assert_eq!(fs::read(&secret).unwrap(), content);
+}
+
+#[async_test]
+async fn names_like_an_id_are_no_sessions() {
+    let place = place();
+    place.create().await;
+    let id = place.id.to_hex();
+    for name in [
+        format!("{id}*"),
+        format!("{id}_"),
+        format!("{id}.tmp"),
+        format!("{id}.lock"),
+        id.to_uppercase(),
+        "README".into(),
+    ] {
+        fs::write(place.path.join(name), bytes(1, "foreign")).unwrap();
+    }
+    assert_eq!(
+        place
+            .store
+            .iter_sessions()
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(place.store.delete_old_sessions(0).await.unwrap().deleted, 1);
+    assert_eq!(place.names().len(), 6);
+}
+
+#[async_test]
+async fn what_is_no_session_is_kept_aside() {
+    let app_dir = tempfile::tempdir().unwrap();
+    let mut server = crate::support::process::Server::start("hello", app_dir.path(), &[]);
+    let directory = app_dir.path().join("sessions");
+    for garbage in ["", "{", "garbage", &"x".repeat(5000)] {
+        let (_, cookie, _) = server.get("/", None);
+        let cookie = cookie.expect("a visitor gets a cookie");
+        let file = fs::read_dir(&directory)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .find(|p| p.extension().is_none());
+        let file = file.expect("there is one session");
+        fs::write(&file, garbage).unwrap();
+        let (status, fresh, body) = server.get("/", Some(&cookie));
+        assert_eq!((status, &*body), (200, "visits: 1\n"));
+        assert_ne!(fresh.expect("a fresh session has a cookie"), cookie);
+        let aside = file.with_extension("corrupt");
+        assert_eq!(fs::read_to_string(aside).unwrap(), garbage);
+        assert!(!file.exists());
+        for entry in fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path()) {
+            if entry.extension().is_none() {
+                fs::remove_file(entry).unwrap();
+            }
+        }
+    }
+    let warnings = server.log().matches("is no session").count();
+    assert_eq!(warnings, 4, "one warning each:\n{}", server.log());
+    server.process().kill();
+}
+
+#[async_test]
+async fn files_and_directory_belong_to_their_owner_alone_whatever_the_umask() {
+    let there = tempfile::tempdir().unwrap();
+    let path = there.path().join("sessions");
+    let id = SessionId::random().to_hex();
+    let script = format!(
+        "umask 000; exec {} create {} {id} 1",
+        example("worker").display(),
+        path.display()
+    );
+    assert!(
+        Command::new("sh")
+            .args(["-c", &script])
+            .stdout(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!((mode(&path), mode(&path.join(&id))), (0o700, 0o600));
+}
+
+#[async_test]
+async fn whoever_else_has_the_lock_delays_a_save_and_nothing_more() {
+    let place = place();
+    let revision = place.create().await;
+    let other = SessionId::random();
+    let revision_of_other = create(&place.store, &other).await;
+    // A program of the system's holds it, until its input ends.
+    let mut holder = Command::new("flock");
+    let holder = holder
+        .arg("--exclusive")
+        .arg(place.file())
+        .args(["sh", "-c", "echo held; cat"]);
+    let mut holder = holder
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("util-linux is installed");
+    let mut line = String::new();
+    std::io::BufReader::new(holder.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+
+    assert!(
+        place.store.load_session(&place.id).await.unwrap().is_some(),
+        "a load takes no lock"
+    );
+    let late = bytes(2, "late");
+    let mut waiting = Box::pin(save(
+        &place.store,
+        &place.id,
+        &late,
+        Expect::Revision(revision),
+    ));
+    let given_up = rocket::tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+    assert!(given_up.is_err(), "a save waits for the lock");
+    let quick = bytes(3, "other");
+    let quick = save(
+        &place.store,
+        &other,
+        &quick,
+        Expect::Revision(revision_of_other),
+    );
+    assert_eq!(
+        quick.await.unwrap(),
+        Saved::Saved(Revision(3)),
+        "other sessions go on"
+    );
+    assert_eq!(
+        place.store.delete_old_sessions(0).await.unwrap().remaining,
+        1,
+        "a sweep does not wait either"
+    );
+
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert_eq!(waiting.await.unwrap(), Saved::Saved(Revision(2)));
+}
+
+#[async_test]
+async fn a_save_that_was_given_up_does_not_happen_later() {
+    let place = place();
+    let revision = place.create().await;
+    let mut holder = Command::new("flock");
+    let holder = holder
+        .arg("--exclusive")
+        .arg(place.file())
+        .args(["sh", "-c", "echo held; cat"]);
+    let mut holder = holder
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("util-linux is installed");
+    let mut line = String::new();
+    std::io::BufReader::new(holder.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let late = bytes(2, "late");
+    let waiting = save(&place.store, &place.id, &late, Expect::Revision(revision));
+    assert!(
+        rocket::tokio::time::timeout(Duration::from_millis(50), waiting)
+            .await
+            .is_err()
+    );
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert_eq!(
+        save(
+            &place.store,
+            &place.id,
+            &bytes(3, "next"),
+            Expect::Revision(revision)
+        )
+        .await
+        .unwrap(),
+        Saved::Saved(Revision(3))
+    );
+}
+
+#[async_test]
+async fn six_hundred_savers_of_one_session_do_not_hold_up_others() {
+    let place = place();
+    let revision = place.create().await;
+    let other = SessionId::random();
+    let many = join_all((0..600_u64).map(|n| {
+        let place = &place;
+        async move {
+            save(
+                &place.store,
+                &place.id,
+                &bytes(n + 2, "many"),
+                Expect::Revision(revision),
+            )
+            .await
+            .unwrap()
+        }
+    }));
+    let others = async {
+        let started = Instant::now();
+        create(&place.store, &other).await;
+        started.elapsed()
+    };
+    let (many, elapsed) = join(many, others).await;
+    assert_eq!(
+        many.iter()
+            .filter(|saved| matches!(saved, Saved::Saved(_)))
+            .count(),
+        1
+    );
+    assert!(
+        elapsed < Duration::from_secs(5),
+        "another session waited {elapsed:?}"
+    );
+}
+
+#[async_test]
+async fn a_file_that_may_not_grow_leaves_the_old_session() {
+    let place = place();
+    place.create().await;
+    let before = fs::read(place.file()).unwrap();
+    // The worker's sessions grow; beyond 8 blocks, a write fails as on a full disk.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 8; exec {} increment {} {} 1000",
+        example("worker").display(),
+        place.path.display(),
+        place.id.to_hex(),
+    );
+    let worker = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let told = String::from_utf8_lossy(&worker.stderr).into_owned();
+    assert!(told.contains("File too large"), "{told}");
+    assert!(!told.contains(&place.id.to_hex()), "{told}");
+    let stored = place
+        .store
+        .load_session(&place.id)
+        .await
+        .unwrap()
+        .expect("it is there");
+    let record: serde_json::Value = serde_json::from_slice(&stored.bytes).expect("it is whole");
+    assert!(record["values"]["count"].as_u64().unwrap() > 0 && stored.bytes != before);
+    assert_eq!(place.names().len(), 1, "no half-written file is left");
+}
+
+#[async_test]
+async fn a_full_disk_leaves_the_old_session() {
+    let there = tempfile::tempdir().unwrap();
+    let disk = there.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mut mount = Command::new("mount");
+    mount
+        .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"])
+        .arg(&disk);
+    assert!(
+        mount.status().is_ok_and(|status| status.success()),
+        "this test must be allowed to mount a small tmpfs: run it as root"
+    );
+    let _unmount = Unmount(disk.clone());
+
+    let store = DirectoryStore::open(disk.join("sessions")).unwrap();
+    let id = SessionId::random();
+    let revision = create(&store, &id).await;
+    let large = "x".repeat(100_000);
+    for expect in [Expect::Revision(revision), Expect::Absent] {
+        let target = if expect == Expect::Absent {
+            SessionId::random()
+        } else {
+            id
+        };
+        let error = save(&store, &target, &bytes(2, &large), expect)
+            .await
+            .expect_err("the disk is full");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("No space left"), "{error}");
+        assert!(!error.to_string().contains(&id.to_hex()), "{error}");
+    }
+    let stored = store
+        .load_session(&id)
+        .await
+        .unwrap()
+        .expect("the old session is there");
+    assert_eq!(
+        (stored.revision, stored.bytes),
+        (revision, bytes(1, "first"))
+    );
+    assert_eq!(
+        fs::read_dir(disk.join("sessions")).unwrap().count(),
+        1,
+        "no half-written file is left"
+    );
+    // With room again, it can be saved.
+    let answer = save(&store, &id, &bytes(3, "small"), Expect::Revision(revision))
+        .await
+        .unwrap();
+    assert_eq!(answer, Saved::Saved(Revision(3)));
+}
+
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[async_test]
+async fn a_directory_that_vanished_is_an_error_and_no_empty_store() {
+    let place = place();
+    let revision = place.create().await;
+    fs::rename(&place.path, place._there.path().join("away")).unwrap();
+    assert_eq!(
+        place
+            .store
+            .load_session(&place.id)
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Unavailable
+    );
+    let answer = save(
+        &place.store,
+        &place.id,
+        &bytes(2, "x"),
+        Expect::Revision(revision),
+    )
+    .await;
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
+    let answer = save(&place.store, &place.id, &bytes(2, "x"), Expect::Absent).await;
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(place.store.delete_session(&place.id).await.is_err());
+    assert!(
+        place
+            .store
+            .iter_sessions()
+            .try_collect::<Vec<_>>()
+            .await
+            .is_err()
+    );
+    fs::rename(place._there.path().join("away"), &place.path).unwrap();
+    assert!(place.store.load_session(&place.id).await.unwrap().is_some());
+}
+
+#[async_test]
+async fn every_durability_keeps_the_contract() {
+    for durability in [Durability::None, Durability::Data, Durability::Full] {
+        let place = place();
+        let store = place.store.clone().sync(durability);
+        let revision = create(&store, &place.id).await;
+        let answer = save(
+            &store,
+            &place.id,
+            &bytes(2, "again"),
+            Expect::Revision(revision),
+        )
+        .await
+        .unwrap();
+        assert_eq!(answer, Saved::Saved(Revision(2)));
+        assert!(store.delete_session(&place.id).await.unwrap());
+    }
+}
+
+#[async_test]
+async fn a_sweep_keeps_what_was_touched_under_its_hands_and_what_lies_in_the_future() {
+    let there = tempfile::tempdir().unwrap();
+    let clock = Clock::manual();
+    let store = DirectoryStore::open(there.path().join("sessions"))
+        .unwrap()
+        .clock(clock.clone());
+    let id = SessionId::random();
+    create(&store, &id).await;
+    clock.set_back(24 * HOUR);
+    assert_eq!(
+        store.delete_old_sessions(1).await.unwrap().deleted,
+        0,
+        "a clock that was set back ends nothing"
+    );
+    assert!(store.has_session(&id).await.unwrap());
+}
+
+#[async_test]
+async fn a_directory_that_cannot_work_is_refused_with_the_remedy() {
+    let there = tempfile::tempdir().unwrap();
+    let refused = |path: &Path, remedy: &str| {
+        let error = DirectoryStore::open(path)
+            .expect_err("it cannot work")
+            .to_string();
+        assert!(
+            error.contains(remedy) && error.lines().count() == 1,
+            "{error}"
+        );
+    };
+    refused(
+        &there.path().join("no/such/parent"),
+        "parent does not exist; create that",
+    );
+    let file = there.path().join("file");
+    fs::write(&file, "").unwrap();
+    refused(&file, "not a directory; remove it");
+    let open = there.path().join("open");
+    fs::create_dir(&open).unwrap();
+    for mode in [0o755, 0o770, 0o701] {
+        fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
+        refused(&open, "chmod 700");
+    }
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::chown(&open, Some(65534), None).expect("the tests run as root");
+    refused(&open, "chown");
+    let sealed = there.path().join("sealed");
+    fs::create_dir(&sealed).unwrap();
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o700)).unwrap();
+    let bind = |options: &str| {
+        Command::new("mount")
+            .args(["-o", options])
+            .arg(&sealed)
+            .arg(&sealed)
+            .status()
+    };
+    assert!(bind("bind").unwrap().success() && bind("remount,bind,ro").unwrap().success());
+    let _unmount = Unmount(sealed.clone());
+    refused(&sealed, "cannot be written to");
+    refused(&sealed.join("inside"), "cannot be created");
+}

@@ -1,0 +1,322 @@
+//! What cannot work stops the launch, in one sentence that names the remedy.
+
+use std::fs;
+use std::path::Path;
+
+use rocket::async_test;
+use rocket::fairing::AdHoc;
+use rocket::figment::Figment;
+use rocket::futures::stream::BoxStream;
+use rocket_session_kit::{
+    DirectoryStore, MemoryStore, Record, Result, Save, Saved, SessionId, SessionStore, Sessions,
+    Stored, Swept,
+};
+
+use crate::support::process::Server;
+use crate::support::{figment, log};
+
+/// Tries to launch, and returns the one sentence that was logged about it.
+async fn refused(settings: impl FnOnce(Figment) -> Figment, marker: &str) -> String {
+    let rocket = rocket::custom(settings(figment())).attach(Sessions::fairing());
+    sentence(rocket, marker).await
+}
+
+async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String {
+    let before = log::lines_with(marker).len();
+    let error = rocket.ignite().await.expect_err("this cannot work");
+    assert!(
+        matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)),
+        "{error:?}"
+    );
+    let mut lines = log::lines_with(marker).split_off(before);
+    assert_eq!(lines.len(), 1, "it is said once: {lines:?}");
+    let line = lines.remove(0);
+    assert!(
+        line.starts_with("ERROR ") && line.lines().count() == 1,
+        "{line}"
+    );
+    line
+}
+
+#[async_test]
+async fn settings_that_cannot_work_stop_the_launch() {
+    let cases: [(&str, fn(Figment) -> Figment); 6] = [
+        ("`sessions`", |f| f.merge(("sessions", 5))),
+        ("sessions.nonsense", |f| f.merge(("sessions.nonsense", 1))),
+        ("sessions.touch_every", |f| {
+            f.merge(("sessions.touch_every", "often"))
+        }),
+        ("sessions.when_store_is_down", |f| {
+            f.merge(("sessions.when_store_is_down", "panic"))
+        }),
+        ("sessions.cookie.same_site", |f| {
+            f.merge(("sessions.cookie.same_site", "None"))
+        }),
+        ("sessions.cookie.prefix", |f| {
+            f.merge(("sessions.cookie.prefix", "__Host-"))
+                .merge(("sessions.cookie.secure", true))
+                .merge(("sessions.cookie.domain", "example.com"))
+        }),
+    ];
+    for (marker, settings) in cases {
+        let told = refused(settings, marker).await;
+        assert!(told.contains("cannot use the configuration at"), "{told}");
+    }
+}
+
+#[async_test]
+async fn a_directory_that_cannot_work_stops_the_launch() {
+    let there = tempfile::tempdir().unwrap();
+    let file = there.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (path, remedy) in [
+        (
+            there.path().join("missing/sessions"),
+            "its parent does not exist; create that, or set `sessions.directory.path`",
+        ),
+        (
+            file,
+            "it is not a directory; remove it, or set `sessions.directory.path`",
+        ),
+    ] {
+        let path = path.to_str().unwrap();
+        let told = refused(|f| f.merge(("sessions.directory.path", path)), path).await;
+        assert!(told.contains(remedy), "{told}");
+    }
+}
+
+#[async_test]
+async fn the_fairing_is_attached_once() {
+    let rocket = rocket::custom(figment())
+        .attach(Sessions::with(MemoryStore::new()))
+        .attach(Sessions::with(MemoryStore::new()));
+    let told = sentence(rocket, "attached already").await;
+    assert!(told.contains("remove the second"), "{told}");
+    // Also when the second comes late, from another fairing.
+    let rocket = rocket::custom(figment())
+        .attach(Sessions::with(MemoryStore::new()))
+        .attach(AdHoc::on_ignite("late", |rocket| {
+            Box::pin(async { rocket.attach(Sessions::with(MemoryStore::new())) })
+        }));
+    sentence(rocket, "attached already").await;
+}
+
+#[async_test]
+async fn the_fairing_may_be_attached_by_another() {
+    let app = rocket::custom(figment())
+        .mount("/", rocket::routes![count])
+        .attach(AdHoc::on_ignite("late", |rocket| {
+            Box::pin(async { rocket.attach(Sessions::with(MemoryStore::new())) })
+        }));
+    let client = rocket::local::asynchronous::Client::tracked(app)
+        .await
+        .unwrap();
+    for count in ["1", "2"] {
+        assert_eq!(
+            client
+                .get("/count")
+                .dispatch()
+                .await
+                .into_string()
+                .await
+                .unwrap(),
+            count
+        );
+    }
+}
+
+#[rocket::get("/count")]
+fn count(session: &rocket_session_kit::Session) -> Result<String> {
+    Ok(session.increment("count", 1)?.to_string())
+}
+
+/// A store that says of itself what a test wants.
+struct Flags {
+    thread_safe: bool,
+    multiprocess_safe: bool,
+}
+
+#[rocket::async_trait]
+impl SessionStore for Flags {
+    fn is_multiprocess_safe(&self) -> bool {
+        self.multiprocess_safe
+    }
+
+    fn is_thread_safe(&self) -> bool {
+        self.thread_safe
+    }
+
+    async fn setup(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn load_session(&self, _: &SessionId) -> Result<Option<Stored>> {
+        Ok(None)
+    }
+
+    async fn save_session(&self, _: &SessionId, _: Save<'_>) -> Result<Saved> {
+        Ok(Saved::Gone)
+    }
+
+    async fn delete_session(&self, _: &SessionId) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn has_session(&self, _: &SessionId) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn delete_old_sessions(&self, _: u64) -> Result<Swept> {
+        Ok(Swept::default())
+    }
+
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+        Box::pin(rocket::futures::stream::empty())
+    }
+}
+
+#[async_test]
+async fn a_store_that_is_not_safe_enough_stops_the_launch() {
+    let attach = |multiprocess, store| {
+        rocket::custom(figment().merge(("sessions.multiprocess", multiprocess)))
+            .attach(Sessions::with(store))
+    };
+    let flags = |thread_safe, multiprocess_safe| Flags {
+        thread_safe,
+        multiprocess_safe,
+    };
+    sentence(
+        attach(false, flags(false, true)),
+        "not thread safe; choose another",
+    )
+    .await;
+    let told = sentence(attach(true, flags(true, false)), "sessions.multiprocess").await;
+    assert!(told.contains("set `multiprocess = false`"), "{told}");
+    attach(false, flags(true, false))
+        .ignite()
+        .await
+        .expect("one process is no trouble");
+    attach(true, flags(true, true))
+        .ignite()
+        .await
+        .expect("several are none either");
+    let rocket = rocket::custom(
+        figment()
+            .merge(("sessions.store", "memory"))
+            .merge(("sessions.multiprocess", true)),
+    );
+    sentence(rocket.attach(Sessions::fairing()), "sessions.multiprocess").await;
+
+    let there = tempfile::tempdir().unwrap();
+    let directory = DirectoryStore::open(there.path().join("sessions")).unwrap();
+    assert!(directory.is_multiprocess_safe() && directory.is_thread_safe());
+    let memory = MemoryStore::new();
+    assert!(!memory.is_multiprocess_safe() && memory.is_thread_safe());
+}
+
+#[async_test]
+async fn the_memory_store_is_a_setting_away() {
+    let rocket = rocket::custom(figment().merge(("sessions.store", "memory")))
+        .mount("/", rocket::routes![count]);
+    let client = rocket::local::asynchronous::Client::tracked(rocket.attach(Sessions::fairing()))
+        .await
+        .unwrap();
+    assert_eq!(
+        client
+            .get("/count")
+            .dispatch()
+            .await
+            .into_string()
+            .await
+            .unwrap(),
+        "1"
+    );
+}
+
+/// Writes a `Rocket.toml`, and starts the example beside it.
+fn launch(
+    directory: &Path,
+    toml: &str,
+    settings: &[(&str, &str)],
+) -> std::result::Result<Server, String> {
+    fs::write(directory.join("Rocket.toml"), toml).unwrap();
+    Server::try_start("hello", directory, settings)
+}
+
+#[test]
+fn a_mistake_in_rocket_toml_is_told_as_a_user_sees_it() {
+    let there = tempfile::tempdir().unwrap();
+    for (toml, settings, told) in [
+        (
+            "[default.sessions]\nidle_timout = 5\n",
+            vec![],
+            vec!["sessions.idle_timout", "Rocket.toml", "idle_timeout"],
+        ),
+        (
+            "[default.sessions]\nidle_timeout = \"5\"\n",
+            vec![],
+            vec!["sessions.idle_timeout", "Rocket.toml", "expected", "a text"],
+        ),
+        (
+            "[default]\nsessions = 5\n",
+            vec![],
+            vec!["`sessions`", "expected a table"],
+        ),
+        (
+            "[default.sessions]\nstore = \"redsi\"\n",
+            vec![],
+            vec!["sessions.store", "Rocket.toml", "directory"],
+        ),
+        (
+            "[default.sessions.cookie]\nsame_site = \"lax\"\n",
+            vec![],
+            vec!["sessions.cookie.same_site", "Lax"],
+        ),
+        (
+            "",
+            vec![("ROCKET_SESSIONS", "{idle_timeout=-5}")],
+            vec!["sessions.idle_timeout", "ROCKET_"],
+        ),
+        (
+            "",
+            vec![("ROCKET_SESSIONS", "{directory={path=\"/no/such/place\"}}")],
+            vec!["/no/such/place", "its parent does not exist"],
+        ),
+    ] {
+        let log = launch(there.path(), toml, &settings)
+            .err()
+            .expect("it does not launch");
+        let line = log
+            .lines()
+            .find(|line| line.contains(told[0]))
+            .unwrap_or_else(|| panic!("not told: {log}"));
+        for part in told {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_release_without_a_secret_key_does_not_launch() {
+    let there = tempfile::tempdir().unwrap();
+    let settings = [("ROCKET_PROFILE", "release"), ("ROCKET_SECRET_KEY", "")];
+    let log = launch(there.path(), "", &settings)
+        .err()
+        .expect("it does not launch");
+    assert!(log.contains("secret_key"), "{log}");
+}
+
+#[test]
+fn a_path_is_relative_to_the_file_that_names_it() {
+    let there = tempfile::tempdir().unwrap();
+    let inside = there.path().join("deeper");
+    fs::create_dir(&inside).unwrap();
+    fs::write(
+        there.path().join("Rocket.toml"),
+        "[default.sessions.directory]\npath = \"kept\"\n",
+    )
+    .unwrap();
+    let server = Server::start("hello", &inside, &[]);
+    server.get("/", None);
+    assert_eq!(fs::read_dir(there.path().join("kept")).unwrap().count(), 1);
+}

@@ -1,0 +1,88 @@
+//! The main job: an application as its users run it, through sockets, kills and restarts.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::process::Server;
+
+/// Sends `count` requests from several threads, and returns how many were answered with 200.
+fn crowd(servers: &[&Server], path: &str, cookie: &str, count: usize) -> usize {
+    let (next, good) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= count {
+                        break;
+                    }
+                    let (status, set, _) = servers[n % servers.len()].get(path, Some(cookie));
+                    assert_eq!(set, None, "a session that goes on needs no new cookie");
+                    good.fetch_add(usize::from(status == 200), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    good.into_inner()
+}
+
+#[test]
+fn a_visitors_counter_survives_requests_kills_and_restarts() {
+    let there = tempfile::tempdir().unwrap();
+    let server = Server::start("hello", there.path(), &[]);
+    let (_, cookie, body) = server.get("/", None);
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    assert_eq!(body, "visits: 1\n");
+    assert_eq!(server.get("/", Some(&cookie)).2, "visits: 2\n");
+    server.kill();
+
+    let server = Server::start("hello", there.path(), &[]);
+    assert_eq!(server.get("/", Some(&cookie)).2, "visits: 3\n");
+    assert_eq!(crowd(&[&server], "/", &cookie, 200), 200);
+    assert_eq!(server.get("/", Some(&cookie)).2, "visits: 204\n");
+}
+
+#[test]
+fn several_processes_serve_one_visitor_and_lose_nothing() {
+    let there = tempfile::tempdir().unwrap();
+    let settings = [("ROCKET_SESSIONS", "{multiprocess=true}")];
+    let servers: Vec<_> = (0..3)
+        .map(|_| Server::start("hello", there.path(), &settings))
+        .collect();
+    let (_, cookie, _) = servers[0].get("/", None);
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    let all: Vec<&Server> = servers.iter().collect();
+    assert_eq!(crowd(&all, "/", &cookie, 600), 600);
+    assert_eq!(servers[1].get("/", Some(&cookie)).2, "visits: 602\n");
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_works_leaves_every_answered_visit() {
+    let there = tempfile::tempdir().unwrap();
+    let mut server = Server::start("hello", there.path(), &[]);
+    let (_, cookie, _) = server.get("/", None);
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    let mut answered = 1;
+    for round in 0..5 {
+        for _ in 0..20 * round {
+            assert_eq!(server.get("/", Some(&cookie)).0, 200);
+            answered += 1;
+        }
+        server.process().kill();
+        server = Server::start("hello", there.path(), &[]);
+        let visits = server.get("/", Some(&cookie)).2;
+        answered += 1;
+        assert_eq!(visits, format!("visits: {answered}\n"));
+    }
+}
+
+#[test]
+fn expired_sessions_are_swept_while_the_application_runs() {
+    let there = tempfile::tempdir().unwrap();
+    let settings = [("ROCKET_SESSIONS", "{idle_timeout=1,sweep_every=1}")];
+    let server = Server::start("hello", there.path(), &settings);
+    server.get("/", None);
+    let sessions = there.path().join("sessions");
+    let count = || std::fs::read_dir(&sessions).unwrap().count();
+    assert_eq!(count(), 1);
+    crate::support::process::wait_until("the session is swept", || count() == 0);
+}

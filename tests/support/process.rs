@@ -1,0 +1,203 @@
+//! Real processes: programs of this project, started by a test and ended with it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Returns the path of an example of this project, which is built if it is not.
+pub(crate) fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // A test that is run alone is built without the examples.
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .args(["build", "--quiet", "--examples"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(
+            cargo.status().expect("cargo runs").success(),
+            "the examples do not build"
+        );
+    });
+    let mut path = std::env::current_exe().expect("a program knows where it is");
+    path.pop();
+    path.pop();
+    path.join("examples").join(name)
+}
+
+/// A process that dies with the test.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(
+            command
+                .spawn()
+                .unwrap_or_else(|error| panic!("{command:?} does not start: {error}")),
+        )
+    }
+
+    /// Kills it, as `kill -9` does, and waits until it is dead.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Sends it a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(
+            sent.expect("kill runs").success(),
+            "there is no process to send {name}"
+        );
+    }
+
+    /// Waits until it ends, and returns whether it ended well.
+    pub(crate) fn wait(&mut self) -> bool {
+        self.0.wait().expect("it was started").success()
+    }
+
+    pub(crate) fn stdout(&mut self) -> impl BufRead + use<> {
+        BufReader::new(self.0.stdout.take().expect("its output is piped"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs the worker, whose output is a number, to its end.
+pub(crate) fn worker(act: &str, directory: &Path, id: &str, times: u64) -> Command {
+    let mut command = Command::new(example("worker"));
+    command
+        .arg(act)
+        .arg(directory)
+        .args([id, &times.to_string()])
+        .stdout(Stdio::piped());
+    command
+}
+
+/// An application of this project's examples, listening on a free port of this machine.
+pub(crate) struct Server {
+    process: Process,
+    port: u16,
+    log: std::sync::Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts an example with the given `ROCKET_` settings (an empty one is not set), in a directory of its own so that it reads no `Rocket.toml`.
+    pub(crate) fn start(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::try_start(name, directory, settings)
+            .unwrap_or_else(|log| panic!("{name} does not launch:\n{log}"))
+    }
+
+    /// As [`start`](Self::start); what it said, where it does not launch.
+    pub(crate) fn try_start(
+        name: &str,
+        directory: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, String> {
+        let mut command = Command::new(example(name));
+        command
+            .current_dir(directory)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+            .env("ROCKET_PORT", "0")
+            .env("ROCKET_CLI_COLORS", "false");
+        command.env(
+            "ROCKET_SECRET_KEY",
+            "hPRYyVRiMyxpw5sBB1XeCMN1kFsDCqKvBi2QJxBVHQk=",
+        );
+        for (name, value) in settings {
+            match *value {
+                "" => command.env_remove(name),
+                value => command.env(name, value),
+            };
+        }
+        let mut child = command.spawn().expect("the example is built");
+        let log = std::sync::Arc::new(Mutex::new(String::new()));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let stderr = child.stderr.take().expect("it is piped");
+        let stdout = child.stdout.take().expect("it is piped");
+        for output in [
+            Box::new(stdout) as Box<dyn std::io::Read + Send>,
+            Box::new(stderr),
+        ] {
+            let (log, sender) = (log.clone(), sender.clone());
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if let Some(port) = line.rsplit_once("launched from http://127.0.0.1:") {
+                        let _ = sender.send(port.1.trim().parse().expect("a port is a number"));
+                    }
+                    let mut log = log.lock().unwrap();
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            });
+        }
+        drop(sender);
+        let process = Process(child);
+        match receiver.recv_timeout(Duration::from_secs(30)) {
+            Ok(port) => Ok(Self { process, port, log }),
+            Err(_) => Err(log.lock().unwrap().clone()),
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.process.kill();
+    }
+
+    pub(crate) fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// What it said so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a request with `cookie`, and returns status, `Set-Cookie` (its name and value) and body.
+    pub(crate) fn get(&self, path: &str, cookie: Option<&str>) -> (u16, Option<String>, String) {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .new_agent();
+        let mut request = agent.get(self.url(path));
+        if let Some(cookie) = cookie {
+            request = request.header("Cookie", cookie);
+        }
+        let mut response = request
+            .call()
+            .unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.log()));
+        let set = response.headers().get_all("Set-Cookie").iter();
+        let set = set
+            .filter_map(|value| value.to_str().ok()?.split(';').next())
+            .map(str::to_owned)
+            .next();
+        let body = response.body_mut().read_to_string().expect("it is text");
+        (response.status().as_u16(), set, body)
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "it did not come to pass: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

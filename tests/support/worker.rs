@@ -1,0 +1,91 @@
+//! A process that uses a directory of sessions while others do, and may be killed at any moment.
+//!
+//! `worker increment DIRECTORY ID TIMES` adds to one session; `worker write DIRECTORY ID` saves it until it is killed or the
+//! session is gone; `worker load DIRECTORY ID TIMES` reads it. Each tells on standard output how often it did.
+
+use std::time::Duration;
+
+use rocket_session_kit::testing::run;
+use rocket_session_kit::{DirectoryStore, Expect, Save, Saved, SessionId, SessionStore};
+use serde_json::{Value, json};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Returns a session's bytes, with `count` in it, and more the higher that is.
+fn bytes(count: u64) -> Vec<u8> {
+    let rev = SessionId::random().to_hex();
+    let filling = "x".repeat((count as usize * 997) % 20_000);
+    let rest = json!({"expires": 99_999_999_999_u64, "v": 1, "created": 1, "accessed": 99_999_999_999_u64,
+        "values": {"count": count, "filling": filling}});
+    // The head comes first, and in this order.
+    let rest = rest.to_string();
+    let (expires, rest) = (
+        r#""expires":99999999999,"#,
+        rest.replace(r#""expires":99999999999,"#, ""),
+    );
+    format!(r#"{{"rev":"{}",{expires}{}"#, &rev[..16], &rest[1..]).into_bytes()
+}
+
+fn count(bytes: &[u8]) -> u64 {
+    let record: Value = serde_json::from_slice(bytes).expect("what is stored is whole");
+    record["values"]["count"]
+        .as_u64()
+        .expect("there is a count")
+}
+
+async fn increment(store: &DirectoryStore, id: &SessionId) -> Saved {
+    loop {
+        let Some(stored) = store.load_session(id).await.expect("the store loads") else {
+            return Saved::Gone;
+        };
+        let bytes = bytes(count(&stored.bytes) + 1);
+        let save = Save {
+            bytes: &bytes,
+            ttl: HOUR,
+            expect: Expect::Revision(stored.revision),
+        };
+        match store.save_session(id, save).await.expect("the store saves") {
+            Saved::Changed => {}
+            saved => return saved,
+        }
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let [act, directory, id, times] = arguments[..] else {
+        panic!("usage: worker ACT DIRECTORY ID TIMES")
+    };
+    let store = DirectoryStore::open(directory).expect("the directory is there");
+    let (id, times): (SessionId, u64) =
+        (id.parse().expect("an id"), times.parse().expect("a number"));
+    let done = run(async {
+        let mut done = 0;
+        for _ in 0..times {
+            match act {
+                "create" => {
+                    let save = Save {
+                        bytes: &bytes(0),
+                        ttl: HOUR,
+                        expect: Expect::Absent,
+                    };
+                    assert!(matches!(
+                        store.save_session(&id, save).await,
+                        Ok(Saved::Saved(_))
+                    ));
+                }
+                "increment" if increment(&store, &id).await == Saved::Gone => break,
+                "increment" => {}
+                "load" => {
+                    let stored = store.load_session(&id).await.expect("the store loads");
+                    count(&stored.expect("it is there").bytes);
+                }
+                other => panic!("there is no act {other}"),
+            }
+            done += 1;
+        }
+        done
+    });
+    println!("{done}");
+}
