@@ -1,8 +1,13 @@
 //! How often the store is asked.
 
+use std::fs;
+use std::process::Command;
+
 use rocket::async_test;
+use rocket_session_kit::SessionId;
 
 use crate::support::App;
+use crate::support::process::{Process, worker};
 
 #[async_test]
 async fn a_request_that_asks_for_no_session_costs_nothing() {
@@ -98,4 +103,67 @@ async fn robots_leave_nothing_behind() {
     }
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
     assert!(app.list().await.is_empty());
+}
+
+/// Runs the worker under strace, and returns how many system calls it makes to files.
+fn system_calls(act: &str, directory: &std::path::Path, id: &str, times: u64) -> usize {
+    let trace = directory.with_extension(format!("{act}.{times}"));
+    let worker = worker(act, directory, id, times);
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-o"])
+        .arg(&trace)
+        .arg(worker.get_program())
+        .args(worker.get_args());
+    let output = strace
+        .output()
+        .expect("strace is needed: apt-get install strace");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // What the runtime does to wake its threads, and a debug build to check its files, is left out.
+    const OTHERS: [&str; 13] = [
+        "futex",
+        "epoll_",
+        "fcntl",
+        "getrandom",
+        "sched_",
+        "mmap",
+        "munmap",
+        "mprotect",
+        "madvise",
+        "brk",
+        "clone",
+        "rseq",
+        "sigaltstack",
+    ];
+    let calls = fs::read_to_string(trace).unwrap();
+    let calls = calls
+        .lines()
+        .filter_map(|line| line.split_once(' ').map(|(_, call)| call.trim_start()));
+    let of_files = calls.filter(|call| {
+        let wakes = call.starts_with("write(") && call.contains("\", 8)");
+        let continued =
+            call.starts_with("<...") || call.starts_with("+++") || call.starts_with("---");
+        !wakes && !continued && !OTHERS.iter().any(|other| call.starts_with(other))
+    });
+    of_files.count()
+}
+
+#[test]
+fn a_load_is_four_system_calls_and_a_save_eleven() {
+    let there = tempfile::tempdir().unwrap();
+    let directory = there.path().join("sessions");
+    let id = SessionId::random().to_hex();
+    assert!(Process::start(&mut worker("create", &directory, &id, 1)).wait());
+    let each = |act| {
+        let many = system_calls(act, &directory, &id, 120);
+        let few = system_calls(act, &directory, &id, 20);
+        // Threads come and go in one run and not in the other.
+        ((many - few) as f64 / 100.0).round()
+    };
+    assert_eq!(each("load"), 4.0);
+    assert_eq!(each("increment"), 4.0 + 11.0);
 }

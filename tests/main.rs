@@ -1,5 +1,6 @@
 //! All promises, in one binary: each file is one, seen from the browser.
 
+mod browser;
 mod cookie_on_every_outcome;
 mod costs;
 mod directory;

@@ -119,7 +119,7 @@ pub(crate) fn figment() -> Figment {
 }
 
 #[derive(Default)]
-struct Gates(Mutex<HashMap<String, Gate>>);
+pub(crate) struct Gates(Mutex<HashMap<String, Gate>>);
 
 impl Gates {
     fn named(&self, name: &str) -> Gate {

@@ -1,8 +1,10 @@
 //! What the tests share: applications, visitors and stores.
 
 mod app;
+pub(crate) mod browser;
 pub(crate) mod log;
 pub(crate) mod process;
+pub(crate) mod served;
 mod visitor;
 
 use rocket_session_kit::testing::Subject;

@@ -39,6 +39,8 @@ pub(super) struct Dir {
     pub(super) path: PathBuf,
     pub(super) durability: Durability,
     pub(super) clock: Clock,
+    /// The user whom this process acts as.
+    owner: u32,
 }
 
 /// What came of a try to read without waiting for a disk.
@@ -65,6 +67,16 @@ enum Lock {
 }
 
 impl Dir {
+    pub(super) fn new(path: PathBuf) -> Self {
+        let owner = rustix::process::geteuid().as_raw();
+        Self {
+            path,
+            durability: Durability::None,
+            clock: Clock::system(),
+            owner,
+        }
+    }
+
     /// Makes the directory, or checks the one that is there.
     pub(super) fn prepare(&self) -> Result<()> {
         let refuse = |why: String| {
@@ -99,7 +111,7 @@ impl Dir {
                 ));
             }
         };
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
+        if metadata.uid() != self.owner {
             return refuse(
                 "it belongs to another user; `chown` it to the one who runs the application".into(),
             );
@@ -374,7 +386,7 @@ impl Dir {
     fn is_ours(&self, metadata: &Metadata) -> bool {
         let wrong = if !metadata.is_file() {
             "no regular file"
-        } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+        } else if metadata.uid() != self.owner {
             "another user's"
         } else if metadata.mode() & 0o077 != 0 {
             "open to others than its owner"

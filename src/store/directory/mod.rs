@@ -75,11 +75,7 @@ impl DirectoryStore {
     /// When the directory cannot be created or written to, or others than its owner have access to
     /// it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        let dir = Dir {
-            path: path.into(),
-            durability: Durability::None,
-            clock: Clock::system(),
-        };
+        let dir = Dir::new(path.into());
         dir.prepare()?;
         Ok(Self { dir: Arc::new(dir) })
     }

@@ -1,0 +1,85 @@
+//! A real browser keeps, hides and forgets the cookie as it is told.
+
+use crate::support::browser::Browser;
+use crate::support::served::Served;
+
+#[test]
+fn a_browser_keeps_a_session_through_log_in_and_log_out() {
+    let browser = Browser::start();
+    for (profile, name) in [("debug", "id"), ("release", "__Host-id")] {
+        let site = Served::launch(|figment| figment.select(profile));
+        assert_eq!(browser.open(&site.url("/add/visits/1")), "1");
+        assert_eq!(browser.open(&site.url("/add/visits/1")), "2");
+        let cookies = browser.cookies();
+        assert_eq!(cookies.len(), 1, "{cookies:?}");
+        let first = cookies[0].clone();
+        assert_eq!(first["name"], name);
+        assert_eq!(
+            (&first["httpOnly"], &first["sameSite"], &first["path"]),
+            (&true.into(), &"Lax".into(), &"/".into())
+        );
+        assert_eq!(first["secure"], profile == "release");
+        assert!(first.get("expiry").is_none(), "it ends with the browser");
+        assert_eq!(
+            browser.run("return document.cookie"),
+            "",
+            "scripts do not see it"
+        );
+
+        browser.open(&site.url("/login/alice"));
+        assert_ne!(browser.cookies()[0]["value"], first["value"]);
+        assert_eq!(browser.open(&site.url("/who")), "alice");
+        assert_eq!(browser.open(&site.url("/add/visits/1")), "3");
+
+        browser.open(&site.url("/logout"));
+        assert_eq!(
+            browser.cookies(),
+            Vec::<serde_json::Value>::new(),
+            "{profile}: the browser forgot it"
+        );
+        assert_eq!(browser.open(&site.url("/who")), "nobody");
+    }
+}
+
+#[test]
+fn a_page_that_sends_many_requests_at_once_loses_none() {
+    let browser = Browser::start();
+    let site = Served::launch(|figment| figment);
+    browser.open(&site.url("/add/visits/1"));
+    let answers = browser.run_async(
+        "const all = await Promise.all(Array.from({length: 60}, (_, n) => \
+             fetch(n % 3 ? '/add/visits/1' : `/set/key${n}/x`).then(answer => answer.status)));
+         return all.filter(status => status === 200).length;",
+    );
+    assert_eq!(answers, 60);
+    assert_eq!(browser.open(&site.url("/get/visits")), "41");
+    assert_eq!(browser.open(&site.url("/keys")).split(',').count(), 21);
+}
+
+#[test]
+fn a_page_that_logs_in_while_it_loads_stays_logged_in() {
+    // Requests with the old cookie are under way, and arrive after the log-in.
+    let browser = Browser::start();
+    let site = Served::launch(|figment| figment);
+    browser.open(&site.url("/add/visits/1"));
+    for round in 1..=5 {
+        let failed = browser.run_async(
+            "const polls = Array.from({length: 10}, () => fetch('/add/visits/1'));
+             const login = fetch('/login/alice');
+             const more = Array.from({length: 10}, () => fetch('/touch'));
+             const answers = await Promise.all([...polls, login, ...more]);
+             const again = answers.filter(answer => answer.status === 503 && answer.url.includes('add'));
+             const repeated = await Promise.all(again.map(() => fetch('/add/visits/1')));
+             return repeated.filter(answer => answer.status !== 200).length;",
+        );
+        assert_eq!(
+            failed, 0,
+            "what was refused at the log-in is taken after it"
+        );
+        assert_eq!(browser.open(&site.url("/who")), "alice", "in round {round}");
+        assert_eq!(
+            browser.open(&site.url("/get/visits")),
+            (1 + 10 * round).to_string()
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! A real browser: Chromium, driven by ChromeDriver over the WebDriver protocol (<https://www.w3.org/TR/webdriver2/>).
+
+use std::io::BufRead;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::process::Process;
+
+/// ChromeDriver, and one window of Chromium.
+pub(crate) struct Browser {
+    session: String,
+    agent: ureq::Agent,
+    _driver: Process,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts a browser that knows nobody.
+    pub(crate) fn start() -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let mut driver = Command::new("chromedriver");
+        driver
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut driver = Process::start(&mut driver);
+        let port = driver
+            .stdout()
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                line.split_once("started successfully on port ")
+                    .map(|(_, port)| port.trim_end_matches('.').to_owned())
+            });
+        let port = port.expect("chromedriver tells its port");
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent = config
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .new_agent();
+        let mut browser = Self {
+            session: format!("http://127.0.0.1:{port}/session"),
+            agent,
+            _driver: driver,
+            _profile: profile,
+        };
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            &format!("--user-data-dir={}", browser._profile.path().display()),
+        ];
+        let options = json!({"browserName": "chrome", "goog:chromeOptions": {"args": arguments}});
+        let started = browser.post("", &json!({"capabilities": {"alwaysMatch": options}}));
+        let id = started["sessionId"].as_str().expect("a session has an id");
+        browser.session = format!("{}/{id}", browser.session);
+        browser
+    }
+
+    /// Opens a page, and returns the text that it shows.
+    pub(crate) fn open(&self, url: &str) -> String {
+        self.post("/url", &json!({ "url": url }));
+        self.run("return document.body.innerText")
+            .as_str()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    }
+
+    /// Runs JavaScript in the page, and returns what it returns.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Runs JavaScript that awaits, and returns what it returns.
+    pub(crate) fn run_async(&self, script: &str) -> Value {
+        let script = format!(
+            "const done = arguments[0]; (async () => {{ {script} }})().then(done, e => done(String(e)))"
+        );
+        self.post("/execute/async", &json!({"script": script, "args": []}))
+    }
+
+    /// The cookies for the open page, as the browser itself knows them.
+    pub(crate) fn cookies(&self) -> Vec<Value> {
+        let url = format!("{}/cookie", self.session);
+        let mut answer = self.agent.get(url).call().expect("chromedriver answers");
+        let answer: Value =
+            serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        answer["value"]
+            .as_array()
+            .expect("cookies are a list")
+            .clone()
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.session))
+            .content_type("application/json");
+        let mut answer = request
+            .send(body.to_string())
+            .expect("chromedriver answers");
+        let text = answer
+            .body_mut()
+            .read_to_string()
+            .expect("chromedriver answers with text");
+        let value: Value = serde_json::from_str(&text).expect("chromedriver answers with JSON");
+        assert!(answer.status().is_success(), "{path}: {text}");
+        value["value"].clone()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Chromium ends with its session, ChromeDriver when it is dropped.
+        let _ = self.agent.delete(&self.session).call();
+    }
+}
