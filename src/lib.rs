@@ -1,4 +1,61 @@
 //! Server-side sessions for [Rocket](https://rocket.rs) 0.5.
+//!
+//! Concurrent requests of one session never lose an update, and a session that ended never comes
+//! back.
+//!
+//! # Usage
+//!
+//! 1. Attach [`Sessions::fairing()`], once.
+//! 2. Take [`&Session`](Session) in a route, and use it like a map.
+//! 3. Give Rocket a `secret_key` that stays the same over restarts.
+//!
+//! ```rust
+//! use rocket::{get, launch, routes};
+//! use rocket_session_kit::{Result, Session, Sessions};
+//!
+//! #[get("/")]
+//! fn index(session: &Session) -> Result<String> {
+//!     let visits = session.increment("visits", 1)?;
+//!     Ok(format!("visits: {visits}\n"))
+//! }
+//!
+//! # /*
+//! #[launch]
+//! fn rocket() -> _ {
+//!     rocket::build().attach(Sessions::fairing()).mount("/", routes![index])
+//! }
+//! # */
+//! # rocket_session_kit::testing::doc(routes![index], |client| {
+//! #     assert_eq!(client.get("/").dispatch().into_string().unwrap(), "visits: 1\n");
+//! # });
+//! ```
+//!
+//! # Configuration
+//!
+//! Everything is set under `[default.sessions]` in `Rocket.toml`. The one of this project shows
+//! every key with its default. What cannot work stops the launch with a sentence that names the key
+//! and the remedy.
+//!
+//! # Stores
+//!
+//! | store | use it | survives a restart | shared by processes |
+//! |---|---|---|---|
+//! | [`DirectoryStore`], the default | on one host | yes | yes |
+//! | [`MemoryStore`] | in tests and examples | no | no |
+//! | your own [`SessionStore`] | with [`Sessions::with()`]; the feature `testing` tests it | | |
+//!
+//! # Security
+//!
+//! The cookie holds a random id, sealed by AES-256-GCM under Rocket's `secret_key`: an id alone,
+//! seen in a store or a backup, opens nothing. Ids are never adopted from a client, and change at
+//! every log-in. No id, key, cookie or value is in a log, an error or a `Debug`. The cookie is
+//! `HttpOnly`, `SameSite=Lax` and, outside the debug profile, `Secure` with the prefix `__Host-`.
+//!
+//! # Features
+//!
+//! `testing`: what tests need, of an application or of a store.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod answer;
 mod change;
@@ -29,3 +86,20 @@ pub use store::{
     DirectoryStore, Durability, Expect, Head, MemoryStore, Revision, Save, Saved, SessionStore,
     Stored, Swept,
 };
+
+/// The guide, whose examples are tests.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/getting-started.md")]
+    mod getting_started {}
+    #[doc = include_str!("../docs/how-it-works.md")]
+    mod how_it_works {}
+    #[doc = include_str!("../docs/store-directory.md")]
+    mod store_directory {}
+    #[doc = include_str!("../docs/store-own.md")]
+    mod store_own {}
+    #[doc = include_str!("../docs/testing.md")]
+    mod testing {}
+}

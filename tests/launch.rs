@@ -40,7 +40,8 @@ async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String
 
 #[async_test]
 async fn settings_that_cannot_work_stop_the_launch() {
-    let cases: [(&str, fn(Figment) -> Figment); 6] = [
+    type Settings = fn(Figment) -> Figment;
+    let cases: [(&str, Settings); 6] = [
         ("`sessions`", |f| f.merge(("sessions", 5))),
         ("sessions.nonsense", |f| f.merge(("sessions.nonsense", 1))),
         ("sessions.touch_every", |f| {

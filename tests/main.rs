@@ -1,9 +1,12 @@
 //! All promises, in one binary: each file is one, seen from the browser.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod browser;
 mod cookie_on_every_outcome;
 mod costs;
 mod directory;
+mod documentation;
 mod ending;
 mod expiring;
 mod guards;

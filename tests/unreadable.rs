@@ -78,10 +78,7 @@ async fn what_a_request_does_not_touch_survives_it_to_the_byte() {
     let id = replace(&app, text.as_bytes()).await;
     visitor.get("/add/count/1").await;
     let stored = app.probe.load_session(&id).await.unwrap().unwrap();
-    let kept = values
-        .replace("\\ud83d\\ude00", "\\ud83d\\ude00")
-        .replace("é\\u0000", "é\\u0000");
-    assert!(bytes(&stored).contains(&kept), "{}", bytes(&stored));
+    assert!(bytes(&stored).contains(values), "{}", bytes(&stored));
     assert!(
         bytes(&stored).ends_with(r#","count":1}}"#),
         "{}",

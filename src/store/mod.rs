@@ -33,8 +33,7 @@ pub use memory::MemoryStore;
 /// and keeps nothing. An `Err` is about the store, never about the session. A call whose future is
 /// dropped has either happened or not.
 ///
-/// The feature `testing` offers this contract as a suite of tests, for stores of one's own too: see
-/// [`testing`](crate::testing).
+/// The feature `testing` offers this contract as a suite of tests, for stores of one's own too.
 #[rocket::async_trait]
 pub trait SessionStore: Send + Sync + 'static {
     /// Returns whether several processes may share what this store keeps.

@@ -1,0 +1,25 @@
+//! How long a request takes, through Rocket's local client, beside a bare route that is given the same cookie.
+//! `cargo bench --bench requests`
+
+#![allow(missing_docs)]
+
+mod app;
+
+use app::{App, ROUTES};
+use divan::Bencher;
+use rocket::tokio::runtime::Builder;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = ROUTES)]
+fn request(bencher: Bencher<'_, '_>, route: &str) {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let app = runtime.block_on(App::launch());
+    bencher.bench_local(|| runtime.block_on(app.ask(route, || 0)));
+}
