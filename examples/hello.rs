@@ -12,7 +12,6 @@ fn index(session: &Session) -> Result<String> {
 
 #[launch]
 fn rocket() -> _ {
-    rocket::build()
-        .attach(Sessions::fairing())
-        .mount("/", routes![index])
+    let rocket = rocket::build().mount("/", routes![index]);
+    rocket.attach(Sessions::fairing())
 }

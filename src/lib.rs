@@ -22,7 +22,8 @@
 //! # /*
 //! #[launch]
 //! fn rocket() -> _ {
-//!     rocket::build().attach(Sessions::fairing()).mount("/", routes![index])
+//!     let rocket = rocket::build().mount("/", routes![index]);
+//!     rocket.attach(Sessions::fairing())
 //! }
 //! # */
 //! # rocket_session_kit::testing::doc(routes![index], |client| {
