@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
+use rocket::futures::TryStreamExt;
 use rocket::futures::stream::BoxStream;
 use rocket::{Ignite, Request, Rocket};
 
@@ -102,6 +103,45 @@ impl Sessions {
     /// When the store fails, so that the session may still be there.
     pub async fn end(&self, id: &SessionId) -> Result<bool> {
         self.keeper.end(*id, None).await
+    }
+
+    /// Logs `user` out everywhere: ends every session of theirs but the one under `except`, and
+    /// returns how many it ended. For a changed password, or a closed account.
+    ///
+    /// It looks at every session there is, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails, so that some of them may still be there.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// # use rocket::{get, routes};
+    /// use rocket_session_kit::{Result, Session, Sessions};
+    ///
+    /// # /*
+    /// #[post("/password")]
+    /// # */
+    /// #[get("/password")]
+    /// async fn password(session: &Session, sessions: &Sessions) -> Result<String> {
+    ///     let Some(user) = session.user() else { return Ok("Please log in.".into()) };
+    ///     let ended = sessions.end_all_of(&user, session.id().as_ref()).await?;
+    ///     Ok(format!("You were logged out from {ended} other places."))
+    /// }
+    /// # rocket_session_kit::testing::doc(routes![password], |client| {
+    /// #     assert_eq!(client.get("/password").dispatch().into_string().unwrap(), "Please log in.");
+    /// # });
+    /// ```
+    pub async fn end_all_of(&self, user: &str, except: Option<&SessionId>) -> Result<u64> {
+        let mut all = self.iter_sessions();
+        let mut ended = 0;
+        while let Some((id, record)) = all.try_next().await? {
+            if record.user() == Some(user) && Some(&id) != except && self.end(&id).await? {
+                ended += 1;
+            }
+        }
+        Ok(ended)
     }
 
     /// Returns the sessions of the application that answers `request`.

@@ -201,6 +201,50 @@ async fn an_administrator_ends_a_session_that_is_being_renewed() {
 }
 
 #[async_test]
+async fn a_user_is_logged_out_everywhere_but_here() {
+    let app = App::launch().await;
+    let (here, there, elsewhere, other) =
+        (app.visitor(), app.visitor(), app.visitor(), app.visitor());
+    for visitor in [&here, &there, &elsewhere] {
+        visitor.get("/login/alice").await;
+    }
+    other.get("/login/alicent").await;
+    let ids = |user: &'static str| {
+        let all = app.list();
+        async move {
+            let all = all
+                .await
+                .into_iter()
+                .filter(|(_, record)| record.user() == Some(user));
+            all.map(|(id, _)| id).collect::<Vec<_>>()
+        }
+    };
+    let kept = here.copy();
+    kept.get("/renew").await;
+    let before = ids("alice").await;
+    here.set_cookie("id", &kept.cookie("id").unwrap());
+    // Which of them is `here`: the one that is found when the others are gone.
+    let sessions = app.sessions();
+    let id = {
+        here.get("/set/mark/here").await;
+        let all = app.list().await;
+        all.into_iter()
+            .find(|(_, record)| record.keys().contains(&"mark".into()))
+            .unwrap()
+            .0
+    };
+    assert_eq!(before.len(), 3);
+    assert_eq!(sessions.end_all_of("alice", Some(&id)).await.unwrap(), 2);
+    assert_eq!(ids("alice").await, [id]);
+    assert_eq!(here.get("/who").await.body, "alice");
+    assert_eq!(there.get("/who").await.body, "nobody");
+    assert_eq!(elsewhere.get("/who").await.body, "nobody");
+    assert_eq!(other.get("/who").await.body, "alicent");
+    assert_eq!(sessions.end_all_of("alice", None).await.unwrap(), 1);
+    assert_eq!(here.get("/who").await.body, "nobody");
+}
+
+#[async_test]
 async fn a_log_out_that_cannot_be_stored_is_no_success() {
     for act in [Act::Save, Act::Load] {
         let app = App::launch().await;

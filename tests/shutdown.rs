@@ -2,6 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rocket::futures::stream::BoxStream;
+use rocket::local::asynchronous::Client;
+use rocket_session_kit::{
+    Record, Result, Save, Saved, SessionId, SessionStore, Sessions, Stored, Swept,
+};
 
 use crate::support::process::{Server, wait_until};
 
@@ -54,4 +62,79 @@ fn a_request_in_flight_at_shutdown_still_saves() {
 
     let server = Server::start("hello", there.path(), &[]);
     assert_eq!(server.get("/", Some(&cookie)).2, "visits: 3\n");
+}
+
+/// A store whose sweep never ends by itself, and tells when it begins and when it is stopped.
+struct Sweeping(mpsc::Sender<&'static str>);
+
+struct Stopped(mpsc::Sender<&'static str>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.send("stopped");
+    }
+}
+
+#[rocket::async_trait]
+impl SessionStore for Sweeping {
+    fn is_multiprocess_safe(&self) -> bool {
+        true
+    }
+
+    fn is_thread_safe(&self) -> bool {
+        true
+    }
+
+    async fn setup(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn load_session(&self, _: &SessionId) -> Result<Option<Stored>> {
+        Ok(None)
+    }
+
+    async fn save_session(&self, _: &SessionId, _: Save<'_>) -> Result<Saved> {
+        Ok(Saved::Gone)
+    }
+
+    async fn delete_session(&self, _: &SessionId) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn has_session(&self, _: &SessionId) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
+        assert_eq!(
+            minutes,
+            24 * 60,
+            "what was not used for the idle timeout is old"
+        );
+        self.0.send("begun").expect("the test waits");
+        let _stopped = Stopped(self.0.clone());
+        std::future::pending().await
+    }
+
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+        Box::pin(rocket::futures::stream::empty())
+    }
+}
+
+#[test]
+fn the_sweep_stops_at_shutdown() {
+    let (sender, receiver) = mpsc::channel();
+    let figment = crate::support::figment().merge(("sessions.sweep_every", 1));
+    let rocket = rocket::custom(figment).attach(Sessions::with(Sweeping(sender)));
+    let next = |what| assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok(what));
+    rocket_session_kit::testing::run(async {
+        let client = Client::untracked(rocket).await.unwrap();
+        next("begun");
+        client.rocket().shutdown().notify();
+        // The runtime is still there.
+        rocket::tokio::task::spawn_blocking(move || drop(client))
+            .await
+            .unwrap();
+        next("stopped");
+    });
 }

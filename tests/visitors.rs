@@ -135,3 +135,26 @@ async fn a_user_alone_is_worth_a_session() {
     assert!(visitor.get("/set_user/alice").await.sets_session());
     assert!(visitor.get("/set_user/nobody").await.removes_session());
 }
+
+#[async_test]
+async fn among_thousands_of_requests_nobody_sees_what_is_anothers() {
+    let app = App::launch().await;
+    let visitors = (0..100).map(|n| {
+        let app = &app;
+        async move {
+            let visitor = app.visitor();
+            for round in 0..20 {
+                visitor.get(&format!("/set/own/{n}")).await;
+                visitor.get(&format!("/add/count/{n}")).await;
+                if round % 7 == 3 {
+                    visitor.get(&format!("/login/user{n}")).await;
+                }
+                assert_eq!(visitor.get("/get/own").await.body, format!("\"{n}\""));
+            }
+            assert_eq!(visitor.get("/who").await.body, format!("user{n}"));
+            assert_eq!(visitor.get("/get/count").await.body, (20 * n).to_string());
+        }
+    });
+    rocket::futures::future::join_all(visitors).await;
+    assert_eq!(app.list().await.len(), 100);
+}
