@@ -363,6 +363,67 @@ async fn what_is_not_a_file_of_ours_is_refused_quickly_and_left_alone() {
 }
 
 #[async_test]
+async fn a_file_that_is_no_session_is_never_overwritten() {
+    for garbage in ["", "{", "garbage", r#"{"rev":"x","#] {
+        let place = place();
+        fs::write(place.file(), garbage).unwrap();
+        fs::set_permissions(place.file(), fs::Permissions::from_mode(0o600)).unwrap();
+        for expect in [
+            Expect::Absent,
+            Expect::Revision(Revision(0)),
+            Expect::Revision(Revision(1)),
+        ] {
+            let answer = save(&place.store, &place.id, &bytes(2, "new"), expect)
+                .await
+                .unwrap();
+            assert_eq!(answer, Saved::Changed, "{garbage}");
+        }
+        place.store.delete_old_sessions(1).await.unwrap();
+        assert_eq!(fs::read_to_string(place.file()).unwrap(), garbage);
+        assert_eq!(
+            place
+                .store
+                .iter_sessions()
+                .try_collect::<Vec<_>>()
+                .await
+                .unwrap()
+                .len(),
+            0
+        );
+    }
+}
+
+#[async_test]
+async fn a_lock_on_a_file_that_was_replaced_meanwhile_protects_nothing() {
+    let place = place();
+    place.create().await;
+    let id = place.id.to_hex();
+    // This one opens the file, and is held up before it locks it; by then the other has replaced it.
+    let slow = worker("increment", &place.path, &id, 40);
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=flock",
+        "-e",
+        "inject=flock:delay_enter=20000",
+    ]);
+    strace
+        .arg(slow.get_program())
+        .args(slow.get_args())
+        .stdout(Stdio::piped());
+    let mut slow = Process::start(&mut strace);
+    let mut quick = Process::start(&mut worker("increment", &place.path, &id, 2000));
+    assert_eq!((output(&mut quick), output(&mut slow)), (2000, 40));
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(place.file()).unwrap()).unwrap();
+    assert_eq!(record["values"]["count"], 2040);
+}
+
+#[async_test]
 async fn a_file_that_becomes_a_link_again_and_again_is_never_followed() {
     let place = place();
     place.create().await;

@@ -152,6 +152,9 @@ async fn of_several_cookies_the_first_that_opens_a_session_counts() {
         keys(&app, format!("id={dead}; id={dead}; id={good}")).await,
         "n"
     );
+    app.probe.calls();
+    keys(&app, format!("id={dead}; id={dead}; id={dead}; id={good}")).await;
+    assert_eq!(app.probe.calls().load, 2, "the same cookie is tried once");
     // A neighbour who plants many is tried a few times only.
     app.probe.calls();
     assert_eq!(

@@ -166,18 +166,20 @@ async fn two_log_ins_at_once_both_succeed() {
 #[async_test]
 async fn a_user_set_under_way_does_not_reach_the_renewed_session() {
     // An attacker who knew the id before the log-in must not become the session's user after it.
-    let app = App::launch().await;
-    let visitor = app.known_visitor().await;
-    let gate = app.gate("slow");
-    let attacker = visitor.copy();
-    let attack = async { attacker.get("/login/mallory?gate=slow").await };
-    let login = async {
-        gate.arrived().await;
-        visitor.get("/login/alice").await;
-        gate.open();
-    };
-    join(attack, login).await;
-    assert_eq!(visitor.get("/who").await.body, "alice");
+    for attack in ["/login/mallory", "/set_user/mallory"] {
+        let app = App::launch().await;
+        let visitor = app.known_visitor().await;
+        let gate = app.gate("slow");
+        let attacker = visitor.copy();
+        let attack = async { attacker.get(&format!("{attack}?gate=slow")).await };
+        let login = async {
+            gate.arrived().await;
+            visitor.get("/login/alice").await;
+            gate.open();
+        };
+        join(attack, login).await;
+        assert_eq!(visitor.get("/who").await.body, "alice");
+    }
 }
 
 #[async_test]

@@ -12,11 +12,6 @@ fn address(session: &Session) -> Result<String> {
     Ok(format!("{:?}", session.remote_address()))
 }
 
-#[get("/set_user/<user>")]
-fn set_user(user: &str, session: &Session) {
-    session.set_user(Some(user).filter(|user| *user != "nobody"));
-}
-
 #[get("/types")]
 fn types(session: &Session) -> Result<()> {
     session.insert("number", 5)?;
@@ -56,7 +51,7 @@ fn wrong_type(session: &Session) -> Result<String> {
 async fn app() -> App {
     App::built(
         |f| f,
-        |rocket| rocket.mount("/", routes![address, set_user, types, wrong_type]),
+        |rocket| rocket.mount("/", routes![address, types, wrong_type]),
     )
     .await
 }

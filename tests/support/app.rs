@@ -141,8 +141,8 @@ impl Gates {
 
 pub(crate) fn routes() -> Vec<Route> {
     rocket::routes![
-        bare, read, keys, set, set_many, add, append, remove, clear, who, log_in, log_out, end,
-        renew, touch, existing, age
+        bare, read, keys, set, set_many, add, append, remove, clear, who, log_in, set_user,
+        log_out, end, renew, touch, existing, age
     ]
 }
 
@@ -226,6 +226,12 @@ async fn clear(gate: Option<&str>, session: &Session, gates: &State<Gates>) {
 async fn who(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> String {
     gates.wait(gate).await;
     session.user().unwrap_or_else(|| "nobody".into())
+}
+
+#[get("/set_user/<user>?<gate>")]
+async fn set_user(user: &str, gate: Option<&str>, session: &Session, gates: &State<Gates>) {
+    gates.wait(gate).await;
+    session.set_user(Some(user).filter(|user| *user != "nobody"));
 }
 
 #[get("/login/<user>?<gate>")]
