@@ -1,5 +1,7 @@
 //! What `Rocket.toml` says about sessions, read and checked at launch.
 
+use std::fmt;
+
 use rocket::config::SecretKey;
 use rocket::figment::Figment;
 use rocket::figment::error::Actual;
@@ -27,6 +29,7 @@ pub(crate) struct Config {
     /// Milliseconds.
     pub(crate) store_timeout: u64,
     pub(crate) when_store_is_down: WhenStoreIsDown,
+    pub(crate) require_store_at_launch: bool,
     pub(crate) multiprocess: bool,
     /// Seconds; 0 is never.
     pub(crate) sweep_every: u64,
@@ -35,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) cookie: CookieConfig,
     pub(crate) limits: Limits,
     pub(crate) directory: DirectoryConfig,
+    pub(crate) redis: RedisConfig,
+    pub(crate) memcached: MemcachedConfig,
     pub(crate) memory: MemoryConfig,
 }
 
@@ -42,6 +47,8 @@ pub(crate) struct Config {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreName {
     Directory,
+    Redis,
+    Memcached,
     Memory,
 }
 
@@ -113,6 +120,32 @@ pub(crate) struct DirectoryConfig {
     pub(crate) sync: Durability,
 }
 
+/// `[default.sessions.redis]`: one server by its `url`, a cluster by its `urls`, or what `sentinels`
+/// say is the master.
+#[derive(Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RedisConfig {
+    pub(crate) url: Option<String>,
+    pub(crate) urls: Vec<String>,
+    pub(crate) sentinels: Vec<String>,
+    pub(crate) master: Option<String>,
+    pub(crate) prefix: String,
+    /// Overrides what the URL says.
+    pub(crate) db: Option<u16>,
+    /// Certificates to trust instead of the system's, relative to the `Rocket.toml` that names it.
+    pub(crate) ca: Option<RelativePathBuf>,
+}
+
+/// `[default.sessions.memcached]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MemcachedConfig {
+    pub(crate) servers: Vec<String>,
+    pub(crate) prefix: String,
+    /// To each server, at most.
+    pub(crate) connections: usize,
+}
+
 /// `[default.sessions.memory]`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -130,12 +163,15 @@ impl Default for Config {
             touch_every: 60,
             store_timeout: 1000,
             when_store_is_down: WhenStoreIsDown::Refuse,
+            require_store_at_launch: true,
             multiprocess: false,
             sweep_every: 600,
             previous_secret_keys: Vec::new(),
             cookie: CookieConfig::default(),
             limits: Limits::default(),
             directory: DirectoryConfig::default(),
+            redis: RedisConfig::default(),
+            memcached: MemcachedConfig::default(),
             memory: MemoryConfig::default(),
         }
     }
@@ -178,6 +214,39 @@ impl Default for DirectoryConfig {
 impl PartialEq for DirectoryConfig {
     fn eq(&self, other: &Self) -> bool {
         self.path.original() == other.path.original() && self.sync == other.sync
+    }
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            urls: Vec::new(),
+            sentinels: Vec::new(),
+            master: None,
+            prefix: "session:".into(),
+            db: None,
+            ca: None,
+        }
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    /// Without the URLs, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for MemcachedConfig {
+    fn default() -> Self {
+        Self {
+            servers: vec!["127.0.0.1:11211".into()],
+            prefix: "session:".into(),
+            connections: 64,
+        }
     }
 }
 
@@ -412,6 +481,10 @@ mod tests {
         defaults.cookie.domain = Some(String::new());
         defaults.cookie.secure = Some(true);
         defaults.cookie.max_age = Some(0);
+        defaults.redis.url = Some(String::new());
+        defaults.redis.master = Some(String::new());
+        defaults.redis.db = Some(0);
+        defaults.redis.ca = Some(String::new().into());
         let known: rocket::figment::value::Dict = Figment::from(Serialized::defaults(defaults))
             .extract()
             .unwrap();

@@ -16,7 +16,7 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
 use crate::answer;
 use crate::clock::Clock;
-use crate::config::{Config, StoreName};
+use crate::config::{self, Config, StoreName};
 use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
@@ -103,7 +103,14 @@ impl SessionsFairing {
                        or set `multiprocess = false`";
             return Err(Error::new(ErrorKind::Config, "use the store").because(why));
         }
-        store.setup().await?;
+        match store.setup().await {
+            Err(error)
+                if error.kind() == ErrorKind::Unavailable && !config.require_store_at_launch =>
+            {
+                log::warn!("{error}; launching without it");
+            }
+            done => done?,
+        }
         Ok(Sessions::new(
             Keeper::new(store, clock, &config),
             config,
@@ -164,12 +171,31 @@ fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
             let store = DirectoryStore::open(config.directory.path.relative())?;
             Arc::new(store.sync(config.directory.sync).clock(clock.clone()))
         }
+        StoreName::Redis => open_redis(config)?,
+        StoreName::Memcached => open_memcached(config)?,
         StoreName::Memory => Arc::new(
             MemoryStore::new()
                 .capacity(config.memory.capacity)
                 .clock(clock.clone()),
         ),
     })
+}
+
+fn open_redis(_: &Config) -> Result<Arc<dyn SessionStore>> {
+    Err(not_built_in("redis"))
+}
+
+fn open_memcached(_: &Config) -> Result<Arc<dyn SessionStore>> {
+    Err(not_built_in("memcached"))
+}
+
+/// Tells that a store was left out when this crate was compiled.
+fn not_built_in(feature: &str) -> Error {
+    let why = format!(
+        "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \
+         Cargo.toml, or choose another store"
+    );
+    config::mistake("sessions.store", why)
 }
 
 /// A future that is ready, and so small that it takes no memory.

@@ -84,8 +84,8 @@ pub use record::Record;
 pub use session::Session;
 pub use sessions::Sessions;
 pub use store::{
-    DirectoryStore, Durability, Expect, Head, MemoryStore, Revision, Save, Saved, SessionStore,
-    Stored, Swept,
+    DirectoryStore, Durability, Expect, Head, Key, KeyValue, MemoryStore, Namespace, Revision,
+    Save, Saved, SessionStore, Stored, Swept,
 };
 
 /// The guide, whose examples are tests.

@@ -1,13 +1,15 @@
 //! The store for tests and examples: sessions in this process's memory.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rocket::futures::StreamExt;
 use rocket::futures::stream::{self, BoxStream};
 
-use super::{Expect, Head, Save, Saved, SessionStore, Stored, Swept};
+use super::edit::{self, Next, Step};
+use super::{Expect, Head, Key, KeyValue, Namespace, Save, Saved, SessionStore, Stored, Swept};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -30,17 +32,36 @@ use crate::record::Record;
 /// ```
 #[derive(Debug)]
 pub struct MemoryStore {
-    sessions: Mutex<HashMap<SessionId, Entry>>,
+    sessions: Mutex<HashMap<SessionId, Kept>>,
+    entries: Mutex<HashMap<Key, Entry>>,
     capacity: usize,
     clock: Clock,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Kept {
     stored: Stored,
     /// Milliseconds since 1970.
     saved: u64,
     expires: u64,
+}
+
+struct Entry {
+    value: Vec<u8>,
+    /// Milliseconds since 1970; `None` is never.
+    expires: Option<u64>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({} bytes)", self.value.len())
+    }
+}
+
+impl Entry {
+    fn lives(&self, now: u64) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+    }
 }
 
 impl MemoryStore {
@@ -48,15 +69,16 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self {
             sessions: Mutex::default(),
+            entries: Mutex::default(),
             capacity: 100_000,
             clock: Clock::system(),
         }
     }
 
-    /// Sets how many sessions it may hold. _Default:_ 100 000
+    /// Sets how many sessions, and beside them how many entries, it may hold. _Default:_ 100 000
     #[must_use]
-    pub fn capacity(mut self, sessions: usize) -> Self {
-        self.capacity = sessions;
+    pub fn capacity(mut self, each: usize) -> Self {
+        self.capacity = each;
         self
     }
 
@@ -67,11 +89,36 @@ impl MemoryStore {
         self
     }
 
-    fn full(&self) -> Error {
-        Error::new(ErrorKind::Unavailable, "save a session").because(format!(
-            "the memory store holds {} sessions, and may not hold more",
+    fn full(&self, act: &'static str) -> Error {
+        Error::new(ErrorKind::Unavailable, act).because(format!(
+            "the memory store holds {} of them, and may not hold more",
             self.capacity
         ))
+    }
+
+    /// Changes an entry in one step. See [`edit`].
+    fn edit<T>(&self, key: &Key, step: impl Fn(Option<&[u8]>) -> Step<T>) -> Result<T> {
+        let now = self.clock.millis();
+        let mut entries = self.entries.lock();
+        let there = entries.get(key).filter(|entry| entry.lives(now));
+        let old = there.and_then(|entry| entry.expires);
+        let is_new = there.is_none();
+        let step = step(there.map(|entry| &entry.value[..]));
+        match step.next {
+            Next::Same => {}
+            Next::Nothing => drop(entries.remove(key)),
+            Next::Keep(value, lifetime) => {
+                if is_new && entries.len() >= self.capacity {
+                    entries.retain(|_, entry| entry.lives(now));
+                    if entries.len() >= self.capacity {
+                        return Err(self.full("keep an entry"));
+                    }
+                }
+                let expires = lifetime.end(now, old);
+                entries.insert(key.clone(), Entry { value, expires });
+            }
+        }
+        Ok(step.answer)
     }
 }
 
@@ -122,7 +169,7 @@ impl SessionStore for MemoryStore {
                     sessions.retain(|_, entry| entry.expires > now);
                 }
                 if sessions.len() >= self.capacity {
-                    return Err(self.full());
+                    return Err(self.full("save a session"));
                 }
             }
             (Expect::Absent, Some(_)) => return Ok(Saved::Changed),
@@ -133,7 +180,7 @@ impl SessionStore for MemoryStore {
         let expires = now.saturating_add(u64::try_from(save.ttl.as_millis()).unwrap_or(u64::MAX));
         sessions.insert(
             *id,
-            Entry {
+            Kept {
                 stored: Stored::new(save.bytes.to_vec()),
                 saved: now,
                 expires,
@@ -159,6 +206,7 @@ impl SessionStore for MemoryStore {
         let now = self.clock.millis();
         let age = u64::try_from(Duration::from_secs(minutes.saturating_mul(60)).as_millis())
             .unwrap_or(u64::MAX);
+        self.entries.lock().retain(|_, entry| entry.lives(now));
         let mut sessions = self.sessions.lock();
         let before = sessions.len();
         sessions.retain(|_, entry| entry.expires > now && now.saturating_sub(entry.saved) < age);
@@ -177,5 +225,67 @@ impl SessionStore for MemoryStore {
                 .and_then(|stored| Some((id, Record::listed(&stored.bytes)?))))
         });
         loaded.filter_map(async |found| found.transpose()).boxed()
+    }
+}
+
+#[rocket::async_trait]
+impl KeyValue for MemoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        let now = self.clock.millis();
+        let entries = self.entries.lock();
+        let there = entries.get(key).filter(|entry| entry.lives(now));
+        Ok(there.map(|entry| entry.value.clone()))
+    }
+
+    async fn set(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<()> {
+        self.edit(key, edit::set(value, ttl))
+    }
+
+    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        self.swap(key, None, value, ttl).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        expected: Option<&[u8]>,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        self.edit(key, edit::swap(expected, value, ttl))
+    }
+
+    async fn remove(&self, key: &Key) -> Result<bool> {
+        Ok(self.edit(key, edit::take)?.is_some())
+    }
+
+    async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        self.edit(key, edit::take)
+    }
+
+    async fn increment(&self, key: &Key, by: u64, ttl: Option<Duration>) -> Result<u64> {
+        self.edit(key, edit::increment(by, ttl))?
+    }
+
+    fn keys(&self, namespace: &Namespace) -> BoxStream<'_, Result<Vec<u8>>> {
+        let now = self.clock.millis();
+        let entries = self.entries.lock();
+        let live = entries.iter().filter(|(_, entry)| entry.lives(now));
+        let names: Vec<Vec<u8>> = live
+            .filter(|(key, _)| key.namespace() == namespace.as_str())
+            .filter_map(|(key, _)| namespace.name(key.escaped()))
+            .collect();
+        stream::iter(names).map(Ok).boxed()
+    }
+
+    async fn clear(&self, namespace: &Namespace) -> Result<u64> {
+        let now = self.clock.millis();
+        let mut cleared = 0;
+        self.entries.lock().retain(|key, entry| {
+            let goes = key.namespace() == namespace.as_str();
+            cleared += u64::from(goes && entry.lives(now));
+            !goes
+        });
+        Ok(cleared)
     }
 }

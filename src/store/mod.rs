@@ -1,6 +1,8 @@
 //! What a store of sessions must do, and the few bytes of a session that it may read.
 
 mod directory;
+mod edit;
+mod key_value;
 mod memory;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use crate::id::SessionId;
 use crate::record::Record;
 
 pub use directory::{DirectoryStore, Durability};
+pub use key_value::{Key, KeyValue, Namespace};
 pub use memory::MemoryStore;
 
 /// A place where sessions wait between two requests.

@@ -9,6 +9,7 @@
 //! ```
 
 mod gate;
+pub mod key_value_suite;
 mod probe;
 pub mod suite;
 
@@ -19,14 +20,14 @@ use rocket::local::blocking::Client;
 
 use crate::clock::Clock;
 use crate::sessions::Sessions;
-use crate::store::{MemoryStore, SessionStore};
+use crate::store::{KeyValue, MemoryStore, SessionStore};
 
 pub use gate::Gate;
 pub use probe::{Act, Calls, Probe};
 
 /// A store to be tried by the [`suite`], and what belongs to it.
-pub struct Subject {
-    pub(crate) store: Arc<dyn SessionStore>,
+pub struct Subject<S: ?Sized = dyn SessionStore> {
+    pub(crate) store: Arc<S>,
     pub(crate) clock: Clock,
     _kept: Vec<Box<dyn Any + Send + Sync>>,
 }
@@ -40,7 +41,20 @@ impl Subject {
             _kept: Vec::new(),
         }
     }
+}
 
+impl Subject<dyn KeyValue> {
+    /// Returns `store`, as what keeps entries, as a subject whose time is the system's.
+    pub fn key_value(store: impl KeyValue) -> Self {
+        Self {
+            store: Arc::new(store),
+            clock: Clock::system(),
+            _kept: Vec::new(),
+        }
+    }
+}
+
+impl<S: ?Sized> Subject<S> {
     /// Sets the clock that the store goes by, so that the suite can turn it instead of waiting.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -77,8 +91,8 @@ impl Subject {
 #[macro_export]
 macro_rules! store_suite {
     ($name:ident, $subject:expr) => {
-        $crate::store_suite! {
-            @clauses $name, $subject;
+        $crate::__clauses! {
+            suite, $name, $subject;
             setting_up_twice_keeps_what_is_there
             what_is_not_there_loads_as_none
             what_was_created_loads_to_the_byte
@@ -105,14 +119,66 @@ macro_rules! store_suite {
             a_session_saved_during_a_sweep_survives
         }
     };
-    (@clauses $name:ident, $subject:expr; $($clause:ident)*) => {
+}
+
+/// Runs the [`key_value_suite`] over a store: one test for each clause of the contract of
+/// [`KeyValue`].
+///
+/// # Example
+///
+/// ```rust
+/// use rocket_session_kit::testing::Subject;
+/// use rocket_session_kit::{Clock, MemoryStore};
+///
+/// fn memory() -> Subject<dyn rocket_session_kit::KeyValue> {
+///     let clock = Clock::manual();
+///     Subject::key_value(MemoryStore::new().clock(clock.clone())).clock(clock)
+/// }
+///
+/// rocket_session_kit::key_value_suite!(memory_entries, memory());
+/// ```
+#[macro_export]
+macro_rules! key_value_suite {
+    ($name:ident, $subject:expr) => {
+        $crate::__clauses! {
+            key_value_suite, $name, $subject;
+            what_is_not_there_is_none
+            any_bytes_come_back
+            any_name_has_its_own_entry
+            setting_again_replaces_value_and_lifetime
+            adding_keeps_what_is_there
+            of_many_adds_at_once_one_wins
+            swapping_needs_what_was_expected
+            no_swap_is_lost_among_many_tasks
+            removed_is_gone
+            of_many_takers_one_gets_it
+            increments_add_up
+            no_increment_is_lost_among_many_tasks
+            an_increment_keeps_the_lifetime
+            an_increment_of_no_number_changes_nothing
+            an_increment_beyond_63_bits_changes_nothing
+            expired_is_gone_for_every_call
+            lifetimes_are_never_shorter_than_asked_for
+            long_lifetimes_do_not_overflow
+            without_a_lifetime_it_stays
+            every_name_is_listed_once
+            clearing_leaves_other_namespaces_alone
+        }
+    };
+}
+
+/// Makes a test of each clause of a suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __clauses {
+    ($suite:ident, $name:ident, $subject:expr; $($clause:ident)*) => {
         mod $name {
             #[allow(unused_imports)]
             use super::*;
             $(
                 #[test]
                 fn $clause() {
-                    $crate::testing::run($crate::testing::suite::$clause($subject));
+                    $crate::testing::run($crate::testing::$suite::$clause($subject));
                 }
             )*
         }

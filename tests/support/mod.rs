@@ -8,7 +8,8 @@ pub(crate) mod served;
 mod visitor;
 
 use rocket_session_kit::testing::Subject;
-use rocket_session_kit::{Clock, DirectoryStore, MemoryStore};
+use rocket_session_kit::{Clock, DirectoryStore, KeyValue, MemoryStore};
+use tempfile::TempDir;
 
 pub(crate) use app::{App, figment};
 pub(crate) use visitor::{Answer, Visitor};
@@ -19,12 +20,27 @@ pub(crate) fn memory() -> Subject {
     Subject::new(MemoryStore::new().clock(clock.clone())).clock(clock)
 }
 
+/// The same, for entries.
+pub(crate) fn memory_entries() -> Subject<dyn KeyValue> {
+    let clock = Clock::manual();
+    Subject::key_value(MemoryStore::new().clock(clock.clone())).clock(clock)
+}
+
 /// A directory store in a directory of its own, with a clock that is turned by hand.
 pub(crate) fn directory() -> Subject {
+    let (store, clock, there) = directory_store();
+    Subject::new(store).clock(clock).keep(there)
+}
+
+/// The same, for entries.
+pub(crate) fn directory_entries() -> Subject<dyn KeyValue> {
+    let (store, clock, there) = directory_store();
+    Subject::key_value(store).clock(clock).keep(there)
+}
+
+fn directory_store() -> (DirectoryStore, Clock, TempDir) {
     let there = tempfile::tempdir().expect("there is room for a directory");
     let clock = Clock::manual();
     let store = DirectoryStore::open(there.path().join("sessions")).expect("it can be made");
-    Subject::new(store.clock(clock.clone()))
-        .clock(clock)
-        .keep(there)
+    (store.clock(clock.clone()), clock, there)
 }

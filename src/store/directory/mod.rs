@@ -1,6 +1,8 @@
 //! The store that needs no server: a directory with one file per session.
 
-mod file;
+mod dir;
+mod entries;
+mod sessions;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,9 @@ use rocket::tokio::task::{spawn_blocking, yield_now};
 use rocket::tokio::time::sleep;
 use serde::{Deserialize, Serialize};
 
-use self::file::{Dir, Warm};
-use super::{Save, Saved, SessionStore, Stored, Swept};
+use self::dir::{Dir, Warm};
+use super::edit::{self, Step};
+use super::{Key, KeyValue, Namespace, Save, Saved, SessionStore, Stored, Swept};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -50,6 +53,9 @@ use crate::record::Record;
 pub struct DirectoryStore {
     dir: Arc<Dir>,
 }
+
+/// The largest value of an entry: what is read of a file, less the line before the value.
+const LARGEST_VALUE: usize = dir::LARGEST as usize - 32;
 
 /// What of a saved session survives when the power fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -136,6 +142,17 @@ impl DirectoryStore {
         }
     }
 
+    /// Changes an entry in one step. See [`edit`].
+    async fn edit<T: Send + 'static>(
+        &self,
+        key: &Key,
+        act: &'static str,
+        step: impl Fn(Option<&[u8]>) -> Step<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        let key = key.clone();
+        self.in_turn(act, move |dir| dir.edit(&key, &step)).await
+    }
+
     fn unavailable(&self, act: &'static str, error: io::Error) -> Error {
         Error::new(ErrorKind::Unavailable, act)
             .at(self.dir.path.display())
@@ -212,4 +229,79 @@ impl SessionStore for DirectoryStore {
         })
         .await
     }
+}
+
+#[rocket::async_trait]
+impl KeyValue for DirectoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        match self.dir.entry_warm(key) {
+            Warm::Done(done) => done.map_err(|error| self.unavailable("read an entry", error)),
+            Warm::MightBlock => {
+                let key = key.clone();
+                self.blocking("read an entry", move |dir| dir.entry(&key))
+                    .await
+            }
+        }
+    }
+
+    async fn set(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<()> {
+        fits(value)?;
+        self.edit(key, "keep an entry", edit::set(value, ttl)).await
+    }
+
+    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        self.swap(key, None, value, ttl).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        expected: Option<&[u8]>,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        fits(value)?;
+        self.edit(key, "keep an entry", edit::swap(expected, value, ttl))
+            .await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<bool> {
+        let taken = self.edit(key, "remove an entry", edit::take).await?;
+        Ok(taken.is_some())
+    }
+
+    async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        self.edit(key, "take an entry", edit::take).await
+    }
+
+    async fn increment(&self, key: &Key, by: u64, ttl: Option<Duration>) -> Result<u64> {
+        self.edit(key, "increment an entry", edit::increment(by, ttl))
+            .await?
+    }
+
+    fn keys(&self, namespace: &Namespace) -> BoxStream<'_, Result<Vec<u8>>> {
+        let namespace = namespace.clone();
+        let names = self.blocking("list the entries", move |dir| dir.entries(&namespace));
+        stream::once(names)
+            .flat_map(|names| match names {
+                Ok(names) => stream::iter(names).map(Ok).left_stream(),
+                Err(error) => stream::once(async { Err(error) }).right_stream(),
+            })
+            .boxed()
+    }
+
+    async fn clear(&self, namespace: &Namespace) -> Result<u64> {
+        let namespace = namespace.clone();
+        self.blocking("clear the entries", move |dir| dir.clear(&namespace))
+            .await
+    }
+}
+
+/// Refuses what could be written, but not be read.
+fn fits(value: &[u8]) -> Result<()> {
+    if value.len() <= LARGEST_VALUE {
+        return Ok(());
+    }
+    let why = format!("a value may not take more than {LARGEST_VALUE} bytes");
+    Err(Error::new(ErrorKind::Limit, "keep an entry").because(why))
 }

@@ -1,9 +1,9 @@
-//! One session's file: how it is read, and how it is replaced while others try the same.
+//! A directory of files: how one is read, and how it is replaced while others try the same.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt as _, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
@@ -13,30 +13,23 @@ use super::Durability;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::SessionId;
-use crate::store::{Expect, Head, Saved, Stored, Swept};
 
-/// What files under way are called. No id begins so.
-const TEMPORARY: &str = ".tmp-";
+/// What files under way are called. No id and no key begins so.
+pub(super) const TEMPORARY: &str = ".tmp-";
 
 /// How old a file under way must be to have been left by a crash.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
-/// What files kept aside for a human are called, behind the id.
-const CORRUPT: &str = "corrupt";
-
 /// The largest file that is read: the largest session there can be, with what is kept beside its
 /// values.
-const LARGEST: u64 = 2 * Limits::LARGEST as u64;
+pub(super) const LARGEST: u64 = 2 * Limits::LARGEST as u64;
 
-/// Of files up to this size a sweep looks whether they expired early: what sessions leave behind
-/// for a minute is smaller.
-const SMALL: u64 = 160;
-
-/// The directory, and how files are kept in it.
+/// A directory, and how files are kept in it.
 #[derive(Clone, Debug)]
 pub(super) struct Dir {
     pub(super) path: PathBuf,
+    /// The directory of the store: this one, or the one that holds it.
+    root: PathBuf,
     pub(super) durability: Durability,
     pub(super) clock: Clock,
     /// The user whom this process acts as.
@@ -44,19 +37,19 @@ pub(super) struct Dir {
 }
 
 /// What came of a try to read without waiting for a disk.
-pub(super) enum Warm {
-    Done(io::Result<Option<Stored>>),
+pub(super) enum Warm<T> {
+    Done(io::Result<Option<T>>),
     MightBlock,
 }
 
 /// A file that only this process may replace or remove.
-struct Locked {
-    file: File,
-    metadata: Metadata,
+pub(super) struct Locked {
+    pub(super) file: File,
+    pub(super) metadata: Metadata,
 }
 
-/// What became of a try to lock a session's file.
-enum Lock {
+/// What became of a try to lock a file.
+pub(super) enum Lock {
     Taken(Locked),
     /// Somebody else has it.
     Busy,
@@ -70,6 +63,7 @@ impl Dir {
     pub(super) fn new(path: PathBuf) -> Self {
         let owner = rustix::process::geteuid().as_raw();
         Self {
+            root: path.clone(),
             path,
             durability: Durability::None,
             clock: Clock::system(),
@@ -127,9 +121,17 @@ impl Dir {
         Ok(())
     }
 
-    /// Reads a session, unless that might wait for a disk.
+    /// Returns the directory in this one that is called `name`, which may be missing.
+    pub(super) fn within(&self, name: &str) -> Self {
+        Self {
+            path: self.path.join(name),
+            ..self.clone()
+        }
+    }
+
+    /// Reads a file, unless that might wait for a disk.
     #[cfg(target_os = "linux")]
-    pub(super) fn load_warm(&self, name: &str) -> Warm {
+    pub(super) fn read_warm(&self, name: &str) -> Warm<Vec<u8>> {
         use rustix::fs::{CWD, Mode, ResolveFlags, openat2};
         use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
@@ -159,7 +161,7 @@ impl Dir {
             0,
             ReadWriteFlags::NOWAIT,
         ) {
-            Ok(read) if read == bytes.len() => Warm::Done(Ok(self.unless_expired(bytes))),
+            Ok(read) if read == bytes.len() => Warm::Done(Ok(Some(bytes))),
             Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Warm::MightBlock,
             Err(error) => Warm::Done(Err(error.into())),
         }
@@ -167,12 +169,12 @@ impl Dir {
 
     /// Only Linux can tell whether reading would wait.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn load_warm(&self, _: &str) -> Warm {
+    pub(super) fn read_warm(&self, _: &str) -> Warm<Vec<u8>> {
         Warm::MightBlock
     }
 
-    /// Reads a session. No lock: every save makes a new file, and one that is open never changes.
-    pub(super) fn load(&self, name: &str) -> io::Result<Option<Stored>> {
+    /// Reads a file. No lock: every save makes a new file, and one that is open never changes.
+    pub(super) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let Some(mut file) = self.open(name, OpenOptions::new().read(true))? else {
             return Ok(None);
         };
@@ -182,146 +184,50 @@ impl Dir {
         }
         let mut bytes = vec![0; metadata.len() as usize];
         file.read_exact(&mut bytes)?;
-        Ok(self.unless_expired(bytes))
+        Ok(Some(bytes))
     }
 
-    /// Replaces, or creates, a session, if what is there is what is expected. `None`: somebody else
-    /// has it locked.
-    pub(super) fn save(
+    /// Makes a file that was last modified at `time`. `false`: there is one already.
+    pub(super) fn create(&self, name: &str, bytes: &[u8], time: SystemTime) -> io::Result<bool> {
+        match self
+            .write(bytes, time)?
+            .persist_noclobber(self.path.join(name))
+        {
+            Ok(_) => self.entry_written().map(|()| true),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error.error),
+        }
+    }
+
+    /// Puts another file, last modified at `time`, in the place of the one that is locked.
+    pub(super) fn replace(
         &self,
         name: &str,
         bytes: &[u8],
-        expect: Expect,
-    ) -> io::Result<Option<Saved>> {
-        let path = self.path.join(name);
-        let saved = Head::read(bytes).map(|head| Saved::Saved(head.revision));
-        let saved = saved.ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "what is to be saved has no head",
-            )
-        })?;
-        if expect == Expect::Absent {
-            match self.write(bytes)?.persist_noclobber(&path) {
-                Ok(_) => return self.entry_written().map(|()| Some(saved)),
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.error),
-            }
-        }
-        let locked = match self.lock(name)? {
-            Lock::Taken(locked) => locked,
-            Lock::Busy => return Ok(None),
-            Lock::Missing if expect == Expect::Absent => return Ok(None),
-            Lock::Missing => return Ok(Some(Saved::Gone)),
-            Lock::Foreign if expect == Expect::Absent => return Ok(Some(Saved::Changed)),
-            Lock::Foreign => return Ok(Some(Saved::Gone)),
-        };
-        let head = locked.head()?;
-        match (
-            expect,
-            head.filter(|head| head.expires > self.clock.seconds()),
-        ) {
-            (Expect::Absent, None) if head.is_some() => {}
-            (Expect::Absent, _) => return Ok(Some(Saved::Changed)),
-            (Expect::Revision(_), None) if head.is_some() => return Ok(Some(Saved::Gone)),
-            (Expect::Revision(revision), Some(head)) if head.revision == revision => {}
-            (Expect::Revision(_), _) => return Ok(Some(Saved::Changed)),
-        }
-        self.write(bytes)?
-            .persist(&path)
+        time: SystemTime,
+        _: &Locked,
+    ) -> io::Result<()> {
+        self.write(bytes, time)?
+            .persist(self.path.join(name))
             .map_err(|error| error.error)?;
-        self.entry_written()?;
-        Ok(Some(saved))
+        self.entry_written()
     }
 
-    /// Removes a session, and tells whether it had not expired. `None`: somebody else has it
-    /// locked.
-    pub(super) fn delete(&self, name: &str) -> io::Result<Option<bool>> {
-        let locked = match self.lock(name)? {
-            Lock::Taken(locked) => locked,
-            Lock::Busy => return Ok(None),
-            Lock::Missing | Lock::Foreign => return Ok(Some(false)),
-        };
-        let live = locked
-            .head()?
-            .is_none_or(|head| head.expires > self.clock.seconds());
+    /// Removes the file that is locked.
+    pub(super) fn remove(&self, name: &str, _: &Locked) -> io::Result<()> {
         fs::remove_file(self.path.join(name))?;
-        self.entry_written()?;
-        Ok(Some(live))
+        self.entry_written()
     }
 
-    /// Gives what is no session another name. `None`: somebody else has it locked.
-    pub(super) fn set_aside(&self, name: &str) -> io::Result<Option<()>> {
-        let path = self.path.join(name);
-        match self.lock(name)? {
-            Lock::Taken(_locked) => fs::rename(&path, path.with_extension(CORRUPT)).map(Some),
-            Lock::Busy => Ok(None),
-            Lock::Missing | Lock::Foreign => Ok(Some(())),
+    /// Removes a file under way, if a crash left it behind.
+    pub(super) fn remove_left_behind(&self, name: &str, metadata: &Metadata) -> io::Result<()> {
+        if metadata.is_file() && age(metadata, SystemTime::now()) > LEFT_BEHIND {
+            missing_is_fine(fs::remove_file(self.path.join(name)))?;
         }
+        Ok(())
     }
 
-    /// Removes what expired, what was not saved for `minutes`, and what crashes left behind.
-    pub(super) fn sweep(&self, minutes: u64) -> io::Result<Swept> {
-        let mut swept = Swept::default();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            // Gone meanwhile, or not for us to see: either way there is nothing to remove.
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            if name.starts_with(TEMPORARY) {
-                if metadata.is_file() && age(&metadata, SystemTime::now()) > LEFT_BEHIND {
-                    fs::remove_file(entry.path()).or_else(missing_is_fine)?;
-                }
-            } else if name.parse::<SessionId>().is_ok() && metadata.is_file() {
-                match self.is_old(&metadata, minutes)
-                    || self.is_small_and_expired(&entry.path(), &metadata)
-                {
-                    true if self.remove_if_still_old(&name, minutes)? => swept.deleted += 1,
-                    _ => swept.remaining += 1,
-                }
-            }
-        }
-        Ok(swept)
-    }
-
-    /// Returns the ids that have files.
-    pub(super) fn ids(&self) -> io::Result<Vec<SessionId>> {
-        let names = fs::read_dir(&self.path)?.filter_map(|entry| match entry {
-            Ok(entry) => entry.file_name().to_str()?.parse().ok().map(Ok),
-            Err(error) => Some(Err(error)),
-        });
-        names.collect()
-    }
-
-    fn remove_if_still_old(&self, name: &str, minutes: u64) -> io::Result<bool> {
-        // Whoever has it locked is about to save it.
-        let Lock::Taken(locked) = self.lock(name)? else {
-            return Ok(false);
-        };
-        let expired = locked
-            .head()?
-            .is_some_and(|head| head.expires <= self.clock.seconds());
-        let old = expired || self.is_old(&locked.metadata, minutes);
-        if old {
-            fs::remove_file(self.path.join(name))?;
-        }
-        Ok(old)
-    }
-
-    fn is_old(&self, metadata: &Metadata, minutes: u64) -> bool {
-        age(metadata, self.clock.now()) >= Duration::from_secs(minutes.saturating_mul(60))
-    }
-
-    fn is_small_and_expired(&self, path: &Path, metadata: &Metadata) -> bool {
-        let read = || Head::read(&fs::read(path).ok()?);
-        metadata.len() <= SMALL && read().is_some_and(|head| head.expires <= self.clock.seconds())
-    }
-
-    /// Opens a session's file; `None` when there is none, or something that is no file.
+    /// Opens a file; `None` when there is none, or something that is no file.
     fn open(&self, name: &str, options: &mut OpenOptions) -> io::Result<Option<File>> {
         use rustix::io::Errno;
 
@@ -333,8 +239,8 @@ impl Dir {
             Err(error) => error,
         };
         match Errno::from_io_error(&error) {
-            // The whole directory may be gone, which is no news about this session.
-            Some(Errno::NOENT) => fs::metadata(&self.path).map(|_| None),
+            // The whole directory may be gone, which is no news about this file.
+            Some(Errno::NOENT) => fs::metadata(&self.root).map(|_| None),
             Some(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::NODEV) => {
                 warn_of_foreign("no regular file");
                 Ok(None)
@@ -347,8 +253,8 @@ impl Dir {
         }
     }
 
-    /// Locks a session's file, without waiting.
-    fn lock(&self, name: &str) -> io::Result<Lock> {
+    /// Locks a file, without waiting.
+    pub(super) fn lock(&self, name: &str) -> io::Result<Lock> {
         let path = self.path.join(name);
         loop {
             let Some(file) = self.open(name, OpenOptions::new().read(true).write(true))? else {
@@ -391,17 +297,12 @@ impl Dir {
         } else if metadata.mode() & 0o077 != 0 {
             "open to others than its owner"
         } else if metadata.len() > LARGEST {
-            "larger than any session"
+            "larger than anything that is kept"
         } else {
             return true;
         };
         warn_of_foreign(wrong);
         false
-    }
-
-    fn unless_expired(&self, bytes: Vec<u8>) -> Option<Stored> {
-        let expired = Head::read(&bytes).is_some_and(|head| head.expires <= self.clock.seconds());
-        (!expired).then(|| Stored::new(bytes))
     }
 
     fn temporary(&self) -> io::Result<NamedTempFile> {
@@ -413,10 +314,10 @@ impl Dir {
     }
 
     /// Returns a file, beside the others and without a name of its own yet, with `bytes` in it.
-    fn write(&self, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    fn write(&self, bytes: &[u8], time: SystemTime) -> io::Result<NamedTempFile> {
         let mut file = self.temporary()?;
         file.write_all(bytes)?;
-        file.as_file().set_modified(self.clock.now())?;
+        file.as_file().set_modified(time)?;
         if self.durability != Durability::None {
             file.as_file().sync_all()?;
         }
@@ -432,32 +333,23 @@ impl Dir {
     }
 }
 
-impl Locked {
-    /// Returns the head of what is in the file; `None` when it is no session.
-    fn head(&self) -> io::Result<Option<Head>> {
-        let mut start = [0; Head::MAX_LEN];
-        let read = self.file.read_at(&mut start, 0)?;
-        Ok(Head::read(&start[..read]))
-    }
-}
-
 /// How long before `now` the file was written: nothing, where that lies ahead because a clock was
 /// set back.
-fn age(metadata: &Metadata, now: SystemTime) -> Duration {
+pub(super) fn age(metadata: &Metadata, now: SystemTime) -> Duration {
     now.duration_since(metadata.modified().unwrap_or(UNIX_EPOCH))
         .unwrap_or_default()
 }
 
-fn missing_is_fine(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound {
-        Ok(())
-    } else {
-        Err(error)
+/// What is gone already need not be removed.
+fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
 fn warn_of_foreign(what: &str) {
     log::warn!(
-        "something in the directory of sessions that has a session's name is {what}; it was left alone"
+        "something in the directory of sessions that has a name of ours is {what}; it was left alone"
     );
 }

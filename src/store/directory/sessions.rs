@@ -1,0 +1,172 @@
+//! One session's file in the directory: loaded, saved, deleted and swept.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::dir::{Dir, Lock, Locked, TEMPORARY, Warm, age};
+use crate::id::SessionId;
+use crate::store::{Expect, Head, Saved, Stored, Swept};
+
+/// What files kept aside for a human are called, behind the id.
+const CORRUPT: &str = "corrupt";
+
+/// Of files up to this size a sweep looks whether they expired early: what sessions leave behind
+/// for a minute is smaller.
+const SMALL: u64 = 160;
+
+impl Dir {
+    /// Reads a session, unless that might wait for a disk.
+    pub(super) fn load_warm(&self, name: &str) -> Warm<Stored> {
+        match self.read_warm(name) {
+            Warm::Done(read) => {
+                Warm::Done(read.map(|bytes| bytes.and_then(|bytes| self.unless_expired(bytes))))
+            }
+            Warm::MightBlock => Warm::MightBlock,
+        }
+    }
+
+    /// Reads a session. No lock: every save makes a new file, and one that is open never changes.
+    pub(super) fn load(&self, name: &str) -> io::Result<Option<Stored>> {
+        Ok(self
+            .read(name)?
+            .and_then(|bytes| self.unless_expired(bytes)))
+    }
+
+    /// Replaces, or creates, a session, if what is there is what is expected. `None`: somebody else
+    /// has it locked.
+    pub(super) fn save(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        expect: Expect,
+    ) -> io::Result<Option<Saved>> {
+        let saved = Head::read(bytes).map(|head| Saved::Saved(head.revision));
+        let saved = saved.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "what is to be saved has no head",
+            )
+        })?;
+        if expect == Expect::Absent && self.create(name, bytes, self.clock.now())? {
+            return Ok(Some(saved));
+        }
+        let locked = match self.lock(name)? {
+            Lock::Taken(locked) => locked,
+            Lock::Busy => return Ok(None),
+            Lock::Missing if expect == Expect::Absent => return Ok(None),
+            Lock::Missing => return Ok(Some(Saved::Gone)),
+            Lock::Foreign if expect == Expect::Absent => return Ok(Some(Saved::Changed)),
+            Lock::Foreign => return Ok(Some(Saved::Gone)),
+        };
+        let head = head(&locked)?;
+        match (
+            expect,
+            head.filter(|head| head.expires > self.clock.seconds()),
+        ) {
+            (Expect::Absent, None) if head.is_some() => {}
+            (Expect::Absent, _) => return Ok(Some(Saved::Changed)),
+            (Expect::Revision(_), None) if head.is_some() => return Ok(Some(Saved::Gone)),
+            (Expect::Revision(revision), Some(head)) if head.revision == revision => {}
+            (Expect::Revision(_), _) => return Ok(Some(Saved::Changed)),
+        }
+        self.replace(name, bytes, self.clock.now(), &locked)?;
+        Ok(Some(saved))
+    }
+
+    /// Removes a session, and tells whether it had not expired. `None`: somebody else has it
+    /// locked.
+    pub(super) fn delete(&self, name: &str) -> io::Result<Option<bool>> {
+        let locked = match self.lock(name)? {
+            Lock::Taken(locked) => locked,
+            Lock::Busy => return Ok(None),
+            Lock::Missing | Lock::Foreign => return Ok(Some(false)),
+        };
+        let live = head(&locked)?.is_none_or(|head| head.expires > self.clock.seconds());
+        self.remove(name, &locked)?;
+        Ok(Some(live))
+    }
+
+    /// Gives what is no session another name. `None`: somebody else has it locked.
+    pub(super) fn set_aside(&self, name: &str) -> io::Result<Option<()>> {
+        let path = self.path.join(name);
+        match self.lock(name)? {
+            Lock::Taken(_locked) => fs::rename(&path, path.with_extension(CORRUPT)).map(Some),
+            Lock::Busy => Ok(None),
+            Lock::Missing | Lock::Foreign => Ok(Some(())),
+        }
+    }
+
+    /// Removes what expired, what was not saved for `minutes`, and what crashes left behind.
+    pub(super) fn sweep(&self, minutes: u64) -> io::Result<Swept> {
+        let mut swept = Swept::default();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            // Gone meanwhile, or not for us to see: either way there is nothing to remove.
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            if metadata.is_dir() {
+                self.sweep_entries(&name)?;
+            } else if name.starts_with(TEMPORARY) {
+                self.remove_left_behind(&name, &metadata)?;
+            } else if name.parse::<SessionId>().is_ok() && metadata.is_file() {
+                let old = self.is_old(&metadata, minutes)
+                    || self.is_small_and_expired(&entry.path(), &metadata);
+                match old && self.remove_if_still_old(&name, minutes)? {
+                    true => swept.deleted += 1,
+                    false => swept.remaining += 1,
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Returns the ids that have files.
+    pub(super) fn ids(&self) -> io::Result<Vec<SessionId>> {
+        let names = fs::read_dir(&self.path)?.filter_map(|entry| match entry {
+            Ok(entry) => entry.file_name().to_str()?.parse().ok().map(Ok),
+            Err(error) => Some(Err(error)),
+        });
+        names.collect()
+    }
+
+    fn remove_if_still_old(&self, name: &str, minutes: u64) -> io::Result<bool> {
+        // Whoever has it locked is about to save it.
+        let Lock::Taken(locked) = self.lock(name)? else {
+            return Ok(false);
+        };
+        let expired = head(&locked)?.is_some_and(|head| head.expires <= self.clock.seconds());
+        let old = expired || self.is_old(&locked.metadata, minutes);
+        if old {
+            self.remove(name, &locked)?;
+        }
+        Ok(old)
+    }
+
+    fn is_old(&self, metadata: &fs::Metadata, minutes: u64) -> bool {
+        age(metadata, self.clock.now()) >= Duration::from_secs(minutes.saturating_mul(60))
+    }
+
+    fn is_small_and_expired(&self, path: &Path, metadata: &fs::Metadata) -> bool {
+        let read = || Head::read(&fs::read(path).ok()?);
+        metadata.len() <= SMALL && read().is_some_and(|head| head.expires <= self.clock.seconds())
+    }
+
+    fn unless_expired(&self, bytes: Vec<u8>) -> Option<Stored> {
+        let expired = Head::read(&bytes).is_some_and(|head| head.expires <= self.clock.seconds());
+        (!expired).then(|| Stored::new(bytes))
+    }
+}
+
+/// Returns the head of what is in a session's file; `None` when it is no session.
+fn head(locked: &Locked) -> io::Result<Option<Head>> {
+    let mut start = [0; Head::MAX_LEN];
+    let read = locked.file.read_at(&mut start, 0)?;
+    Ok(Head::read(&start[..read]))
+}
