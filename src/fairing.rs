@@ -16,14 +16,15 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
 use crate::answer;
 use crate::clock::Clock;
-use crate::config::{self, Config, StoreName};
+use crate::config::Config;
 use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
 use crate::keeper::Keeper;
+use crate::open;
 use crate::session::{CookieNews, Session};
 use crate::sessions::Sessions;
-use crate::store::{DirectoryStore, MemoryStore, SessionStore};
+use crate::store::SessionStore;
 
 impl Sessions {
     /// Returns the fairing that gives an application its sessions, as `[default.sessions]` in
@@ -92,7 +93,7 @@ impl SessionsFairing {
         let own = self.store.lock().take();
         let store = match own {
             Some(store) => store,
-            None => open_store(&config, &clock)?,
+            None => open::store(&config, &clock)?,
         };
         if !store.is_thread_safe() {
             let why = "Rocket handles requests in several threads, and this store is not thread safe; choose another";
@@ -162,40 +163,6 @@ fn tell(news: CookieNews, request: &Request<'_>, response: &mut Response<'_>) {
     // Beside other cookies, which `set_header` would remove.
     response.adjoin_header(header);
     answer::no_store(response);
-}
-
-/// Opens the store that `config` names.
-fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
-    Ok(match config.store {
-        StoreName::Directory => {
-            let store = DirectoryStore::open(config.directory.path.relative())?;
-            Arc::new(store.sync(config.directory.sync).clock(clock.clone()))
-        }
-        StoreName::Redis => open_redis(config)?,
-        StoreName::Memcached => open_memcached(config)?,
-        StoreName::Memory => Arc::new(
-            MemoryStore::new()
-                .capacity(config.memory.capacity)
-                .clock(clock.clone()),
-        ),
-    })
-}
-
-fn open_redis(_: &Config) -> Result<Arc<dyn SessionStore>> {
-    Err(not_built_in("redis"))
-}
-
-fn open_memcached(_: &Config) -> Result<Arc<dyn SessionStore>> {
-    Err(not_built_in("memcached"))
-}
-
-/// Tells that a store was left out when this crate was compiled.
-fn not_built_in(feature: &str) -> Error {
-    let why = format!(
-        "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \
-         Cargo.toml, or choose another store"
-    );
-    config::mistake("sessions.store", why)
 }
 
 /// A future that is ready, and so small that it takes no memory.

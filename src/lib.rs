@@ -68,6 +68,7 @@ mod fairing;
 mod guard;
 mod id;
 mod keeper;
+mod open;
 mod record;
 mod seal;
 mod session;
@@ -83,6 +84,8 @@ pub use id::SessionId;
 pub use record::Record;
 pub use session::Session;
 pub use sessions::Sessions;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
 pub use store::{
     DirectoryStore, Durability, Expect, Head, Key, KeyValue, MemoryStore, Namespace, Revision,
     Save, Saved, SessionStore, Stored, Swept,

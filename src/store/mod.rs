@@ -4,6 +4,8 @@ mod directory;
 mod edit;
 mod key_value;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use crate::record::Record;
 pub use directory::{DirectoryStore, Durability};
 pub use key_value::{Key, KeyValue, Namespace};
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 
 /// A place where sessions wait between two requests.
 ///

@@ -4,11 +4,14 @@ mod app;
 pub(crate) mod browser;
 pub(crate) mod log;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod served;
 mod visitor;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rocket_session_kit::testing::Subject;
-use rocket_session_kit::{Clock, DirectoryStore, KeyValue, MemoryStore};
+use rocket_session_kit::{Clock, DirectoryStore, KeyValue, MemoryStore, RedisStore};
 use tempfile::TempDir;
 
 pub(crate) use app::{App, figment};
@@ -43,4 +46,33 @@ fn directory_store() -> (DirectoryStore, Clock, TempDir) {
     let clock = Clock::manual();
     let store = DirectoryStore::open(there.path().join("sessions")).expect("it can be made");
     (store.clock(clock.clone()), clock, there)
+}
+
+/// A store on a Redis server of its own.
+pub(crate) fn redis() -> Subject {
+    let server = redis::Redis::start();
+    Subject::new(RedisStore::open(&server.url()).expect("this is its URL")).keep(server)
+}
+
+/// The same, for entries.
+pub(crate) fn redis_entries() -> Subject<dyn KeyValue> {
+    let server = redis::Redis::start();
+    Subject::key_value(RedisStore::open(&server.url()).expect("this is its URL")).keep(server)
+}
+
+/// A store on a cluster that all tests share, where no other has the prefix.
+pub(crate) fn redis_cluster() -> Subject {
+    Subject::new(cluster_store())
+}
+
+/// The same, for entries.
+pub(crate) fn redis_cluster_entries() -> Subject<dyn KeyValue> {
+    Subject::key_value(cluster_store())
+}
+
+fn cluster_store() -> RedisStore {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let prefix = format!("test[{}]:", NEXT.fetch_add(1, Ordering::Relaxed));
+    let store = RedisStore::cluster(redis::Cluster::shared()).expect("these are its URLs");
+    store.prefix(prefix)
 }

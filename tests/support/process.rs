@@ -54,6 +54,10 @@ impl Process {
         );
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("it was started").is_some()
+    }
+
     /// Waits until it ends, and returns whether it ended well.
     pub(crate) fn wait(&mut self) -> bool {
         self.0.wait().expect("it was started").success()
