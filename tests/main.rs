@@ -16,6 +16,7 @@ mod launch;
 mod limits;
 mod merging;
 mod processes;
+mod redis;
 mod renewing;
 mod secret_keys;
 mod secrets_stay_secret;

@@ -9,7 +9,9 @@ use rocket::http::Status;
 use rocket::local::asynchronous::Client;
 use rocket::{Build, Rocket, Route, State, get};
 use rocket_session_kit::testing::{Gate, Probe};
-use rocket_session_kit::{Clock, MemoryStore, Record, Result, Session, SessionId, Sessions};
+use rocket_session_kit::{
+    Clock, MemoryStore, Record, Result, Session, SessionId, SessionStore, Sessions,
+};
 
 use super::visitor::Visitor;
 
@@ -39,6 +41,20 @@ impl App {
         let clock = Clock::manual();
         let probe = Probe::new(MemoryStore::new().clock(clock.clone()));
         let client = Self::client(settings, build, &probe, &clock).await;
+        Self {
+            client,
+            probe,
+            clock,
+        }
+    }
+
+    /// Launches with a store of one's own, and the system's time, which servers go by.
+    pub(crate) async fn on(
+        store: impl SessionStore,
+        settings: impl FnOnce(Figment) -> Figment,
+    ) -> Self {
+        let (clock, probe) = (Clock::system(), Probe::new(store));
+        let client = Self::client(settings, |rocket| rocket, &probe, &clock).await;
         Self {
             client,
             probe,

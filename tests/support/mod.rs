@@ -4,6 +4,7 @@ mod app;
 pub(crate) mod browser;
 pub(crate) mod log;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod served;
 mod visitor;

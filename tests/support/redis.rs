@@ -82,21 +82,6 @@ impl Redis {
             .find_map(|line| line.strip_prefix(&start)?.split(',').next()?.parse().ok())
             .unwrap_or(0)
     }
-
-    /// All commands since the counts were reset, but for those that a connection begins with and
-    /// those that scripts call.
-    pub(crate) fn round_trips(&self) -> u64 {
-        ["get", "evalsha", "eval", "set", "unlink", "exists", "scan"]
-            .iter()
-            .map(|command| self.calls(command))
-            .sum::<u64>()
-            // What the script to save calls.
-            .saturating_sub(self.script_calls())
-    }
-
-    fn script_calls(&self) -> u64 {
-        self.calls("set")
-    }
 }
 
 fn launch(port: u16, arguments: &[String]) -> Process {

@@ -2,6 +2,7 @@
 //! are of no more use.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
@@ -385,12 +386,30 @@ fn reason(error: &RedisError) -> String {
         (Kind::RESP3NotSupported, _) => "it is too old; Redis 6.2 or newer is needed".into(),
         (Kind::MasterNameNotFoundBySentinel, _) => "no sentinel knows a master of that name".into(),
         (Kind::ClusterConnectionNotFound, _) => "no node of the cluster can be reached".into(),
-        (Kind::Io, _) => "the connection was lost, or could not be made".into(),
+        (Kind::Io, _) => match tls_error(error) {
+            Some(error) => format!("TLS failed: {error}"),
+            None => "the connection was lost, or could not be made".into(),
+        },
         (_, Some(code)) if code.bytes().all(|byte| byte.is_ascii_uppercase()) => {
             format!("it answered with the error {code}")
         }
         (Kind::InvalidClientConfig, _) => "the driver cannot use these settings".into(),
         _ => "it answered something that was not expected".into(),
+    }
+}
+
+/// Returns what TLS found wrong, with a certificate perhaps.
+fn tls_error(error: &RedisError) -> Option<&rustls::Error> {
+    let mut cause = error.source()?;
+    loop {
+        if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+            return Some(error);
+        }
+        let inner = cause.downcast_ref::<std::io::Error>();
+        cause = match inner.and_then(std::io::Error::get_ref) {
+            Some(inner) => inner,
+            None => cause.source()?,
+        };
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use redis::Value;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::link::{Again, Link};
@@ -12,6 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How many keys the server looks at for one answer: more would make others wait.
 const COUNT: usize = 500;
+
+/// How many slots a cluster has.
+const SLOTS: u16 = 16_384;
 
 /// Where a scan goes on.
 #[derive(Clone)]
@@ -94,7 +97,7 @@ async fn page(
             let answer = link
                 .route(act, &command, RoutingInfo::SingleNode(to))
                 .await?;
-            redis::from_redis_value(answer).map_err(|_| unexpected(link, act))?
+            read(link, act, answer)?
         }
     };
     // All of ours are text.
@@ -106,19 +109,42 @@ async fn page(
 
 /// Returns the addresses of a cluster's primaries.
 async fn primaries(link: &Link, act: &'static str) -> Result<Vec<Option<(String, u16)>>> {
-    // Each answers under its address.
-    let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-    let Value::Map(answers) = link.route(act, &redis::cmd("PING"), all).await? else {
-        return Err(unexpected(link, act));
-    };
-    let addresses = answers.into_iter().map(|(address, _)| {
-        let address: String = redis::from_redis_value(address).ok()?;
-        let (host, port) = address.rsplit_once(':')?;
-        Some(Some((host.to_owned(), port.parse().ok()?)))
-    });
-    addresses
-        .collect::<Option<_>>()
-        .ok_or_else(|| unexpected(link, act))
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    let ranges: Vec<Vec<Value>> = link.ask(act, &command, Again::Yes).await?;
+    let mut nodes: Vec<(String, u16)> = Vec::new();
+    let mut served = 0;
+    for range in ranges {
+        // First slot, last slot, primary, replicas.
+        let mut range = range.into_iter();
+        let mut next = || range.next().unwrap_or(Value::Nil);
+        let (first, last): (u16, u16) = (read(link, act, next())?, read(link, act, next())?);
+        let primary: Vec<Value> = read(link, act, next())?;
+        let mut primary = primary.into_iter();
+        let mut next = || primary.next().unwrap_or(Value::Nil);
+        let node = (read(link, act, next())?, read(link, act, next())?);
+        served += last - first + 1;
+        if !nodes.contains(&node) {
+            // The driver connects to a node when it is asked for a slot of it, and finds it by its
+            // address only then.
+            let route = Route::new(first, SlotAddr::Master);
+            let to = SingleNodeRoutingInfo::SpecificNode(route);
+            link.route(act, &redis::cmd("PING"), RoutingInfo::SingleNode(to))
+                .await?;
+            nodes.push(node);
+        }
+    }
+    if served != SLOTS {
+        let why = "the cluster does not serve all of its slots at present";
+        return Err(Error::new(ErrorKind::Unavailable, act)
+            .at(&link.settings().servers)
+            .because(why));
+    }
+    Ok(nodes.into_iter().map(Some).collect())
+}
+
+fn read<T: redis::FromRedisValue>(link: &Link, act: &'static str, value: Value) -> Result<T> {
+    redis::from_redis_value(value).map_err(|_| unexpected(link, act))
 }
 
 fn unexpected(link: &Link, act: &'static str) -> Error {
