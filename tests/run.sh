@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # program:package
-needed="strace:strace flock:util-linux chromium:chromium chromedriver:chromium-driver"
+needed="strace:strace flock:util-linux setpriv:util-linux openssl:openssl chromium:chromium chromedriver:chromium-driver
+    redis-server:redis-server redis-cli:redis-tools memcached:memcached"
 
 missing=
 for entry in $needed; do

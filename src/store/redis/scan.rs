@@ -55,7 +55,7 @@ pub(super) fn keys<'a>(
                         return Ok::<_, Error>(None);
                     };
                     let (next, keys) = page(link, act, &cursor, &pattern).await?;
-                    let next = (next != "0").then(|| Cursor {
+                    let next = (next != "0").then_some(Cursor {
                         cursor: next,
                         ..cursor
                     });
