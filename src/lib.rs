@@ -84,6 +84,8 @@ pub use id::SessionId;
 pub use record::Record;
 pub use session::Session;
 pub use sessions::Sessions;
+#[cfg(feature = "memcached")]
+pub use store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{

@@ -80,10 +80,29 @@ fn redis(_: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> {
     Err(left_out("redis"))
 }
 
+#[cfg(feature = "memcached")]
+fn memcached(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
+    use std::time::Duration;
+
+    use crate::store::MemcachedStore;
+
+    let memcached = &config.memcached;
+    let store = MemcachedStore::open(memcached.servers.iter().cloned())
+        .map_err(|error| error.at("sessions.memcached.servers"))?
+        .prefix(&memcached.prefix)
+        .map_err(|error| error.at("sessions.memcached.prefix"))?
+        .connections(memcached.connections)
+        .timeout(Duration::from_millis(config.store_timeout))
+        .clock(clock.clone());
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "memcached"))]
 fn memcached(_: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> {
     Err(left_out("memcached"))
 }
 
+#[cfg(not(all(feature = "redis", feature = "memcached")))]
 /// Tells that a store was left out when this crate was compiled.
 fn left_out(feature: &str) -> crate::error::Error {
     let why = format!(

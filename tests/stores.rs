@@ -8,8 +8,12 @@ store_suite!(memory, support::memory());
 store_suite!(directory, support::directory());
 store_suite!(redis, support::redis());
 store_suite!(redis_cluster, support::redis_cluster());
+store_suite!(memcached, support::memcached(1));
+store_suite!(three_memcached, support::memcached(3));
 
 key_value_suite!(memory_entries, support::memory_entries());
 key_value_suite!(directory_entries, support::directory_entries());
 key_value_suite!(redis_entries, support::redis_entries());
 key_value_suite!(redis_cluster_entries, support::redis_cluster_entries());
+key_value_suite!(memcached_entries, support::memcached_entries(1));
+key_value_suite!(three_memcached_entries, support::memcached_entries(3));

@@ -3,6 +3,8 @@
 mod directory;
 mod edit;
 mod key_value;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -18,6 +20,8 @@ use crate::record::Record;
 
 pub use directory::{DirectoryStore, Durability};
 pub use key_value::{Key, KeyValue, Namespace};
+#[cfg(feature = "memcached")]
+pub use memcached::MemcachedStore;
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;

@@ -3,6 +3,7 @@
 mod app;
 pub(crate) mod browser;
 pub(crate) mod log;
+pub(crate) mod memcached;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
@@ -12,7 +13,9 @@ mod visitor;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rocket_session_kit::testing::Subject;
-use rocket_session_kit::{Clock, DirectoryStore, KeyValue, MemoryStore, RedisStore};
+use rocket_session_kit::{
+    Clock, DirectoryStore, KeyValue, MemcachedStore, MemoryStore, RedisStore,
+};
 use tempfile::TempDir;
 
 pub(crate) use app::{App, figment};
@@ -76,4 +79,25 @@ fn cluster_store() -> RedisStore {
     let prefix = format!("test[{}]:", NEXT.fetch_add(1, Ordering::Relaxed));
     let store = RedisStore::cluster(redis::Cluster::shared()).expect("these are its URLs");
     store.prefix(prefix)
+}
+
+/// A store on so many Memcached servers of its own.
+pub(crate) fn memcached(servers: usize) -> Subject {
+    let (store, servers) = memcached_store(servers);
+    Subject::new(store).keep(servers)
+}
+
+/// The same, for entries.
+pub(crate) fn memcached_entries(servers: usize) -> Subject<dyn KeyValue> {
+    let (store, servers) = memcached_store(servers);
+    Subject::key_value(store).keep(servers)
+}
+
+fn memcached_store(servers: usize) -> (MemcachedStore, Vec<memcached::Memcached>) {
+    let servers: Vec<_> = (0..servers)
+        .map(|_| memcached::Memcached::start())
+        .collect();
+    let addresses = servers.iter().map(memcached::Memcached::address);
+    let store = MemcachedStore::open(addresses).expect("these are addresses");
+    (store, servers)
 }

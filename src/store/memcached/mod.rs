@@ -1,0 +1,359 @@
+//! The store on one Memcached server, or spread over several.
+
+mod dump;
+mod key_value;
+mod pool;
+mod route;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use memcache::exp::{Delete, Get, Meta, MutationStatus, Set};
+use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use self::pool::Pool;
+use super::{Expect, Head, Key, Revision, Save, Saved, SessionStore, Stored, Swept};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+use crate::record::Record;
+
+/// A [`SessionStore`] on Memcached servers of version 1.6.13 or newer.
+///
+/// A session is an item under the prefix and its id, on the one of the servers that its key is
+/// assigned to; the order in which they are named does not matter. A load is one round trip, and so
+/// is a save, which compares the item's CAS. What a server forgets, because it is restarted or
+/// full, is gone: its visitors begin anew. While a server is down its sessions are answered with
+/// 503; no other takes its place, for then sessions that ended could come back.
+///
+/// Use it when several machines serve the site, and sessions may be lost.
+///
+/// # Example
+///
+/// ```rust,no_run
+/// use rocket_session_kit::{MemcachedStore, Sessions};
+///
+/// let store = MemcachedStore::open(["10.0.0.1:11211", "10.0.0.2:11211"])?.connections(32);
+/// let rocket = rocket::build().attach(Sessions::with(store));
+/// # Ok::<_, rocket_session_kit::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct MemcachedStore {
+    pool: Arc<Pool>,
+    prefix: String,
+    clock: Clock,
+}
+
+/// How many calls of an iteration are under way at once.
+const ABREAST: usize = 16;
+
+/// The longest key that a server takes.
+const LONGEST_KEY: usize = 250;
+
+/// The largest item that a server takes as it is installed, less what it needs itself.
+const LARGEST: usize = 1_000_000;
+
+impl MemcachedStore {
+    /// Returns the store on the servers at `addresses`, each of which is `host:port`. They are
+    /// reached at launch.
+    ///
+    /// # Errors
+    ///
+    /// When there are none, one is twice there, or one is no such address.
+    pub fn open<A: Into<String>>(addresses: impl IntoIterator<Item = A>) -> Result<Self> {
+        let mut servers: Vec<String> = Vec::new();
+        for address in addresses {
+            let address = address.into();
+            let parts = address.rsplit_once(':');
+            let port = parts.filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            if port.is_none() {
+                return Err(wrong("it is not `host:port`"));
+            }
+            if servers.contains(&address) {
+                return Err(wrong("it is there twice"));
+            }
+            servers.push(address);
+        }
+        if servers.is_empty() {
+            return Err(wrong("there is none; at least one is needed"));
+        }
+        Ok(Self {
+            pool: Arc::new(Pool::new(servers, 64, Duration::from_secs(1))),
+            prefix: "session:".into(),
+            clock: Clock::system(),
+        })
+    }
+
+    /// Sets the start of every key. _Default:_ `session:`
+    ///
+    /// # Errors
+    ///
+    /// When it has more than 90 characters, or others than letters, digits and punctuation of
+    /// ASCII.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Result<Self> {
+        self.prefix = prefix.into();
+        let plain = self.prefix.bytes().all(|byte| byte.is_ascii_graphic());
+        if plain && self.prefix.len() + Key::MAX_LEN <= LONGEST_KEY {
+            return Ok(self);
+        }
+        let why = "it has at most 90 letters, digits and punctuation marks of ASCII";
+        Err(Error::new(ErrorKind::Config, "use the prefix").because(why))
+    }
+
+    /// Sets how many connections each server is given at most. _Default:_ 64
+    #[must_use]
+    pub fn connections(mut self, most: usize) -> Self {
+        let servers = self.pool.servers().to_vec();
+        self.pool = Arc::new(Pool::new(servers, most.max(1), self.pool.timeout()));
+        self
+    }
+
+    /// Sets how long one call may take. _Default:_ 1 second
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        let servers = self.pool.servers().to_vec();
+        self.pool = Arc::new(Pool::new(servers, self.pool.connections(), timeout));
+        self
+    }
+
+    /// Sets the clock that [`delete_old_sessions`](SessionStore::delete_old_sessions) goes by; the
+    /// servers have their own. _Default:_ the system's
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn key(&self, id: &SessionId) -> String {
+        format!("{}{}", self.prefix, id.to_hex())
+    }
+
+    async fn load(&self, act: &'static str, key: &str) -> Result<Option<Stored>> {
+        let get = Get::new(key).meta(Meta::default().cas());
+        let found = self.pool.run(act, key, get).await?;
+        Ok(found.value.map(|bytes| Stored {
+            bytes,
+            revision: Revision(found.item.cas.unwrap_or(0)),
+        }))
+    }
+
+    /// Finds out what became of a save whose answer was lost.
+    async fn resolve(&self, key: &str, save: Save<'_>, lost: Error) -> Result<Saved> {
+        let ours = Head::read(save.bytes).map(|head| head.revision);
+        match self.load("save a session", key).await? {
+            Some(there) if Head::read(&there.bytes).map(|head| head.revision) == ours => {
+                Ok(Saved::Saved(there.revision))
+            }
+            None if save.expect != Expect::Absent => Ok(Saved::Gone),
+            // It was not kept, or it was and was followed by another: which, nobody knows.
+            _ => Err(lost),
+        }
+    }
+
+    /// Returns what is under every key that looks like a session's.
+    fn sessions(&self, act: &'static str) -> BoxStream<'_, Result<(SessionId, Stored)>> {
+        self.names(act, self.prefix.clone())
+            .try_filter_map(async |rest| Ok(rest.parse::<SessionId>().ok()))
+            .map_ok(move |id| async move {
+                let stored = self.load(act, &self.key(&id)).await?;
+                Ok(stored.map(|stored| (id, stored)))
+            })
+            .try_buffer_unordered(ABREAST)
+            .try_filter_map(async |found| Ok(found))
+            .boxed()
+    }
+
+    /// Returns what follows `prefix` in every key that begins with it.
+    fn names(&self, act: &'static str, prefix: String) -> BoxStream<'_, Result<String>> {
+        stream::iter(0..self.pool.servers().len())
+            .then(move |server| {
+                let prefix = prefix.clone();
+                async move {
+                    let address = &self.pool.servers()[server];
+                    let keys = dump::keys(act, address, self.pool.timeout()).await?;
+                    let rest = keys.into_iter().filter_map(move |key| {
+                        // A server that joined or left may have others' keys: nobody finds them.
+                        let ours = self.pool.server_of(&key) == server;
+                        let rest = key.strip_prefix(&prefix).filter(|_| ours)?;
+                        Some(Ok(rest.to_owned()))
+                    });
+                    Ok::<_, Error>(stream::iter(rest))
+                }
+            })
+            .try_flatten()
+            .boxed()
+    }
+}
+
+impl fmt::Debug for MemcachedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemcachedStore({})", self.pool.servers().join(", "))
+    }
+}
+
+#[rocket::async_trait]
+impl SessionStore for MemcachedStore {
+    fn is_multiprocess_safe(&self) -> bool {
+        true
+    }
+
+    fn is_thread_safe(&self) -> bool {
+        true
+    }
+
+    fn expires_by_itself(&self) -> bool {
+        true
+    }
+
+    async fn setup(&self) -> Result<()> {
+        for address in self.pool.servers() {
+            dump::check_version(address, self.pool.timeout()).await?;
+        }
+        Ok(())
+    }
+
+    async fn load_session(&self, id: &SessionId) -> Result<Option<Stored>> {
+        self.load("load a session", &self.key(id)).await
+    }
+
+    async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
+        let (act, key) = ("save a session", self.key(id));
+        if Head::read(save.bytes).is_none() {
+            let why = "what is to be saved has no head";
+            return Err(Error::new(ErrorKind::Invalid, act).because(why));
+        }
+        fits(act, &key, save.bytes)?;
+        let set = Set::new(&key, save.bytes)
+            .ttl_raw(seconds(Some(save.ttl), Clock::system().seconds()))
+            .return_cas();
+        let set = match save.expect {
+            Expect::Absent => set.add(),
+            Expect::Revision(revision) => set.compare_cas(revision.0),
+        };
+        let kept = match self.pool.try_run(act, &key, set).await {
+            Ok(kept) => kept,
+            Err(failure) if failure.ambiguous => {
+                return self.resolve(&key, save, failure.error).await;
+            }
+            Err(failure) => return Err(failure.error),
+        };
+        Ok(match kept.status {
+            MutationStatus::Applied => Saved::Saved(Revision(kept.cas.unwrap_or(0))),
+            MutationStatus::NotFound if save.expect != Expect::Absent => Saved::Gone,
+            _ => Saved::Changed,
+        })
+    }
+
+    async fn delete_session(&self, id: &SessionId) -> Result<bool> {
+        let (act, key) = ("delete a session", self.key(id));
+        let deleted = match self.pool.try_run(act, &key, Delete::new(&key)).await {
+            // Twice does no harm.
+            Err(failure) if failure.ambiguous => {
+                self.pool.run(act, &key, Delete::new(&key)).await?
+            }
+            deleted => deleted.map_err(|failure| failure.error)?,
+        };
+        Ok(deleted.status == MutationStatus::Applied)
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool> {
+        let key = self.key(id);
+        let get = Get::new(&key).without_value();
+        Ok(self.pool.run("look for a session", &key, get).await?.hit())
+    }
+
+    async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
+        let act = "delete old sessions";
+        let age = minutes.saturating_mul(60);
+        let now = self.clock.seconds();
+        self.sessions(act)
+            .map_ok(|(id, stored)| async move {
+                let record = Record::decode(&stored.bytes);
+                let old = record.is_some_and(|record| now.saturating_sub(record.accessed) >= age);
+                if !old {
+                    return Ok(false);
+                }
+                let key = self.key(&id);
+                let delete = Delete::new(&key).compare_cas(stored.revision.0);
+                let deleted = self.pool.run(act, &key, delete).await?;
+                Ok(deleted.status == MutationStatus::Applied)
+            })
+            .try_buffer_unordered(ABREAST)
+            .try_fold(Swept::default(), async |mut swept, deleted: bool| {
+                match deleted {
+                    true => swept.deleted += 1,
+                    false => swept.remaining += 1,
+                }
+                Ok(swept)
+            })
+            .await
+    }
+
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+        self.sessions("list the sessions")
+            .try_filter_map(async |(id, stored)| {
+                Ok(Record::listed(&stored.bytes).map(|record| (id, record)))
+            })
+            .boxed()
+    }
+}
+
+/// Refuses what a server would answer by dropping what it has.
+fn fits(act: &'static str, key: &str, value: &[u8]) -> Result<()> {
+    if key.len() + value.len() <= LARGEST {
+        return Ok(());
+    }
+    let why = format!("an item may not take more than {LARGEST} bytes on Memcached");
+    Err(Error::new(ErrorKind::Limit, act).because(why))
+}
+
+/// Returns a lifetime as the servers take it: seconds, or beyond 30 days a point in time, and 0 for
+/// ever.
+fn seconds(ttl: Option<Duration>, now: u64) -> u32 {
+    const MONTH: u64 = 30 * 86_400;
+    // A server takes more for long past.
+    const LAST: u64 = i32::MAX as u64;
+    let Some(ttl) = ttl else {
+        return 0;
+    };
+    // A server counts ticks: of the first second, any part may be over already.
+    let seconds = ttl
+        .as_secs()
+        .saturating_add(u64::from(ttl.subsec_nanos() > 0))
+        .saturating_add(1);
+    let told = match seconds <= MONTH {
+        true => seconds,
+        false => now.saturating_add(seconds).min(LAST),
+    };
+    u32::try_from(told).unwrap_or(i32::MAX.cast_unsigned())
+}
+
+fn wrong(why: &str) -> Error {
+    Error::new(ErrorKind::Config, "use the address of a Memcached server").because(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lifetime_is_told_so_that_it_is_not_shorter() {
+        let day = 86_400;
+        let now = 1_763_745_460;
+        for (ttl, told) in [
+            (Duration::from_nanos(1), 2),
+            (Duration::from_secs(1), 2),
+            (Duration::from_millis(1001), 3),
+            (Duration::from_secs(29 * day), 29 * day + 1),
+            (Duration::from_secs(30 * day), now + 30 * day + 1),
+            (Duration::from_secs(31 * day), now + 31 * day + 1),
+            (Duration::from_secs(3650 * day), now + 3650 * day + 1),
+            (Duration::from_secs(36_500 * day), i32::MAX as u64),
+            (Duration::MAX, i32::MAX as u64),
+        ] {
+            assert_eq!(u64::from(seconds(Some(ttl), now)), told, "{ttl:?}");
+        }
+        assert_eq!(seconds(None, now), 0);
+    }
+}
