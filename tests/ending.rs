@@ -3,8 +3,11 @@
 use rocket::async_test;
 use rocket::futures::future::join;
 use rocket_session_kit::testing::Act;
+use rocket_session_kit::{MemcachedStore, RedisStore};
 
 use crate::support::App;
+use crate::support::memcached::Memcached;
+use crate::support::redis::Redis;
 
 #[async_test]
 async fn logging_out_ends_the_session_and_takes_the_cookie_away() {
@@ -22,7 +25,10 @@ async fn logging_out_ends_the_session_and_takes_the_cookie_away() {
 
 /// Whatever is under way when the visitor logs out brings nothing back.
 async fn nothing_comes_back_from(path: &str) {
-    let app = App::launch().await;
+    nothing_comes_back_on(&App::launch().await, path).await;
+}
+
+async fn nothing_comes_back_on(app: &App, path: &str) {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
     // So that a touch is due too.
@@ -40,6 +46,30 @@ async fn nothing_comes_back_from(path: &str) {
     assert!(answer.removes_session(), "{path}: {answer:?}");
     assert_eq!(thief.get("/who").await.body, "nobody", "{path}");
     assert!(app.list().await.is_empty(), "{path}");
+}
+
+#[async_test]
+async fn nothing_comes_back_on_any_server() {
+    let (redis, memcached) = (Redis::start(), Memcached::start());
+    let on_redis = RedisStore::open(&redis.url()).expect("this is its URL");
+    let on_memcached = MemcachedStore::open([memcached.address()]).expect("this is its address");
+    let apps = [
+        App::on(on_redis, |figment| figment).await,
+        App::on(on_memcached, |figment| figment).await,
+    ];
+    for app in &apps {
+        for path in [
+            "/set/a/1",
+            "/add/a/1",
+            "/remove/n",
+            "/clear",
+            "/touch",
+            "/get/n",
+            "/renew",
+        ] {
+            nothing_comes_back_on(app, path).await;
+        }
+    }
 }
 
 #[async_test]

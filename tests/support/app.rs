@@ -48,12 +48,12 @@ impl App {
         }
     }
 
-    /// Launches with a store of one's own, and the system's time, which servers go by.
+    /// Launches with a store of one's own. A server has its own time; all else goes by the clock.
     pub(crate) async fn on(
         store: impl SessionStore,
         settings: impl FnOnce(Figment) -> Figment,
     ) -> Self {
-        let (clock, probe) = (Clock::system(), Probe::new(store));
+        let (clock, probe) = (Clock::manual(), Probe::new(store));
         let client = Self::client(settings, |rocket| rocket, &probe, &clock).await;
         Self {
             client,

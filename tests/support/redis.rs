@@ -66,6 +66,9 @@ impl Redis {
             answers(&mut self.process, self.port),
             "redis-server does not start again"
         );
+        wait_until("the server has loaded its data", || {
+            self.cli(&["PING"]).contains("PONG")
+        });
     }
 
     /// Sends it a command, and returns what it answers.

@@ -129,8 +129,10 @@ impl MemcachedStore {
         format!("{}{}", self.prefix, id.to_hex())
     }
 
-    async fn load(&self, act: &'static str, key: &str) -> Result<Option<Stored>> {
+    /// Loads a session; unless it is `used`, so that the server does not take it for used either.
+    async fn load(&self, act: &'static str, key: &str, used: bool) -> Result<Option<Stored>> {
         let get = Get::new(key).meta(Meta::default().cas());
+        let get = if used { get } else { get.no_lru_bump() };
         let found = self.pool.run(act, key, get).await?;
         Ok(found.value.map(|bytes| Stored {
             bytes,
@@ -141,7 +143,7 @@ impl MemcachedStore {
     /// Finds out what became of a save whose answer was lost.
     async fn resolve(&self, key: &str, save: Save<'_>, lost: Error) -> Result<Saved> {
         let ours = Head::read(save.bytes).map(|head| head.revision);
-        match self.load("save a session", key).await? {
+        match self.load("save a session", key, true).await? {
             Some(there) if Head::read(&there.bytes).map(|head| head.revision) == ours => {
                 Ok(Saved::Saved(there.revision))
             }
@@ -156,7 +158,7 @@ impl MemcachedStore {
         self.names(act, self.prefix.clone())
             .try_filter_map(async |rest| Ok(rest.parse::<SessionId>().ok()))
             .map_ok(move |id| async move {
-                let stored = self.load(act, &self.key(&id)).await?;
+                let stored = self.load(act, &self.key(&id), false).await?;
                 Ok(stored.map(|stored| (id, stored)))
             })
             .try_buffer_unordered(ABREAST)
@@ -214,7 +216,7 @@ impl SessionStore for MemcachedStore {
     }
 
     async fn load_session(&self, id: &SessionId) -> Result<Option<Stored>> {
-        self.load("load a session", &self.key(id)).await
+        self.load("load a session", &self.key(id), true).await
     }
 
     async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {

@@ -87,7 +87,7 @@ enum Connection {
 /// How often a command is sent at most.
 const TRIES: usize = 3;
 
-/// How long to wait before another try where a cluster or a replica refused the first.
+/// How long to wait before another try where the server refused the first.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Link {
@@ -168,7 +168,7 @@ impl Link {
                 }
                 if refused {
                     ask_at = asked_at(&error);
-                    // The cluster's map is being drawn anew.
+                    // A cluster's map is being drawn anew, or the data is being loaded.
                     tokio::time::sleep(PAUSE).await;
                 }
                 repeated |= dropped;
@@ -415,10 +415,10 @@ fn tls_error(error: &RedisError) -> Option<&rustls::Error> {
 
 /// Returns whether the server did nothing about a command but refuse it, and another may do it.
 fn was_refused(error: &RedisError) -> bool {
-    use ServerErrorKind::{Ask, Moved, ReadOnly, TryAgain};
+    use ServerErrorKind::{Ask, BusyLoading, Moved, ReadOnly, TryAgain};
     matches!(
         error.kind(),
-        redis::ErrorKind::Server(Ask | Moved | ReadOnly | TryAgain)
+        redis::ErrorKind::Server(Ask | BusyLoading | Moved | ReadOnly | TryAgain)
     )
 }
 

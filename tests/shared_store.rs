@@ -1,0 +1,167 @@
+//! Several processes on one store, whichever it is: nothing is lost, and nothing that ended comes
+//! back.
+
+use std::path::Path;
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::support::memcached::Memcached;
+use crate::support::process::Server;
+use crate::support::redis::Redis;
+
+/// A store that several processes share, and how `Rocket.toml` names it.
+struct Shared {
+    sessions: String,
+    there: TempDir,
+    _servers: Box<dyn std::any::Any>,
+}
+
+impl Shared {
+    fn new(settings: impl Into<String>, servers: impl std::any::Any) -> Self {
+        Self {
+            sessions: settings.into(),
+            there: tempfile::tempdir().expect("there is room for a directory"),
+            _servers: Box::new(servers),
+        }
+    }
+
+    fn directory() -> Self {
+        Self::new("multiprocess=true", ())
+    }
+
+    fn redis() -> Self {
+        let server = Redis::start();
+        let settings = format!(
+            r#"multiprocess=true,store="redis",redis={{url="{}"}}"#,
+            server.url()
+        );
+        Self::new(settings, server)
+    }
+
+    fn memcached() -> Self {
+        let servers = [Memcached::start(), Memcached::start()];
+        let settings = format!(
+            r#"multiprocess=true,store="memcached",memcached={{servers=["{}","{}"]}}"#,
+            servers[0].address(),
+            servers[1].address()
+        );
+        Self::new(settings, servers)
+    }
+
+    fn launch(&self, example: &str, more: &str) -> Server {
+        let sessions = format!("{{{}{more}}}", self.sessions);
+        let path: &Path = self.there.path();
+        Server::start(example, path, &[("ROCKET_SESSIONS", &sessions)])
+    }
+}
+
+/// Runs the tests of this file on a store.
+macro_rules! on {
+    ($($store:ident)*) => {$(
+        mod $store {
+            use super::Shared;
+
+            #[test]
+            fn hello_runs_by_configuration_alone_and_survives_a_restart() {
+                super::hello(&Shared::$store());
+            }
+
+            #[test]
+            fn two_processes_lose_no_increment() {
+                super::increments(&Shared::$store());
+            }
+
+            #[test]
+            fn different_keys_from_two_processes_all_survive() {
+                super::different_keys(&Shared::$store());
+            }
+
+            #[test]
+            fn after_a_log_out_elsewhere_nothing_comes_back() {
+                super::log_out(&Shared::$store());
+            }
+        }
+    )*};
+}
+
+on!(directory redis memcached);
+
+#[test]
+fn hello_runs_in_memory_by_configuration_alone() {
+    let shared = Shared::new(r#"store="memory""#, ());
+    let server = shared.launch("hello", "");
+    let (_, cookie, _) = server.get("/", None);
+    assert_eq!(server.get("/", cookie.as_deref()).2, "visits: 2\n");
+}
+
+fn hello(shared: &Shared) {
+    let server = shared.launch("hello", "");
+    let (status, cookie, body) = server.get("/", None);
+    assert_eq!((status, body.as_str()), (200, "visits: 1\n"));
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    assert_eq!(server.get("/", Some(&cookie)).2, "visits: 2\n");
+    server.kill();
+    let server = shared.launch("hello", "");
+    assert_eq!(server.get("/", Some(&cookie)).2, "visits: 3\n");
+}
+
+/// Sends requests from several threads to both processes in turn.
+fn crowd(servers: &[Server; 2], cookie: &str, path: impl Fn(usize) -> String + Sync) {
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let path = &path;
+            scope.spawn(move || {
+                for n in 0..125 {
+                    let n = thread * 125 + n;
+                    let (status, _, body) = servers[n % 2].get(&path(n), Some(cookie));
+                    assert_eq!(status, 200, "{body}");
+                }
+            });
+        }
+    });
+}
+
+fn increments(shared: &Shared) {
+    let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
+    let (_, cookie, _) = servers[0].get("/add/visits", None);
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    crowd(&servers, &cookie, |_| "/add/visits".into());
+    assert_eq!(servers[1].get("/add/visits", Some(&cookie)).2, "1002");
+}
+
+fn different_keys(shared: &Shared) {
+    let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
+    let (_, cookie, _) = servers[0].get("/add/visits", None);
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    crowd(&servers, &cookie, |n| format!("/add/key{n}"));
+    let keys = servers[0].get("/keys", Some(&cookie)).2;
+    let mut keys: Vec<&str> = keys.split(',').collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 1001);
+}
+
+fn log_out(shared: &Shared) {
+    let [slow, other] = [shared.launch("crowd", ""), shared.launch("crowd", "")];
+    for act in ["add", "keys"] {
+        let (_, cookie, _) = slow.get("/login/alice", None);
+        let cookie = cookie.expect("a new visitor gets a cookie");
+        assert_eq!(other.get("/who", Some(&cookie)).2, "alice");
+        let (_, set, _) = thread::scope(|scope| {
+            let answer = scope.spawn(|| slow.get(&format!("/slow/{act}"), Some(&cookie)));
+            slow.get("/arrived", None);
+            let (status, set, _) = other.get("/logout", Some(&cookie));
+            assert_eq!((status, set.as_deref()), (200, Some("id=")));
+            slow.get("/open", None);
+            answer.join().expect("it is answered")
+        });
+        // Who only read does not hear of it before the next request.
+        let removal = (act == "add").then_some("id=");
+        assert_eq!(set.as_deref(), removal, "{act}");
+        for server in [&slow, &other] {
+            assert_eq!(server.get("/who", Some(&cookie)).2, "nobody", "{act}");
+            assert_eq!(server.get("/keys", Some(&cookie)).2, "", "{act}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! An application that several processes serve at once, to visitors who stop half-way at a gate.
+
+use rocket::{State, get, launch, routes};
+use rocket_session_kit::testing::Gate;
+use rocket_session_kit::{Result, Session, Sessions};
+
+#[get("/add/<key>")]
+fn add(key: &str, session: &Session) -> Result<String> {
+    Ok(session.increment(key, 1)?.to_string())
+}
+
+#[get("/keys")]
+fn keys(session: &Session) -> String {
+    session.keys().join(",")
+}
+
+#[get("/who")]
+fn who(session: &Session) -> String {
+    session.user().unwrap_or_else(|| "nobody".into())
+}
+
+#[get("/login/<user>")]
+fn log_in(user: &str, session: &Session) {
+    session.log_in(user);
+}
+
+#[get("/logout")]
+fn log_out(session: &Session) {
+    session.log_out();
+}
+
+/// Has the session in hand, and waits before it uses it.
+#[get("/slow/<act>")]
+async fn slow(act: &str, session: &Session, gate: &State<Gate>) -> Result<String> {
+    gate.pass().await;
+    match act {
+        "add" => add("visits", session),
+        _ => Ok(keys(session)),
+    }
+}
+
+/// Answers as soon as somebody waits at the gate.
+#[get("/arrived")]
+async fn arrived(gate: &State<Gate>) {
+    gate.arrived().await;
+}
+
+#[get("/open")]
+fn open(gate: &State<Gate>) {
+    gate.open();
+}
+
+#[launch]
+fn rocket() -> _ {
+    let routes = routes![add, keys, who, log_in, log_out, slow, arrived, open];
+    let rocket = rocket::build().manage(Gate::new()).mount("/", routes);
+    rocket.attach(Sessions::fairing())
+}
