@@ -11,10 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use memcache::exp::{AsyncMetaClient, Get, Set};
 use rocket::tokio::io::{AsyncReadExt, AsyncWriteExt};
 use rocket::tokio::net::TcpStream;
 use rocket::tokio::{self, runtime::Builder};
-use rocket_session_kit::{Expect, Head, RedisStore, Save, Saved, SessionId, SessionStore};
+use rocket_session_kit::{
+    Expect, Head, MemcachedStore, RedisStore, Save, Saved, SessionId, SessionStore,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const TASKS: [usize; 3] = [1, 10, 100];
@@ -127,6 +130,21 @@ struct Driver(redis::aio::MultiplexedConnection, redis::Cmd);
 impl Worker for Driver {
     async fn work(&mut self) {
         let _: redis::Value = self.1.query_async(&mut self.0).await.expect("it works");
+    }
+}
+
+struct Meta(AsyncMetaClient, Option<Vec<u8>>);
+
+#[rocket::async_trait]
+impl Worker for Meta {
+    async fn work(&mut self) {
+        match &self.1 {
+            None => assert!(self.0.run(Get::new("bare")).await.expect("it works").hit()),
+            Some(value) => {
+                let set = self.0.run(Set::new("bare", value)).await;
+                assert!(set.expect("it works").applied());
+            }
+        }
     }
 }
 
@@ -258,6 +276,83 @@ async fn redis() {
     }
 }
 
+async fn memcached() {
+    let server = start("memcached", &["-l", "127.0.0.1", "-u", "root"], "-p");
+    let port = server.1;
+    let address = format!("127.0.0.1:{port}");
+    let store = MemcachedStore::open([address.clone()]).expect("this is an address");
+    let store: Arc<dyn SessionStore> = Arc::new(store.connections(128));
+    let driver = AsyncMetaClient::builder()
+        .max_idle(128)
+        .connect_async(address)
+        .await;
+    let driver = driver.expect("it is there");
+    let session = bytes(1);
+    driver
+        .run(Set::new("bare", &session))
+        .await
+        .expect("it works");
+    let set = [
+        format!("ms bare {} T3600\r\n", session.len()).as_bytes(),
+        &session,
+        b"\r\n",
+    ]
+    .concat();
+    println!(
+        "\nmemcached: operations a second, median of {ROUNDS} rounds, and the ratio to the store"
+    );
+    println!(
+        "{:>6} {:>6} {:>10} {:>18} {:>18}",
+        "tasks", "act", "store", "driver", "socket"
+    );
+    for tasks in TASKS {
+        for act in ["load", "save"] {
+            let mut figures: [Vec<f64>; 3] = Default::default();
+            for _ in 0..ROUNDS {
+                figures[0].push(
+                    measure(tasks, async |_| {
+                        let id = SessionId::random();
+                        let mut worker = Store(Arc::clone(&store), id, bytes(1), Expect::Absent, 1);
+                        worker.work().await;
+                        match act {
+                            "load" => Box::new(Load(Arc::clone(&store), id)) as Box<dyn Worker>,
+                            _ => Box::new(worker),
+                        }
+                    })
+                    .await,
+                );
+                figures[1].push(
+                    measure(tasks, async |_| {
+                        let set = (act == "save").then(|| session.clone());
+                        Box::new(Meta(driver.clone(), set)) as Box<dyn Worker>
+                    })
+                    .await,
+                );
+                figures[2].push(
+                    measure(tasks, async |_| {
+                        let (request, answer) = match act {
+                            "load" => (
+                                b"mg bare v\r\n".to_vec(),
+                                session.len() + format!("VA {}\r\n\r\n", session.len()).len(),
+                            ),
+                            _ => (set.clone(), b"HD\r\n".len()),
+                        };
+                        Box::new(Socket(socket(port).await, request, answer)) as Box<dyn Worker>
+                    })
+                    .await,
+                );
+            }
+            let [store, driver, socket] = figures.map(median);
+            let beside = |other: f64| format!("{other:.0} ({:.2})", store / other);
+            println!(
+                "{tasks:>6} {act:>6} {store:>10.0} {:>18} {:>18}",
+                beside(driver),
+                beside(socket)
+            );
+        }
+    }
+}
+
 fn main() {
     // `cargo test --benches` only wants to know that it builds.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -269,4 +364,5 @@ fn main() {
         .build()
         .expect("a runtime starts");
     runtime.block_on(redis());
+    runtime.block_on(memcached());
 }

@@ -42,6 +42,8 @@
 //! | store | use it | survives a restart | shared by processes |
 //! |---|---|---|---|
 //! | [`DirectoryStore`], the default | on one host | yes | yes |
+//! | `RedisStore` | on several hosts | as the server persists | yes |
+//! | `MemcachedStore` | on several hosts, where a session may be lost | of the site, yes; of a server, no | yes |
 //! | [`MemoryStore`] | in tests and examples | no | no |
 //! | your own [`SessionStore`] | with [`Sessions::with()`]; the feature `testing` tests it | | |
 //!
@@ -54,7 +56,8 @@
 //!
 //! # Features
 //!
-//! `testing`: what tests need, of an application or of a store.
+//! - `redis` and `memcached`, on by default: their stores.
+//! - `testing`: what tests need, of an application or of a store.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -104,6 +107,12 @@ mod guide {
     mod how_it_works {}
     #[doc = include_str!("../docs/store-directory.md")]
     mod store_directory {}
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/store-redis.md")]
+    mod store_redis {}
+    #[cfg(feature = "memcached")]
+    #[doc = include_str!("../docs/store-memcached.md")]
+    mod store_memcached {}
     #[doc = include_str!("../docs/store-own.md")]
     mod store_own {}
     #[doc = include_str!("../docs/testing.md")]

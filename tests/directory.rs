@@ -11,8 +11,8 @@ use rocket::async_test;
 use rocket::futures::TryStreamExt;
 use rocket::futures::future::{join, join_all};
 use rocket_session_kit::{
-    Clock, DirectoryStore, Durability, ErrorKind, Expect, Head, Revision, Save, Saved, SessionId,
-    SessionStore,
+    Clock, DirectoryStore, Durability, ErrorKind, Expect, Head, KeyValue, Namespace, Revision,
+    Save, Saved, SessionId, SessionStore,
 };
 use tempfile::TempDir;
 
@@ -888,4 +888,90 @@ async fn a_directory_that_cannot_work_is_refused_with_the_remedy() {
     let _unmount = Unmount(sealed.clone());
     refused(&sealed, "cannot be written to");
     refused(&sealed.join("inside"), "cannot be created");
+}
+
+#[async_test]
+async fn entries_are_files_of_their_own_beside_the_sessions() {
+    let there = tempfile::tempdir().unwrap();
+    let clock = Clock::manual();
+    let path = there.path().join("sessions");
+    let store = DirectoryStore::open(&path).unwrap().clock(clock.clone());
+    let namespace = Namespace::new("cache").unwrap();
+    let (minute, hour) = (Duration::from_secs(60), HOUR);
+    for (name, ttl) in [
+        ("../../x", Some(minute)),
+        ("/etc/passwd", Some(hour)),
+        ("", None),
+    ] {
+        store.set(&namespace.key(name), b"x", ttl).await.unwrap();
+    }
+    let outside: Vec<_> = fs::read_dir(there.path()).unwrap().collect();
+    assert_eq!(outside.len(), 1, "{outside:?}");
+    let below = path.join("cache");
+    assert_eq!(fs::metadata(&below).unwrap().mode() & 0o777, 0o700);
+    let files = || fs::read_dir(&below).unwrap().map(Result::unwrap);
+    assert_eq!(files().count(), 3);
+    assert!(files().all(|file| file.metadata().unwrap().mode() & 0o777 == 0o600));
+    let sessions: Vec<_> = store.iter_sessions().try_collect().await.unwrap();
+    assert!(sessions.is_empty(), "an entry is no session");
+
+    clock.advance(minute);
+    let swept = store.delete_old_sessions(1).await.unwrap();
+    assert_eq!((swept.deleted, swept.remaining), (0, 0));
+    assert_eq!(files().count(), 2, "what expired is swept");
+    assert!(
+        store
+            .get(&namespace.key("/etc/passwd"))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(store.get(&namespace.key("")).await.unwrap().is_some());
+}
+
+#[async_test]
+async fn two_stores_on_one_directory_lose_no_increment_of_an_entry() {
+    let there = tempfile::tempdir().unwrap();
+    let path = there.path().join("sessions");
+    let stores = [(); 2].map(|()| DirectoryStore::open(&path).unwrap());
+    let key = Namespace::new("rate").unwrap().key("visitor");
+    let count = async |store: &DirectoryStore| {
+        for _ in 0..50 {
+            let hour = Some(Duration::from_secs(3600));
+            store.increment(&key, 1, hour).await.unwrap();
+        }
+    };
+    join_all((0..8).map(|n| count(&stores[n % 2]))).await;
+    assert_eq!(
+        stores[0].get(&key).await.unwrap().as_deref(),
+        Some(&b"400"[..])
+    );
+}
+
+#[async_test]
+async fn something_else_with_an_entrys_name_is_left_alone() {
+    let there = tempfile::tempdir().unwrap();
+    let path = there.path().join("sessions");
+    let store = DirectoryStore::open(&path).unwrap();
+    let namespace = Namespace::new("cache").unwrap();
+    store.set(&namespace.key("a"), b"x", None).await.unwrap();
+    let secret = there.path().join("secret");
+    fs::write(&secret, "0\nsecret").unwrap();
+    symlink(&secret, path.join("cache/link")).unwrap();
+    fs::create_dir(path.join("cache/dir")).unwrap();
+    for name in ["link", "dir"] {
+        let key = namespace.key(name);
+        assert_eq!(store.get(&key).await.unwrap(), None);
+        let error = store
+            .set(&key, b"y", None)
+            .await
+            .expect_err("it is not ours");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+    assert_eq!(store.clear(&namespace).await.unwrap(), 1);
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "0\nsecret");
+    assert!(path.join("cache/link").is_symlink() && path.join("cache/dir").is_dir());
+    let key = namespace.key("large");
+    let error = store.set(&key, &vec![0; 9_000_000], None).await;
+    assert_eq!(error.expect_err("it is too large").kind(), ErrorKind::Limit);
 }
