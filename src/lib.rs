@@ -59,6 +59,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod answer;
+mod cache;
 mod change;
 mod clock;
 mod config;
@@ -69,6 +70,8 @@ mod guard;
 mod id;
 mod keeper;
 mod open;
+mod queues;
+mod rate_limit;
 mod record;
 mod seal;
 mod session;
@@ -78,9 +81,11 @@ mod store;
 pub mod testing;
 mod values;
 
+pub use cache::Cache;
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
+pub use rate_limit::{By, Limit, RateLimit};
 pub use record::Record;
 pub use session::Session;
 pub use sessions::Sessions;
