@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod browser;
+mod cache;
 mod cookie_on_every_outcome;
 mod costs;
 mod directory;
