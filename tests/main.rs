@@ -17,6 +17,7 @@ mod launch;
 mod limits;
 mod merging;
 mod processes;
+mod rate_limit;
 mod renewing;
 mod secret_keys;
 mod secrets_stay_secret;
