@@ -105,6 +105,10 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/how-it-works.md")]
     mod how_it_works {}
+    #[doc = include_str!("../docs/cache.md")]
+    mod cache {}
+    #[doc = include_str!("../docs/rate-limits.md")]
+    mod rate_limits {}
     #[doc = include_str!("../docs/store-directory.md")]
     mod store_directory {}
     #[doc = include_str!("../docs/store-own.md")]
