@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) redis: RedisConfig,
     pub(crate) memcached: MemcachedConfig,
     pub(crate) memory: MemoryConfig,
+    pub(crate) cache: CacheConfig,
+    pub(crate) rate_limit: RateLimitConfig,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -154,6 +156,66 @@ pub(crate) struct MemoryConfig {
     pub(crate) capacity: usize,
 }
 
+/// `[default.sessions.cache]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CacheConfig {
+    /// Without it, where the sessions are.
+    pub(crate) store: Option<StoreName>,
+    pub(crate) prefix: String,
+    /// Seconds; 0 is for ever.
+    pub(crate) ttl: u64,
+}
+
+/// `[default.sessions.rate_limit]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RateLimitConfig {
+    /// Without it, where the sessions are.
+    pub(crate) store: Option<StoreName>,
+    /// Requests; 0 is no limit for the whole application.
+    pub(crate) limit: u32,
+    /// Seconds.
+    pub(crate) window: u64,
+    pub(crate) by: By,
+    pub(crate) headers: LimitHeaders,
+    pub(crate) when_store_is_down: WhenUncounted,
+    /// Networks whose `ip_header` is believed.
+    pub(crate) proxies: Vec<String>,
+    pub(crate) ip_header: String,
+}
+
+/// Whom a [`Limit`](crate::Limit) counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The holder of a session, once it is older than the limit's window; else the address.
+    Session,
+    /// The address that the request came from, whatever its session.
+    Address,
+}
+
+/// Which headers tell a visitor about the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LimitHeaders {
+    Both,
+    /// `X-RateLimit-*`.
+    X,
+    /// `RateLimit` and `RateLimit-Policy`.
+    Ietf,
+    None,
+}
+
+/// What becomes of a request that cannot be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WhenUncounted {
+    Allow,
+    /// 503.
+    Refuse,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -173,6 +235,8 @@ impl Default for Config {
             redis: RedisConfig::default(),
             memcached: MemcachedConfig::default(),
             memory: MemoryConfig::default(),
+            cache: CacheConfig::default(),
+            rate_limit: RateLimitConfig::default(),
         }
     }
 }
@@ -256,6 +320,31 @@ impl Default for MemoryConfig {
     }
 }
 
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            store: None,
+            prefix: String::new(),
+            ttl: 3600,
+        }
+    }
+}
+
+impl Default for RateLimitConfig {
+    fn default() -> Self {
+        Self {
+            store: None,
+            limit: 0,
+            window: 60,
+            by: By::Session,
+            headers: LimitHeaders::Both,
+            when_store_is_down: WhenUncounted::Allow,
+            proxies: Vec::new(),
+            ip_header: "X-Forwarded-For".into(),
+        }
+    }
+}
+
 impl Config {
     /// Returns what `figment` says, or the defaults where it is silent.
     ///
@@ -295,6 +384,12 @@ impl Config {
             return Err(mistake(
                 "sessions.store_timeout",
                 "a store needs time to answer; set it to 1 millisecond or more",
+            ));
+        }
+        if self.rate_limit.window == 0 {
+            return Err(mistake(
+                "sessions.rate_limit.window",
+                "requests are counted over some time; set it to 1 second or more",
             ));
         }
         if self.limits.size > Limits::LARGEST {
@@ -438,6 +533,15 @@ mod tests {
                 "sessions.cookie.httponly",
             ),
             (
+                "[default.sessions.rate_limit]\nwindow = 0",
+                "sessions.rate_limit.window",
+            ),
+            (
+                "[default.sessions.rate_limit]\nby = 'user'",
+                "sessions.rate_limit.by",
+            ),
+            ("[default.sessions.cache]\nttl = -1", "sessions.cache.ttl"),
+            (
                 "[default.sessions.limits]\nsize = 99999999",
                 "sessions.limits.size",
             ),
@@ -485,6 +589,8 @@ mod tests {
         defaults.redis.master = Some(String::new());
         defaults.redis.db = Some(0);
         defaults.redis.ca = Some(String::new().into());
+        defaults.cache.store = Some(StoreName::Redis);
+        defaults.rate_limit.store = Some(StoreName::Redis);
         let known: rocket::figment::value::Dict = Figment::from(Serialized::defaults(defaults))
             .extract()
             .unwrap();

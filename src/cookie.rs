@@ -224,16 +224,18 @@ impl SessionCookie {
     }
 }
 
-/// Returns the seal that Rocket uses for private cookies. Its key is one that Rocket makes itself
-/// in the debug profile.
+/// Returns the secret key that Rocket uses, which is one that it makes itself in the debug profile.
 ///
 /// Rocket has no accessor for it; a [`Config`](rocket::Config) as a provider of configuration hands
 /// it out.
+pub(crate) fn secret_of(config: &rocket::Config) -> Vec<u8> {
+    let secret = Figment::from(config).extract_inner("secret_key");
+    secret.unwrap_or_default()
+}
+
+/// Returns the seal that Rocket uses for private cookies.
 fn seal_of(config: &rocket::Config, name: &str) -> Result<Seal> {
-    let master = Figment::from(config)
-        .extract_inner::<Vec<u8>>("secret_key")
-        .unwrap_or_default();
-    Seal::new(&master).ok_or_else(|| {
+    Seal::new(&secret_of(config)).ok_or_else(|| {
         mistake(
             name,
             "there is no key; make one with `openssl rand -base64 32`",

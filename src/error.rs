@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Invalid,
     /// This store cannot do that at all.
     Unsupported,
+    /// The visitor sent more requests than a limit allows.
+    RateLimited,
 }
 
 /// What went wrong: its kind, the act that failed, the place, and the cause.
@@ -97,6 +99,7 @@ impl Error {
     pub(crate) fn status(&self) -> Status {
         match self.kind {
             ErrorKind::Unavailable => Status::ServiceUnavailable,
+            ErrorKind::RateLimited => Status::TooManyRequests,
             _ => Status::InternalServerError,
         }
     }

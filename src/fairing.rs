@@ -15,6 +15,7 @@ use rocket::tokio;
 use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
 use crate::answer;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cookie::{CookieForm, SessionCookie};
@@ -22,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
 use crate::keeper::Keeper;
 use crate::open;
+use crate::rate_limit::{self, Counts, Limiter};
 use crate::session::{CookieNews, Session};
 use crate::sessions::Sessions;
 use crate::store::SessionStore;
@@ -49,8 +51,11 @@ impl Sessions {
         SessionsFairing::default()
     }
 
-    /// As [`fairing()`](Self::fairing), with a store of one's own. What `Rocket.toml` says about
-    /// stores is not used then.
+    /// As [`fairing()`](Self::fairing), with a store of one's own for the sessions, whatever
+    /// `sessions.store` says.
+    ///
+    /// The cache and the rate limit use it too, if it [keeps entries](SessionStore::key_value), as
+    /// those of this crate do, and if they have no `store` of their own in `Rocket.toml`.
     ///
     /// # Example
     ///
@@ -76,10 +81,39 @@ struct SessionsFairing {
     /// How many requests have a session at this moment: while there is none, a request that passes
     /// has none either, and costs nothing.
     live: Arc<AtomicUsize>,
+    /// The same for requests that were counted.
+    counted: Arc<AtomicUsize>,
 }
 
 impl SessionsFairing {
-    async fn open(&self, rocket: &Rocket<Build>) -> Result<Sessions> {
+    async fn open(&self, rocket: Rocket<Build>) -> Result<Rocket<Build>, Rocket<Build>> {
+        match self.make(&rocket).await {
+            Ok((sessions, cache, limiter)) => {
+                let mut rocket = rocket;
+                if limiter.is_some() && sessions.config.rate_limit.limit > 0 {
+                    rocket = rocket.mount("/", rate_limit::gatekeepers());
+                }
+                if let Some(cache) = cache {
+                    rocket = rocket.manage(cache);
+                }
+                if let Some(limiter) = limiter {
+                    rocket = rocket.manage(limiter);
+                }
+                Ok(rocket.manage(sessions))
+            }
+            Err(error) => {
+                log::error!("{error}");
+                Err(rocket)
+            }
+        }
+    }
+
+    /// Makes what Rocket is to manage. The cache and the limiter are left out where nothing can keep
+    /// their entries.
+    async fn make(
+        &self,
+        rocket: &Rocket<Build>,
+    ) -> Result<(Sessions, Option<Cache>, Option<Limiter>)> {
         if rocket.state::<Sessions>().is_some() {
             let why = "it is attached already; remove the second `.attach(Sessions::…)`";
             return Err(Error::new(ErrorKind::Config, "attach the sessions").because(why));
@@ -91,34 +125,45 @@ impl SessionsFairing {
         )?;
         let clock = rocket.state::<Clock>().cloned().unwrap_or_default();
         let own = self.store.lock().take();
-        let store = match own {
-            Some(store) => store,
-            None => open::store(&config, &clock)?,
-        };
-        if !store.is_thread_safe() {
-            let why = "Rocket handles requests in several threads, and this store is not thread safe; choose another";
-            return Err(Error::new(ErrorKind::Config, "use the store").because(why));
+        let stores = open::stores(&config, &clock, own)?;
+        for store in [&stores.sessions].into_iter().chain(&stores.others) {
+            ready(&**store, &config).await?;
         }
-        if config.multiprocess && !store.is_multiprocess_safe() {
-            let why = "`sessions.multiprocess` is true, and this store cannot be shared by several processes; choose another, \
-                       or set `multiprocess = false`";
-            return Err(Error::new(ErrorKind::Config, "use the store").because(why));
+        let keeper = Arc::new(Keeper::new(stores.sessions, clock, &config));
+        let cache = stores
+            .cache
+            .map(|store| Cache::new(Arc::clone(&keeper), store, &config.cache));
+        let limiter = stores.rate_limit.map(|store| {
+            let live = Arc::clone(&self.counted);
+            Limiter::new(Arc::clone(&keeper), store, &config.rate_limit, live)
+        });
+        if limiter.is_none() && config.rate_limit.limit > 0 {
+            return Err(rate_limit::no_store());
         }
-        match store.setup().await {
-            Err(error)
-                if error.kind() == ErrorKind::Unavailable && !config.require_store_at_launch =>
-            {
-                log::warn!("{error}; launching without it");
-            }
-            done => done?,
-        }
-        Ok(Sessions::new(
-            Keeper::new(store, clock, &config),
-            config,
-            form,
-            Arc::clone(&self.live),
-        ))
+        let live = Arc::clone(&self.live);
+        let sessions = Sessions::new(keeper, config, form, live, stores.others);
+        Ok((sessions, cache.transpose()?, limiter.transpose()?))
     }
+}
+
+/// Makes sure that `store` can do what `config` asks for.
+async fn ready(store: &dyn SessionStore, config: &Config) -> Result<()> {
+    if !store.is_thread_safe() {
+        let why = "Rocket handles requests in several threads, and this store is not thread safe; choose another";
+        return Err(Error::new(ErrorKind::Config, "use the store").because(why));
+    }
+    if config.multiprocess && !store.is_multiprocess_safe() {
+        let why = "`sessions.multiprocess` is true, and this store cannot be shared by several processes; choose another, \
+                       or set `multiprocess = false`";
+        return Err(Error::new(ErrorKind::Config, "use the store").because(why));
+    }
+    match store.setup().await {
+        Err(error) if error.kind() == ErrorKind::Unavailable && !config.require_store_at_launch => {
+            log::warn!("{error}; launching without it");
+        }
+        done => done?,
+    }
+    Ok(())
 }
 
 /// Follows one request out: changes, store, cookie.
@@ -188,13 +233,7 @@ impl Fairing for SessionsFairing {
     }
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
-        match self.open(&rocket).await {
-            Ok(sessions) => Ok(rocket.manage(sessions)),
-            Err(error) => {
-                log::error!("{error}");
-                Err(rocket)
-            }
-        }
+        self.open(rocket).await
     }
 
     async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
@@ -204,13 +243,20 @@ impl Fairing for SessionsFairing {
         if let Err(error) = sessions.learn_key(rocket.config()) {
             log::error!("{error}");
         }
-        let store = sessions.keeper.store();
-        if sessions.config.sweep_every > 0 && !store.expires_by_itself() {
-            tokio::spawn(sweep(
-                Arc::clone(store),
-                &sessions.config,
-                rocket.shutdown(),
-            ));
+        if let Some(limiter) = rocket.state::<Limiter>() {
+            limiter.learn_key(rocket.config());
+        }
+        let config = &sessions.config;
+        let minutes = config.idle_timeout.div_ceil(60);
+        // Where there are none of our sessions, only what expired goes.
+        let others = sessions.others.iter().map(|store| (store, u64::MAX));
+        for (store, minutes) in [(sessions.keeper.store(), minutes)]
+            .into_iter()
+            .chain(others)
+        {
+            if config.sweep_every > 0 && !store.expires_by_itself() {
+                tokio::spawn(sweep(Arc::clone(store), minutes, config, rocket.shutdown()));
+            }
         }
     }
 
@@ -234,6 +280,9 @@ impl Fairing for SessionsFairing {
             // A clone of a local request comes with the session of the first.
             Slot::of(request).reset();
         }
+        if self.counted.load(Ordering::Acquire) > 0 {
+            Counts::of(request).reset();
+        }
         Box::pin(Done)
     }
 
@@ -252,6 +301,11 @@ impl Fairing for SessionsFairing {
         if response.status() == Status::ServiceUnavailable && StoreWasDown::noted(request) {
             answer::retry_after(response);
         }
+        let refused = self.counted.load(Ordering::Acquire) > 0
+            && request
+                .rocket()
+                .state::<Limiter>()
+                .is_some_and(|limiter| limiter.tell(request, response));
         if self.live.load(Ordering::Acquire) == 0 {
             return Box::pin(Done);
         }
@@ -262,8 +316,9 @@ impl Fairing for SessionsFairing {
         let Ok(session) = opened else {
             return Box::pin(Done);
         };
-        // A handler that panicked or failed half-way leaves no half of what it meant to do.
-        let failed = response.status() == Status::InternalServerError;
+        // A handler that panicked or failed half-way leaves no half of what it meant to do, and a
+        // request that was refused makes no session.
+        let failed = refused || response.status() == Status::InternalServerError;
         match session.finish_at_once(failed) {
             Some(news) => {
                 tell(news, request, response);
@@ -277,10 +332,10 @@ impl Fairing for SessionsFairing {
 /// Removes what expired, now and then, until the rocket lands.
 fn sweep(
     store: Arc<dyn SessionStore>,
+    minutes: u64,
     config: &Config,
     mut shutdown: rocket::Shutdown,
 ) -> impl Future<Output = ()> + use<> {
-    let minutes = config.idle_timeout.div_ceil(60);
     let every = Duration::from_secs(config.sweep_every);
     async move {
         loop {

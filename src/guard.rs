@@ -56,7 +56,7 @@ impl Slot {
     }
 
     /// Returns the session, which is loaded when this is the first to ask.
-    async fn session<'r>(&'r self, request: &'r Request<'_>) -> Result<&'r Session> {
+    pub(crate) async fn session<'r>(&'r self, request: &'r Request<'_>) -> Result<&'r Session> {
         let sessions = Sessions::of(request)?;
         let opened = self.opened.get_or_init(|| async {
             let live = Arc::clone(&sessions.live);

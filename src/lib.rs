@@ -62,6 +62,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod answer;
+mod cache;
 mod change;
 mod clock;
 mod config;
@@ -72,6 +73,8 @@ mod guard;
 mod id;
 mod keeper;
 mod open;
+mod queues;
+mod rate_limit;
 mod record;
 mod seal;
 mod session;
@@ -81,9 +84,11 @@ mod store;
 pub mod testing;
 mod values;
 
+pub use cache::Cache;
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
+pub use rate_limit::{By, Limit, RateLimit};
 pub use record::Record;
 pub use session::Session;
 pub use sessions::Sessions;
@@ -105,6 +110,10 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/how-it-works.md")]
     mod how_it_works {}
+    #[doc = include_str!("../docs/cache.md")]
+    mod cache {}
+    #[doc = include_str!("../docs/rate-limits.md")]
+    mod rate_limits {}
     #[doc = include_str!("../docs/store-directory.md")]
     mod store_directory {}
     #[cfg(feature = "redis")]

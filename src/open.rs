@@ -1,25 +1,79 @@
-//! The store that `Rocket.toml` names, made as it says.
+//! The stores that `Rocket.toml` names, made as it says.
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{Config, StoreName};
-use crate::error::Result;
-use crate::store::{DirectoryStore, MemoryStore, SessionStore};
+use crate::error::{Error, Result};
+use crate::store::{DirectoryStore, KeyValue, MemoryStore, SessionStore};
 
-/// Returns the store that `config` names. No server is reached yet.
+/// What an application keeps things in.
+pub(crate) struct Stores {
+    pub(crate) sessions: Arc<dyn SessionStore>,
+    /// `None` where the store of the sessions keeps no entries, and no other is configured.
+    pub(crate) cache: Option<Arc<dyn KeyValue>>,
+    pub(crate) rate_limit: Option<Arc<dyn KeyValue>>,
+    /// Those for the cache and the rate limit, as far as they are not the one of the sessions.
+    pub(crate) others: Vec<Arc<dyn SessionStore>>,
+}
+
+/// Returns the stores that `config` names, with `own`, if there is one, for the sessions. A store
+/// that is named twice is one. No server is reached yet.
 ///
 /// # Errors
 ///
-/// When the store cannot be made so, with the key that is wrong.
-pub(crate) fn store(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
-    Ok(match config.store {
+/// When a store cannot be made so, with the key that is wrong.
+pub(crate) fn stores(
+    config: &Config,
+    clock: &Clock,
+    own: Option<Arc<dyn SessionStore>>,
+) -> Result<Stores> {
+    let mut named: Vec<(StoreName, Arc<dyn SessionStore>)> = Vec::new();
+    let sessions = match own {
+        Some(own) => own,
+        None => {
+            let sessions = store(config.store, "sessions.store", config, clock)?;
+            named.push((config.store, Arc::clone(&sessions)));
+            sessions
+        }
+    };
+    let mut others = Vec::new();
+    let mut entries = |name: Option<StoreName>, key: &str| -> Result<Option<Arc<dyn KeyValue>>> {
+        let Some(name) = name else {
+            return Ok(Arc::clone(&sessions).key_value());
+        };
+        if let Some((_, there)) = named.iter().find(|(there, _)| *there == name) {
+            return Ok(Arc::clone(there).key_value());
+        }
+        let other = store(name, key, config, clock)?;
+        named.push((name, Arc::clone(&other)));
+        others.push(Arc::clone(&other));
+        Ok(other.key_value())
+    };
+    let cache = entries(config.cache.store, "sessions.cache.store")?;
+    let rate_limit = entries(config.rate_limit.store, "sessions.rate_limit.store")?;
+    Ok(Stores {
+        sessions,
+        cache,
+        rate_limit,
+        others,
+    })
+}
+
+/// Returns the store called `name`, which the key `key` of the configuration asks for.
+fn store(
+    name: StoreName,
+    key: &str,
+    config: &Config,
+    clock: &Clock,
+) -> Result<Arc<dyn SessionStore>> {
+    Ok(match name {
         StoreName::Directory => {
             let store = DirectoryStore::open(config.directory.path.relative())?;
             Arc::new(store.sync(config.directory.sync).clock(clock.clone()))
         }
-        StoreName::Redis => redis(config, clock)?,
-        StoreName::Memcached => memcached(config, clock)?,
+        StoreName::Redis => redis(key, config, clock)?,
+        StoreName::Memcached => memcached(key, config, clock)?,
         StoreName::Memory => Arc::new(
             MemoryStore::new()
                 .capacity(config.memory.capacity)
@@ -29,7 +83,7 @@ pub(crate) fn store(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionSto
 }
 
 #[cfg(feature = "redis")]
-fn redis(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
+fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
     use std::time::Duration;
 
     use crate::config::mistake;
@@ -76,12 +130,12 @@ fn redis(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(_: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> {
-    Err(left_out("redis"))
+fn redis(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> {
+    Err(left_out(key, "redis"))
 }
 
 #[cfg(feature = "memcached")]
-fn memcached(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
+fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
     use std::time::Duration;
 
     use crate::store::MemcachedStore;
@@ -98,16 +152,16 @@ fn memcached(config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
 }
 
 #[cfg(not(feature = "memcached"))]
-fn memcached(_: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> {
-    Err(left_out("memcached"))
+fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> {
+    Err(left_out(key, "memcached"))
 }
 
 #[cfg(not(all(feature = "redis", feature = "memcached")))]
 /// Tells that a store was left out when this crate was compiled.
-fn left_out(feature: &str) -> crate::error::Error {
+fn left_out(key: &str, feature: &str) -> Error {
     let why = format!(
         "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \
          Cargo.toml, or choose another store"
     );
-    crate::config::mistake("sessions.store", why)
+    crate::config::mistake(key, why)
 }

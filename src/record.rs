@@ -43,6 +43,10 @@ pub struct Record {
     pub(crate) user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<IpAddr>,
+    /// Whom the rate limit counts: random, and the same after every log-in and renewal. Given when
+    /// the session is first kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<u64>,
     #[serde(default = "Values::new", skip_serializing_if = "Values::is_empty")]
     pub(crate) values: Values,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +78,7 @@ impl Record {
             accessed: now,
             user: None,
             address,
+            tag: None,
             values: Values::new(),
             parting: None,
         }

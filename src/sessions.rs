@@ -55,21 +55,25 @@ pub struct Sessions {
     cookie: OnceLock<SessionCookie>,
     /// How many requests have a session at this moment.
     pub(crate) live: Arc<AtomicUsize>,
+    /// The stores of the cache and the rate limit, where they have their own.
+    pub(crate) others: Vec<Arc<dyn SessionStore>>,
 }
 
 impl Sessions {
     pub(crate) fn new(
-        keeper: Keeper,
+        keeper: Arc<Keeper>,
         config: Config,
         form: CookieForm,
         live: Arc<AtomicUsize>,
+        others: Vec<Arc<dyn SessionStore>>,
     ) -> Self {
         Self {
-            keeper: Arc::new(keeper),
+            keeper,
             config,
             form,
             cookie: OnceLock::new(),
             live,
+            others,
         }
     }
 

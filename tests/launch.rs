@@ -8,8 +8,8 @@ use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::futures::stream::BoxStream;
 use rocket_session_kit::{
-    DirectoryStore, MemoryStore, Record, Result, Save, Saved, SessionId, SessionStore, Sessions,
-    Stored, Swept,
+    Cache, DirectoryStore, Limit, MemoryStore, RateLimit, Record, Result, Save, Saved, SessionId,
+    SessionStore, Sessions, Stored, Swept,
 };
 
 use crate::support::process::Server;
@@ -41,7 +41,7 @@ async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String
 #[async_test]
 async fn settings_that_cannot_work_stop_the_launch() {
     type Settings = fn(Figment) -> Figment;
-    let cases: [(&str, Settings); 6] = [
+    let cases: [(&str, Settings); 10] = [
         ("`sessions`", |f| f.merge(("sessions", 5))),
         ("sessions.nonsense", |f| f.merge(("sessions.nonsense", 1))),
         ("sessions.touch_every", |f| {
@@ -49,6 +49,18 @@ async fn settings_that_cannot_work_stop_the_launch() {
         }),
         ("sessions.when_store_is_down", |f| {
             f.merge(("sessions.when_store_is_down", "panic"))
+        }),
+        ("sessions.cache.prefix", |f| {
+            f.merge(("sessions.cache.prefix", "a:b"))
+        }),
+        ("sessions.rate_limit.limit", |f| {
+            f.merge(("sessions.rate_limit.limit", -1))
+        }),
+        ("sessions.rate_limit.headers", |f| {
+            f.merge(("sessions.rate_limit.headers", "all"))
+        }),
+        ("sessions.rate_limit.proxies", |f| {
+            f.merge(("sessions.rate_limit.proxies", ["10.0.0.0/33"]))
         }),
         ("sessions.cookie.same_site", |f| {
             f.merge(("sessions.cookie.same_site", "None"))
@@ -213,6 +225,85 @@ async fn a_store_that_is_not_safe_enough_stops_the_launch() {
     assert!(directory.is_multiprocess_safe() && directory.is_thread_safe());
     let memory = MemoryStore::new();
     assert!(!memory.is_multiprocess_safe() && memory.is_thread_safe());
+}
+
+#[rocket::get("/cached")]
+async fn cached(cache: &Cache) -> Result<String> {
+    cache.set("a", "cached").await?;
+    Ok(cache.get("a").await?.unwrap_or_default())
+}
+
+#[rocket::get("/limited")]
+fn limited(_limit: RateLimit<Once>) -> &'static str {
+    "served"
+}
+
+struct Once;
+
+impl Limit for Once {
+    const NAME: &'static str = "once";
+    const LIMIT: u32 = 1;
+    const WINDOW: u64 = 60;
+}
+
+#[async_test]
+async fn a_guard_that_finds_no_store_stops_the_launch() {
+    let store = || Flags {
+        thread_safe: true,
+        multiprocess_safe: true,
+    };
+    for (routes, key) in [
+        (rocket::routes![cached], "sessions.cache.store"),
+        (rocket::routes![limited], "sessions.rate_limit.store"),
+    ] {
+        let marker = format!("set `{key}`, or give your store a `key_value`");
+        let rocket = rocket::custom(figment()).mount("/", routes.clone());
+        let before = log::lines_with(&marker).len();
+        let refused = rocket.attach(Sessions::with(store())).ignite().await;
+        let refused = refused.expect_err("the guard aborts");
+        let aborts = matches!(refused.kind(), rocket::error::ErrorKind::SentinelAborts(_));
+        assert!(aborts, "{refused:?}");
+        assert!(log::lines_with(&marker).len() > before, "{key}");
+
+        // The remedy is one.
+        let figment = figment().merge((key, "memory"));
+        let rocket = rocket::custom(figment).mount("/", routes);
+        let client = rocket.attach(Sessions::with(store()));
+        let client = rocket::local::asynchronous::Client::tracked(client);
+        let client = client.await.expect("it launches");
+        let bodies = ["/cached", "/limited"].map(async |path| {
+            let answer = client.get(path).dispatch().await;
+            answer.status().code
+        });
+        let statuses = rocket::futures::future::join_all(bodies).await;
+        assert!(statuses.contains(&200), "{key}: {statuses:?}");
+    }
+    // Without the fairing the same remedy is told as for a session.
+    for routes in [rocket::routes![cached], rocket::routes![limited]] {
+        let rocket = rocket::custom(figment()).mount("/", routes);
+        let refused = rocket.ignite().await.expect_err("the fairing is missing");
+        let aborts = matches!(refused.kind(), rocket::error::ErrorKind::SentinelAborts(_));
+        assert!(aborts, "{refused:?}");
+    }
+    // A limit for the whole application needs no guard to be missed.
+    let figment = figment().merge(("sessions.rate_limit.limit", 1));
+    let rocket = rocket::custom(figment).attach(Sessions::with(store()));
+    sentence(rocket, "cannot limit requests").await;
+}
+
+#[async_test]
+async fn a_cache_that_processes_cannot_share_stops_the_launch_of_several() {
+    let there = tempfile::tempdir().unwrap();
+    let path = there.path().join("sessions");
+    let told = refused(
+        |f| {
+            f.merge(("sessions.cache.store", "memory"))
+                .merge(("sessions.directory.path", path))
+                .merge(("sessions.multiprocess", true))
+        },
+        "sessions.multiprocess",
+    );
+    assert!(told.await.contains("cannot be shared by several processes"));
 }
 
 #[async_test]

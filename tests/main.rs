@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod browser;
+mod cache;
 mod cookie_on_every_outcome;
 mod costs;
 mod directory;
@@ -17,6 +18,7 @@ mod limits;
 mod memcached;
 mod merging;
 mod processes;
+mod rate_limit;
 mod redis;
 mod renewing;
 mod secret_keys;

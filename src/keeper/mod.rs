@@ -1,21 +1,21 @@
 //! Keeping a session: the store, under a deadline, and how a request's changes get into it whatever
 //! others do meanwhile.
 
-use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rocket::futures::FutureExt;
-use rocket::tokio::sync::{Mutex, MutexGuard};
 use rocket::tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::change::Change;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
+use crate::queues::{NoTurn, Queues, Turn, remember};
 use crate::record::{Parting, Record};
 use crate::store::{Expect, Revision, Save, Saved, SessionStore, Stored};
 
@@ -24,7 +24,7 @@ use crate::store::{Expect, Revision, Save, Saved, SessionStore, Stored};
 const GRACE: Duration = Duration::from_secs(60);
 
 /// How many store timeouts a save may take in all, however often others come first.
-const PATIENCE: u32 = 10;
+pub(crate) const PATIENCE: u32 = 10;
 
 /// Loads and saves sessions by the rules of the configuration.
 pub(crate) struct Keeper {
@@ -37,16 +37,11 @@ pub(crate) struct Keeper {
     absolute_timeout: u64,
     /// Seconds.
     touch_every: u64,
-    store_timeout: Duration,
-    /// Contenders for one session, as far as they are in this process, go one after the other.
-    queues: [Queue; 64],
-    hasher: RandomState,
+    pub(crate) store_timeout: Duration,
+    queues: Queues,
     /// When a failure of the store was last logged, in milliseconds since 1970.
     complained: AtomicU64,
 }
-
-/// A queue, and when the store last let somebody in it down.
-type Queue = Mutex<Option<Instant>>;
 
 /// What the store holds of a session, as a request last saw it.
 #[derive(Clone, Copy)]
@@ -105,8 +100,7 @@ impl Keeper {
             // A session that is used keeps clear of its end by nine tenths of the timeout.
             touch_every: config.touch_every.min(config.idle_timeout / 10),
             store_timeout: Duration::from_millis(config.store_timeout),
-            queues: std::array::from_fn(|_| Queue::default()),
-            hasher: RandomState::new(),
+            queues: Queues::new(),
             complained: AtomicU64::new(0),
         }
     }
@@ -162,6 +156,9 @@ impl Keeper {
 
     /// Keeps a new session.
     pub(crate) async fn create(&self, mut record: Record) -> Result<Kept> {
+        record
+            .tag
+            .get_or_insert_with(|| Uuid::new_v4().as_u64_pair().1);
         for _ in 0..3 {
             let id = SessionId::random();
             match self.save(&id, &mut record, Expect::Absent).await? {
@@ -211,7 +208,7 @@ impl Keeper {
             let saved = self
                 .save(&held.id, &mut record, Expect::Revision(held.revision))
                 .await;
-            match self.remember(&mut turn, saved)? {
+            match remember(&mut turn, saved)? {
                 Saved::Saved(_) if moved => return Ok(Kept::Elsewhere),
                 Saved::Saved(revision) => {
                     return Ok(Kept::Here {
@@ -231,7 +228,7 @@ impl Keeper {
             (record, held) = loop {
                 self.check_patience(started)?;
                 let found = self.reload(&id).await;
-                match self.remember(&mut turn, found)? {
+                match remember(&mut turn, found)? {
                     // The store was asked twice, and the first answer got lost.
                     Found::Live(ours, _) if ours.rev == tried && moved => {
                         return Ok(Kept::Elsewhere);
@@ -383,43 +380,35 @@ impl Keeper {
         act: &'static str,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let answer = match timeout(self.store_timeout, AssertUnwindSafe(call).catch_unwind()).await
-        {
+        self.ask_within(self.store_timeout, act, call).await
+    }
+
+    /// As [`ask`](Self::ask), for a call that is many in one.
+    pub(crate) async fn ask_within<T>(
+        &self,
+        time: Duration,
+        act: &'static str,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let answer = match timeout(time, AssertUnwindSafe(call).catch_unwind()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(self.unavailable(act).because("the store panicked")),
             Err(_) => Err(self
                 .unavailable(act)
-                .because(format!("no answer within {:?}", self.store_timeout))),
+                .because(format!("no answer within {time:?}"))),
         };
         answer.inspect_err(|error| self.complain(error))
     }
 
     /// Waits until those who contend for `id` in this process and came before are through.
-    async fn turn(&self, id: &SessionId) -> Result<MutexGuard<'_, Option<Instant>>> {
-        let arrived = Instant::now();
-        let queue = &self.queues[self.hasher.hash_one(id) as usize % self.queues.len()];
-        let guard = timeout(self.store_timeout * PATIENCE, queue.lock())
-            .await
-            .map_err(|_| self.crowded())?;
-        match *guard {
-            // Whoever waited while the store hung need not wait for it again.
-            Some(let_down) if let_down > arrived => Err(self
+    async fn turn(&self, id: &SessionId) -> Result<Turn<'_>> {
+        let turn = self.queues.turn(id, self.store_timeout * PATIENCE).await;
+        turn.map_err(|why| match why {
+            NoTurn::Crowded => self.crowded(),
+            NoTurn::Hanging => self
                 .unavailable("save a session")
-                .because("the store hangs")),
-            _ => Ok(guard),
-        }
-    }
-
-    /// Tells those who wait behind `turn` when the store let its holder down.
-    fn remember<T>(
-        &self,
-        turn: &mut Option<MutexGuard<'_, Option<Instant>>>,
-        answer: Result<T>,
-    ) -> Result<T> {
-        if let (Some(queue), Err(_)) = (turn, &answer) {
-            **queue = Some(Instant::now());
-        }
-        answer
+                .because("the store hangs"),
+        })
     }
 
     fn check_patience(&self, started: Instant) -> Result<()> {

@@ -19,6 +19,18 @@ impl Session {
         self.state.lock().held.map(|held| held.id)
     }
 
+    /// Returns who the rate limit takes the visitor for; `None` unless the store has had the session
+    /// for longer than `window` seconds.
+    pub(crate) fn settled_tag(&self, window: u64) -> Option<String> {
+        let state = self.state.lock();
+        let held = state.held.filter(|_| state.over.is_none())?;
+        let now = self.keeper.clock.seconds();
+        let age = now.checked_sub(state.record.created)?;
+        // A record that this crate did not write has no tag.
+        let tag = state.record.tag.map(|tag| format!("{tag:016x}"));
+        (age > window).then(|| tag.unwrap_or_else(|| held.id.to_hex()))
+    }
+
     /// Gives the session a new id when it is saved, and the browser a new cookie. The old cookie
     /// opens nothing then.
     ///

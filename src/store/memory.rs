@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -130,6 +131,10 @@ impl Default for MemoryStore {
 
 #[rocket::async_trait]
 impl SessionStore for MemoryStore {
+    fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
+        Some(self)
+    }
+
     fn is_multiprocess_safe(&self) -> bool {
         false
     }

@@ -10,6 +10,7 @@ mod memory;
 mod redis;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rocket::futures::stream::BoxStream;
@@ -130,6 +131,15 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn set_aside(&self, id: &SessionId) -> Result<()> {
         let _ = id;
         Ok(())
+    }
+
+    /// Returns this store as one that keeps entries too, for the cache and the rate limit.
+    ///
+    /// A store that implements [`KeyValue`] answers `Some(self)`. One that does not answers `None`,
+    /// which is the default: the cache and the rate limit then need a `store` of their own in
+    /// `Rocket.toml`.
+    fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rocket::futures::stream::BoxStream;
@@ -11,7 +12,7 @@ use super::gate::Gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::record::Record;
-use crate::store::{Save, Saved, SessionStore, Stored, Swept};
+use crate::store::{Key, KeyValue, Namespace, Save, Saved, SessionStore, Stored, Swept};
 
 /// A call that a store may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,12 @@ pub enum Act {
     SetAside,
     /// [`SessionStore::delete_old_sessions`]
     Sweep,
+    /// [`KeyValue::get`]
+    GetEntry,
+    /// [`KeyValue::set`], [`KeyValue::add`], [`KeyValue::swap`] and [`KeyValue::increment`]
+    KeepEntry,
+    /// [`KeyValue::remove`], [`KeyValue::take`] and [`KeyValue::clear`]
+    RemoveEntry,
 }
 
 /// How often a store was called.
@@ -41,12 +48,14 @@ pub struct Calls {
     pub save: usize,
     /// Deletions.
     pub delete: usize,
-    /// All other calls.
+    /// All other calls about sessions.
     pub other: usize,
+    /// Calls about entries, but for lists of them.
+    pub entries: usize,
 }
 
 impl Calls {
-    /// Returns `(load, save, delete, other)`.
+    /// Returns `(load, save, delete, other)`: the calls about sessions.
     pub fn tuple(self) -> (usize, usize, usize, usize) {
         (self.load, self.save, self.delete, self.other)
     }
@@ -75,6 +84,7 @@ impl Calls {
 #[derive(Clone)]
 pub struct Probe {
     store: Arc<dyn SessionStore>,
+    entries: Option<Arc<dyn KeyValue>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -98,8 +108,10 @@ enum Fault {
 impl Probe {
     /// Returns a probe before `store`.
     pub fn new(store: impl SessionStore) -> Self {
+        let store: Arc<dyn SessionStore> = Arc::new(store);
         Self {
-            store: Arc::new(store),
+            entries: Arc::clone(&store).key_value(),
+            store,
             state: Arc::default(),
         }
     }
@@ -162,6 +174,7 @@ impl Probe {
                 Act::Save => state.calls.save += 1,
                 Act::Delete => state.calls.delete += 1,
                 Act::Has | Act::SetAside | Act::Sweep => state.calls.other += 1,
+                Act::GetEntry | Act::KeepEntry | Act::RemoveEntry => state.calls.entries += 1,
             }
             (
                 state.gates.get(&act).cloned(),
@@ -183,8 +196,23 @@ impl Probe {
     }
 }
 
+impl Probe {
+    /// Returns the store as what keeps entries.
+    fn entries(&self) -> &dyn KeyValue {
+        let entries = self.entries.as_deref();
+        entries.expect("the probe's store keeps entries: `key_value` tells who asks")
+    }
+}
+
 #[rocket::async_trait]
 impl SessionStore for Probe {
+    fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
+        match self.entries {
+            Some(_) => Some(self),
+            None => None,
+        }
+    }
+
     fn is_multiprocess_safe(&self) -> bool {
         self.store.is_multiprocess_safe()
     }
@@ -243,5 +271,56 @@ impl SessionStore for Probe {
 
     async fn set_aside(&self, id: &SessionId) -> Result<()> {
         self.call(Act::SetAside, self.store.set_aside(id)).await
+    }
+}
+
+#[rocket::async_trait]
+impl KeyValue for Probe {
+    async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        self.call(Act::GetEntry, self.entries().get(key)).await
+    }
+
+    async fn set(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<()> {
+        let keeping = self.entries().set(key, value, ttl);
+        self.call(Act::KeepEntry, keeping).await
+    }
+
+    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        let keeping = self.entries().add(key, value, ttl);
+        self.call(Act::KeepEntry, keeping).await
+    }
+
+    async fn swap(
+        &self,
+        key: &Key,
+        expected: Option<&[u8]>,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<bool> {
+        let keeping = self.entries().swap(key, expected, value, ttl);
+        self.call(Act::KeepEntry, keeping).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<bool> {
+        self.call(Act::RemoveEntry, self.entries().remove(key))
+            .await
+    }
+
+    async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        self.call(Act::RemoveEntry, self.entries().take(key)).await
+    }
+
+    async fn increment(&self, key: &Key, by: u64, ttl: Option<Duration>) -> Result<u64> {
+        let keeping = self.entries().increment(key, by, ttl);
+        self.call(Act::KeepEntry, keeping).await
+    }
+
+    fn keys(&self, namespace: &Namespace) -> BoxStream<'_, Result<Vec<u8>>> {
+        self.entries().keys(namespace)
+    }
+
+    async fn clear(&self, namespace: &Namespace) -> Result<u64> {
+        self.call(Act::RemoveEntry, self.entries().clear(namespace))
+            .await
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests share: applications, visitors and stores.
 
 mod app;
+mod backend;
 pub(crate) mod browser;
 pub(crate) mod log;
 pub(crate) mod memcached;
@@ -19,6 +20,7 @@ use rocket_session_kit::{
 use tempfile::TempDir;
 
 pub(crate) use app::{App, figment};
+pub(crate) use backend::{Backend, on_every_shared_store, on_every_store};
 pub(crate) use visitor::{Answer, Visitor};
 
 /// A memory store with a clock that is turned by hand.

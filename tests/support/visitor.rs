@@ -1,6 +1,7 @@
 //! A visitor with a browser's jar: it sends raw `Cookie` headers and obeys `Set-Cookie`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 use cookie::Cookie;
@@ -9,6 +10,7 @@ use rocket::local::asynchronous::Client;
 
 pub(crate) struct Visitor<'a> {
     client: &'a Client,
+    address: IpAddr,
     jar: Mutex<BTreeMap<String, String>>,
 }
 
@@ -24,6 +26,7 @@ impl<'a> Visitor<'a> {
     pub(crate) fn new(client: &'a Client) -> Self {
         Self {
             client,
+            address: [127, 0, 0, 1].into(),
             jar: Mutex::default(),
         }
     }
@@ -32,7 +35,16 @@ impl<'a> Visitor<'a> {
     pub(crate) fn copy(&self) -> Self {
         Self {
             client: self.client,
+            address: self.address,
             jar: Mutex::new(self.jar.lock().unwrap().clone()),
+        }
+    }
+
+    /// The same browser on another network.
+    pub(crate) fn copy_at(&self, address: &str) -> Self {
+        Self {
+            address: address.parse().expect("this is an address"),
+            ..self.copy()
         }
     }
 
@@ -44,7 +56,7 @@ impl<'a> Visitor<'a> {
     pub(crate) async fn send(&self, method: Method, path: &str, form: Option<&str>) -> Answer {
         let cookies = self.cookies();
         let mut request = self.client.req(method, path.to_owned());
-        request.set_remote(([127, 0, 0, 1], 4711).into());
+        request.set_remote((self.address, 4711).into());
         // A server of Rocket's fills its jar from the header; a local client does not.
         for cookie in cookies
             .split("; ")

@@ -162,6 +162,10 @@ impl DirectoryStore {
 
 #[rocket::async_trait]
 impl SessionStore for DirectoryStore {
+    fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
+        Some(self)
+    }
+
     fn is_multiprocess_safe(&self) -> bool {
         true
     }

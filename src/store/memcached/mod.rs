@@ -13,7 +13,7 @@ use memcache::exp::{Delete, Get, Meta, MutationStatus, Set};
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use self::pool::Pool;
-use super::{Expect, Head, Key, Revision, Save, Saved, SessionStore, Stored, Swept};
+use super::{Expect, Head, Key, KeyValue, Revision, Save, Saved, SessionStore, Stored, Swept};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -196,6 +196,10 @@ impl fmt::Debug for MemcachedStore {
 
 #[rocket::async_trait]
 impl SessionStore for MemcachedStore {
+    fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
+        Some(self)
+    }
+
     fn is_multiprocess_safe(&self) -> bool {
         true
     }

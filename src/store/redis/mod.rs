@@ -13,7 +13,7 @@ use redis::{Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVer
 use rocket::futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use self::link::{Again, Answer, Link, Servers, Settings};
-use super::{Expect, Head, Save, Saved, SessionStore, Stored, Swept};
+use super::{Expect, Head, KeyValue, Save, Saved, SessionStore, Stored, Swept};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -343,6 +343,10 @@ impl fmt::Debug for RedisStore {
 
 #[rocket::async_trait]
 impl SessionStore for RedisStore {
+    fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
+        Some(self)
+    }
+
     fn is_multiprocess_safe(&self) -> bool {
         true
     }

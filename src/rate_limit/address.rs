@@ -1,0 +1,97 @@
+//! Where a request comes from: the peer, or what a proxy that is trusted says.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use rocket::Request;
+
+use crate::config::{RateLimitConfig, mistake};
+use crate::error::Result;
+
+/// How many addresses of a header are looked at. What is before them is the visitor's own claim.
+const HOPS: usize = 32;
+
+/// The networks of the application's proxies, and the header that they tell addresses in.
+pub(super) struct Proxies {
+    networks: Vec<IpNet>,
+    header: String,
+}
+
+impl Proxies {
+    /// Returns those of `config`.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no network and no address.
+    pub(super) fn new(config: &RateLimitConfig) -> Result<Self> {
+        let networks = config.proxies.iter().map(|text| {
+            let one = || {
+                text.parse()
+                    .ok()
+                    .map(|address: IpAddr| IpNet::from(address))
+            };
+            text.parse().ok().or_else(one).ok_or_else(|| {
+                let why = "one of them is no network; write each as `10.0.0.0/8` or `fd00::1`";
+                mistake("sessions.rate_limit.proxies", why)
+            })
+        });
+        Ok(Self {
+            networks: networks.collect::<Result<_>>()?,
+            header: config.ip_header.clone(),
+        })
+    }
+
+    /// Returns what the request's sender is counted as: its address, of IPv6 the first 64 bits,
+    /// which are what one customer has at least.
+    pub(super) fn sender(&self, request: &Request<'_>) -> Option<IpAddr> {
+        let peer = request.remote()?.ip().to_canonical();
+        Some(network_of(self.beyond(peer, request)))
+    }
+
+    /// Returns the last address on the way that is not a proxy's.
+    fn beyond(&self, peer: IpAddr, request: &Request<'_>) -> IpAddr {
+        let mut nearest = peer;
+        if self.networks.is_empty() {
+            return nearest;
+        }
+        // Each proxy adds the address that it saw at the end. From there on they are believed as
+        // long as it was a proxy that said so.
+        let lines: Vec<&str> = request.headers().get(&self.header).collect();
+        let said = lines.iter().rev().flat_map(|line| line.rsplit(','));
+        for said in said.take(HOPS) {
+            if !self
+                .networks
+                .iter()
+                .any(|network| network.contains(&nearest))
+            {
+                break;
+            }
+            match address(said.trim()) {
+                Some(address) => nearest = address.to_canonical(),
+                None => break,
+            }
+        }
+        nearest
+    }
+}
+
+/// Reads an address, with or without a port and brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    bare.unwrap_or(text).parse().ok().or_else(|| {
+        let with_port: Option<SocketAddr> = text.parse().ok();
+        with_port.map(|address| address.ip())
+    })
+}
+
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+    }
+}

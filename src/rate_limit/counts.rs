@@ -1,0 +1,134 @@
+//! What was counted in one request, and what its answer says about it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rocket::http::{Header, Status};
+use rocket::tokio::sync::Mutex;
+use rocket::{Request, Response};
+
+use super::limiter::Policy;
+use crate::answer;
+use crate::config::LimitHeaders;
+use crate::error::Result;
+
+/// What was found when a request was counted.
+#[derive(Clone, Copy)]
+pub(super) struct Count {
+    pub(super) policy: Policy,
+    pub(super) refused: bool,
+    pub(super) remaining: u32,
+    /// Milliseconds until more are served.
+    pub(super) more_in: u64,
+}
+
+/// Where a request keeps what was counted.
+#[derive(Default)]
+pub(crate) struct Counts {
+    counted: Mutex<Vec<(Policy, Result<Option<Count>>)>>,
+    /// Keeps the fairing looking for this on the way out.
+    live: OnceLock<Live>,
+    /// Takes the place of this one when the request is dispatched again, as a clone of a local
+    /// request is.
+    next: OnceLock<Box<Counts>>,
+}
+
+/// Counts the requests that were counted and are not answered yet.
+struct Live(Arc<AtomicUsize>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Counts {
+    /// Returns those of `request`.
+    pub(crate) fn of<'r>(request: &'r Request<'_>) -> &'r Self {
+        let mut counts = request.local_cache(Self::default);
+        while let Some(next) = counts.next.get() {
+            counts = next;
+        }
+        counts
+    }
+
+    /// Forgets what was counted: the request comes anew.
+    pub(crate) fn reset(&self) {
+        if self.live.get().is_some() {
+            self.next.get_or_init(Box::default);
+        }
+    }
+
+    /// Returns what `count` found under `policy` when it was first asked in this request.
+    pub(super) async fn once(
+        &self,
+        policy: &Policy,
+        live: &Arc<AtomicUsize>,
+        count: impl Future<Output = Result<Option<Count>>>,
+    ) -> Result<Option<Count>> {
+        let mut counted = self.counted.lock().await;
+        if let Some((_, found)) = counted.iter().find(|(there, _)| there == policy) {
+            return found.clone();
+        }
+        self.live.get_or_init(|| {
+            live.fetch_add(1, Ordering::AcqRel);
+            Live(Arc::clone(live))
+        });
+        let found = count.await;
+        counted.push((*policy, found.clone()));
+        found
+    }
+
+    /// Says in `response` what was counted, and returns whether the request was refused.
+    pub(super) fn tell(&self, response: &mut Response<'_>, headers: LimitHeaders) -> bool {
+        // A task that outlives its handler may be counting still.
+        let Ok(counted) = self.counted.try_lock() else {
+            return false;
+        };
+        let counts = counted
+            .iter()
+            .filter_map(|(_, found)| found.as_ref().ok()?.as_ref());
+        let counts: Vec<&Count> = counts.collect();
+        // The one that comes first to an end.
+        let Some(tightest) = counts
+            .iter()
+            .min_by_key(|count| (!count.refused, count.remaining))
+        else {
+            return false;
+        };
+        if matches!(headers, LimitHeaders::X | LimitHeaders::Both) {
+            for (name, value) in [
+                ("X-RateLimit-Limit", tightest.policy.limit.into()),
+                ("X-RateLimit-Remaining", tightest.remaining.into()),
+                ("X-RateLimit-Reset", tightest.more_in.div_ceil(1000)),
+            ] {
+                response.set_header(Header::new(name, value.to_string()));
+            }
+        }
+        if matches!(headers, LimitHeaders::Ietf | LimitHeaders::Both) {
+            let list = |item: fn(&Count) -> String| {
+                let items: Vec<String> = counts.iter().map(|count| item(count)).collect();
+                items.join(", ")
+            };
+            // The names have no character that would need an escape.
+            let policies = list(|Count { policy, .. }| {
+                format!("\"{}\";q={};w={}", policy.name, policy.limit, policy.window)
+            });
+            let limits = list(|count| {
+                let seconds = count.more_in.div_ceil(1000);
+                format!(
+                    "\"{}\";r={};t={seconds}",
+                    count.policy.name, count.remaining
+                )
+            });
+            response.set_header(Header::new("RateLimit-Policy", policies));
+            response.set_header(Header::new("RateLimit", limits));
+        }
+        if tightest.refused && response.status() == Status::TooManyRequests {
+            let seconds = tightest.more_in.div_ceil(1000).to_string();
+            response.set_header(Header::new("Retry-After", seconds));
+            answer::no_store(response);
+        }
+        tightest.refused
+    }
+}

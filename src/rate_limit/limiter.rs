@@ -1,0 +1,212 @@
+//! The limiter: whom a request counts for, and whether there is room for it.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rocket::{Request, Response};
+use sha2::{Digest, Sha256};
+
+use super::address::Proxies;
+use super::counts::{Count, Counts};
+use super::hits::{Hits, SKEW};
+use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
+use crate::cookie;
+use crate::error::{Error, ErrorKind, Result, StoreWasDown};
+use crate::guard::Slot;
+use crate::keeper::{Keeper, PATIENCE};
+use crate::queues::{NoTurn, Queues, remember};
+use crate::store::{Key, KeyValue, Namespace};
+
+/// How many requests of whom in how many seconds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Policy {
+    pub(super) name: &'static str,
+    pub(super) limit: u32,
+    pub(super) window: u64,
+    pub(super) by: By,
+}
+
+/// Counts requests by the rules of the configuration.
+pub(crate) struct Limiter {
+    keeper: Arc<Keeper>,
+    store: Arc<dyn KeyValue>,
+    namespace: Namespace,
+    /// The limit for the whole application, if there is one.
+    app: Option<Policy>,
+    headers: LimitHeaders,
+    when_store_is_down: WhenUncounted,
+    proxies: Proxies,
+    queues: Queues,
+    /// Hides visitors in the names of keys. Made when the rocket is about to lift off.
+    secret: OnceLock<[u8; 32]>,
+    /// How many requests were counted and are not answered yet.
+    live: Arc<AtomicUsize>,
+}
+
+impl Limiter {
+    /// Returns the limiter that `config` asks for, which counts in `store`.
+    ///
+    /// # Errors
+    ///
+    /// When a setting cannot work.
+    pub(crate) fn new(
+        keeper: Arc<Keeper>,
+        store: Arc<dyn KeyValue>,
+        config: &RateLimitConfig,
+        live: Arc<AtomicUsize>,
+    ) -> Result<Self> {
+        let app = Policy {
+            name: "app",
+            limit: config.limit,
+            window: config.window,
+            by: config.by,
+        };
+        Ok(Self {
+            keeper,
+            store,
+            namespace: Namespace::new("rate")?,
+            app: (config.limit > 0).then_some(app),
+            headers: config.headers,
+            when_store_is_down: config.when_store_is_down,
+            proxies: Proxies::new(config)?,
+            queues: Queues::new(),
+            secret: OnceLock::new(),
+            live,
+        })
+    }
+
+    /// Returns the limiter of the application that answers `request`.
+    pub(super) fn of<'r>(request: &'r Request<'_>) -> Result<&'r Self> {
+        request.rocket().state().ok_or_else(no_store)
+    }
+
+    /// Learns the secret that visitors are hidden with: one that all processes of an application
+    /// share.
+    pub(crate) fn learn_key(&self, rocket: &rocket::Config) {
+        let mut hash = Sha256::new_with_prefix("rocket_session_kit: visitors of a rate limit");
+        hash.update(cookie::secret_of(rocket));
+        // A rocket can be launched again, with the same key.
+        let _ = self.secret.set(hash.finalize().into());
+    }
+
+    /// Counts `request` for the limit of the whole application, if there is one.
+    pub(super) async fn count_for_app(&self, request: &Request<'_>) -> Result<Option<Count>> {
+        match &self.app {
+            Some(app) => self.count(request, app).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Counts `request` under `policy`, once, and returns what was found; nothing, where it cannot
+    /// be counted and is to be served all the same.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be counted, and is not to be served then.
+    pub(super) async fn count(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+    ) -> Result<Option<Count>> {
+        let count = async {
+            match self.hit(&self.key(request, policy).await, policy).await {
+                Ok(count) => Ok(Some(count)),
+                Err(_) if self.when_store_is_down == WhenUncounted::Allow => Ok(None),
+                Err(error) => {
+                    StoreWasDown::note(request);
+                    Err(error)
+                }
+            }
+        };
+        Counts::of(request).once(policy, &self.live, count).await
+    }
+
+    /// Says in `response` what was counted, and returns whether the request was refused.
+    pub(crate) fn tell(&self, request: &Request<'_>, response: &mut Response<'_>) -> bool {
+        Counts::of(request).tell(response, self.headers)
+    }
+
+    /// Returns the key under which the sender of `request` is counted. It tells nobody who that is:
+    /// an address by itself would be found in its hash by trying all there are.
+    async fn key(&self, request: &Request<'_>, policy: &Policy) -> Key {
+        let settled = match policy.by {
+            // A store that is down, so that it cannot be told, was logged.
+            By::Session => Slot::of(request).session(request).await.ok(),
+            By::Address => None,
+        };
+        let visitor = match settled.and_then(|session| session.settled_tag(policy.window)) {
+            Some(tag) => format!("session {tag}"),
+            None => match self.proxies.sender(request) {
+                Some(address) => format!("address {address}"),
+                None => "nowhere".to_owned(),
+            },
+        };
+        let mut hash = Sha256::new_with_prefix(self.secret.get().unwrap_or(&[0; 32]));
+        hash.update(format!("{} {visitor}", policy.name));
+        let hidden: [u8; 32] = hash.finalize().into();
+        let name: String = hidden[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.namespace.key(name)
+    }
+
+    /// Adds a request to those under `key`, if there is room: reads them, and keeps them with this
+    /// one if nobody else came first, in which case it does so again.
+    async fn hit(&self, key: &Key, policy: &Policy) -> Result<Count> {
+        const ACT: &str = "count a request";
+        let started = Instant::now();
+        let patience = self.keeper.store_timeout * PATIENCE;
+        let window = policy.window.saturating_mul(1000);
+        // As long as it can matter, by a clock that may differ from ours.
+        let ttl = Duration::from_millis(window.saturating_add(window / 1000 + SKEW));
+        let mut turn = None;
+        loop {
+            let looking = self.keeper.ask(ACT, self.store.get(key)).await;
+            let there = remember(&mut turn, looking)?;
+            let now = self.keeper.clock.millis();
+            let mut hits = Hits::read(there.as_deref(), now, window);
+            let found = hits.add(now, policy.limit, window);
+            let kept = match found.refused {
+                // What is refused is not counted.
+                true => true,
+                false => {
+                    let hits = hits.write();
+                    let keeping = self.store.swap(key, there.as_deref(), &hits, Some(ttl));
+                    remember(&mut turn, self.keeper.ask(ACT, keeping).await)?
+                }
+            };
+            if kept {
+                return Ok(Count {
+                    policy: *policy,
+                    refused: found.refused,
+                    remaining: found.remaining,
+                    more_in: found.more_in,
+                });
+            }
+            let crowded = || {
+                Error::new(ErrorKind::Unavailable, ACT)
+                    .because("too many requests of one visitor are counted at once")
+            };
+            if turn.is_none() {
+                let mine = self.queues.turn(key, patience).await;
+                turn = Some(mine.map_err(|why| match why {
+                    NoTurn::Crowded => crowded(),
+                    NoTurn::Hanging => {
+                        Error::new(ErrorKind::Unavailable, ACT).because("the store hangs")
+                    }
+                })?);
+            } else if started.elapsed() > patience {
+                return Err(crowded());
+            }
+        }
+    }
+}
+
+/// What is said where no store can count.
+pub(crate) fn no_store() -> Error {
+    let why = "the store of the sessions keeps nothing else; set `sessions.rate_limit.store`, or \
+               give your store a `key_value`";
+    Error::new(ErrorKind::Config, "limit requests").because(why)
+}

@@ -1,0 +1,250 @@
+//! So many requests from one visitor in a time: for the whole application, or for a route.
+
+mod address;
+mod counts;
+mod hits;
+mod limiter;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use rocket::http::{Method, Status};
+use rocket::request::{FromRequest, Outcome};
+use rocket::route::{self, Handler};
+use rocket::{Data, Ignite, Request, Rocket, Route, Sentinel};
+
+pub use crate::config::By;
+use crate::error::{Error, ErrorKind};
+use crate::sessions::Sessions;
+
+use self::counts::Count;
+pub(crate) use self::counts::Counts;
+use self::limiter::Policy;
+pub(crate) use self::limiter::{Limiter, no_store};
+
+/// How many requests one visitor may send to the routes that ask for a [`RateLimit`] of it.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket_session_kit::{By, Limit};
+///
+/// /// Five log-ins in five minutes from one address.
+/// struct LogIns;
+///
+/// impl Limit for LogIns {
+///     const NAME: &'static str = "log-ins";
+///     const LIMIT: u32 = 5;
+///     const WINDOW: u64 = 300;
+///     const BY: By = By::Address;
+/// }
+/// ```
+pub trait Limit: Send + Sync + 'static {
+    /// What visitors read in the headers. Limits of one name share their counts, others do not.
+    ///
+    /// It has 1 to 64 ASCII letters, digits, `-`, `_` and `.`, and is not `app`, which is what the
+    /// limit of the whole application is called: else it does not compile.
+    const NAME: &'static str;
+
+    /// How many requests are served in any window. It is at least 1.
+    const LIMIT: u32;
+
+    /// How long a window is, in seconds. It is at least 1.
+    const WINDOW: u64;
+
+    /// Whom it counts.
+    const BY: By = By::Session;
+}
+
+/// A request guard that lets [`Limit::LIMIT`] requests of one visitor through in any window of
+/// [`Limit::WINDOW`] seconds.
+///
+/// In *any* window: the requests of the last `WINDOW` seconds count, at every moment, and no
+/// boundary lets twice as many through. A request that is refused is not counted. The limit is held
+/// to the request, whatever number of requests and processes there is at once. Where the limit is
+/// beyond 1000 requests, one that was served may count up to a thousandth of the window longer.
+///
+/// A request counts once, however many of its guards ask.
+///
+/// Put it first, so that a request that is refused costs nothing else. The limit for the whole
+/// application is `limit` under `[default.sessions.rate_limit]` in `Rocket.toml`.
+///
+/// # Errors
+///
+/// A request beyond the limit is answered by the application's catcher for 429, with `Retry-After`;
+/// it changes no session, and makes none. One that cannot be counted, because the store is down, is
+/// let through; where `sessions.rate_limit.when_store_is_down` says `"refuse"`, it is answered 503.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket::get;
+/// use rocket_session_kit::{Limit, RateLimit};
+///
+/// struct Greetings;
+///
+/// impl Limit for Greetings {
+///     const NAME: &'static str = "greetings";
+///     const LIMIT: u32 = 2;
+///     const WINDOW: u64 = 3600;
+/// }
+///
+/// #[get("/")]
+/// fn greet(limit: RateLimit<Greetings>) -> String {
+///     format!("Hello! You can come {} more times.", limit.remaining())
+/// }
+/// # rocket_session_kit::testing::doc(rocket::routes![greet], |client| {
+/// # let first = client.get("/").dispatch().into_string().unwrap();
+/// # assert_eq!(first, "Hello! You can come 1 more times.");
+/// # client.get("/").dispatch();
+/// # let refused = client.get("/").dispatch();
+/// # assert_eq!(refused.status(), rocket::http::Status::TooManyRequests);
+/// # assert_eq!(refused.headers().get_one("Retry-After"), Some("3600"));
+/// # });
+/// ```
+pub struct RateLimit<L> {
+    remaining: u32,
+    resets_in: Duration,
+    limit: PhantomData<fn() -> L>,
+}
+
+impl<L: Limit> RateLimit<L> {
+    const POLICY: Policy = {
+        let name = L::NAME.as_bytes();
+        assert!(
+            !name.is_empty() && name.len() <= 64,
+            "the name of a limit has 1 to 64 characters"
+        );
+        let mut at = 0;
+        while at < name.len() {
+            assert!(
+                matches!(name[at], b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.'),
+                "the name of a limit has ASCII letters, digits, `-`, `_` and `.` only"
+            );
+            at += 1;
+        }
+        assert!(
+            !matches!(name, b"app"),
+            "`app` is the name of the limit for the whole application"
+        );
+        assert!(L::LIMIT > 0, "a limit lets at least one request through");
+        assert!(
+            L::WINDOW > 0,
+            "the window of a limit is at least a second long"
+        );
+        Policy {
+            name: L::NAME,
+            limit: L::LIMIT,
+            window: L::WINDOW,
+            by: L::BY,
+        }
+    };
+
+    /// Returns how many more requests of the visitor would be served now: all of the limit where
+    /// this one could not be counted.
+    pub fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// Returns how long it is until more requests are served than now.
+    pub fn resets_in(&self) -> Duration {
+        self.resets_in
+    }
+}
+
+impl<L: Limit> fmt::Debug for RateLimit<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("limit", &L::NAME)
+            .field("remaining", &self.remaining)
+            .field("resets_in", &self.resets_in)
+            .finish()
+    }
+}
+
+#[rocket::async_trait]
+impl<'r, L: Limit> FromRequest<'r> for RateLimit<L> {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        let counted = match Limiter::of(request) {
+            Ok(limiter) => limiter.count(request, &Self::POLICY).await,
+            Err(error) => Err(error),
+        };
+        match counted.and_then(served) {
+            Ok(count) => Outcome::Success(Self {
+                remaining: count.map_or(L::LIMIT, |count| count.remaining),
+                resets_in: Duration::from_millis(count.map_or(0, |count| count.more_in)),
+                limit: PhantomData,
+            }),
+            Err(error) => Outcome::Error((error.status(), error)),
+        }
+    }
+}
+
+impl<L> Sentinel for RateLimit<L> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        if Sessions::missing(rocket) {
+            return true;
+        }
+        let missing = rocket.state::<Limiter>().is_none();
+        if missing {
+            log::error!("{}", no_store());
+        }
+        missing
+    }
+}
+
+fn served(count: Option<Count>) -> Result<Option<Count>, Error> {
+    match count {
+        Some(Count { refused: true, .. }) => {
+            let why = "the visitor sent too many of them";
+            Err(Error::new(ErrorKind::RateLimited, "serve a request").because(why))
+        }
+        count => Ok(count),
+    }
+}
+
+/// Counts every request before any other route sees it, and lets it go on, or not.
+///
+/// It is a route, and not the fairing's `on_request`, because a route can answer: with the status
+/// alone, so that the application's catcher for that status and that path makes the page, and sees
+/// the request as it came.
+#[derive(Clone)]
+struct Gatekeeper;
+
+#[rocket::async_trait]
+impl Handler for Gatekeeper {
+    async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> route::Outcome<'r> {
+        let counted = match Limiter::of(request) {
+            Ok(limiter) => limiter.count_for_app(request).await,
+            Err(error) => Err(error),
+        };
+        match counted.and_then(served) {
+            Ok(_) => route::Outcome::Forward((data, Status::NotFound)),
+            Err(error) => route::Outcome::Error(error.status()),
+        }
+    }
+}
+
+/// Returns the routes through which every request passes first.
+pub(crate) fn gatekeepers() -> Vec<Route> {
+    const METHODS: [Method; 9] = [
+        Method::Get,
+        Method::Put,
+        Method::Post,
+        Method::Delete,
+        Method::Options,
+        Method::Head,
+        Method::Trace,
+        Method::Connect,
+        Method::Patch,
+    ];
+    let gatekeeper = |method| {
+        let mut route = Route::ranked(isize::MIN, method, "/<_..>", Gatekeeper);
+        route.name = Some("rate limit".into());
+        route
+    };
+    METHODS.map(gatekeeper).to_vec()
+}

@@ -1,0 +1,662 @@
+//! The cache: what one request keeps all others find, until it is removed, and never after that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rocket::futures::FutureExt;
+use rocket::futures::future::{join, join_all};
+use rocket::local::asynchronous::Client;
+use rocket::{async_test, get, routes};
+use rocket_session_kit::testing::{Act, Gate, Probe};
+use rocket_session_kit::{
+    Cache, Clock, Error, ErrorKind, MemoryStore, Namespace, Result, SessionId, Sessions,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::support::process::{Server, wait_until};
+use crate::support::{Backend, figment, on_every_shared_store, on_every_store};
+
+/// An application on a back end, with a clock that is turned by hand.
+struct App {
+    client: Client,
+    clock: Clock,
+    _backend: Backend,
+}
+
+impl App {
+    async fn launch(backend: Backend, settings: &str) -> Self {
+        let clock = Clock::manual();
+        let client = launch(&backend, settings, &clock).await;
+        Self {
+            client,
+            clock,
+            _backend: backend,
+        }
+    }
+
+    fn cache(&self) -> &Cache {
+        cache(&self.client)
+    }
+}
+
+async fn launch(backend: &Backend, settings: &str, clock: &Clock) -> Client {
+    let rocket = rocket::custom(backend.figment(settings))
+        .manage(clock.clone())
+        .mount("/", routes![keep, find])
+        .attach(Sessions::fairing());
+    let client = Client::untracked(rocket).await;
+    client.expect("the application launches")
+}
+
+fn cache(client: &Client) -> &Cache {
+    let cache = client.rocket().state();
+    cache.expect("the fairing manages it")
+}
+
+/// A cache whose store fails on demand.
+async fn probed() -> (Client, Probe) {
+    let probe = Probe::new(MemoryStore::new());
+    let figment = figment().merge(("sessions.store_timeout", 100));
+    let rocket = rocket::custom(figment)
+        .mount("/", routes![keep, find])
+        .attach(Sessions::with(probe.clone()));
+    let client = Client::untracked(rocket).await;
+    (client.expect("the application launches"), probe)
+}
+
+#[get("/keep/<name>/<value>")]
+async fn keep(name: &str, value: &str, cache: &Cache) -> Result<()> {
+    cache.set(name, value).await
+}
+
+#[get("/find/<name>")]
+async fn find(name: &str, cache: &Cache) -> Result<String> {
+    Ok(cache.get(name).await?.unwrap_or_else(|| "none".into()))
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Article {
+    title: String,
+    ratings: Vec<u64>,
+}
+
+async fn get(client: &Client, path: &str) -> (u16, String) {
+    let answer = client.get(path.to_owned()).dispatch().await;
+    let status = answer.status().code;
+    (status, answer.into_string().await.unwrap_or_default())
+}
+
+/// What `name` holds, as a number.
+async fn number(cache: &Cache, name: &str) -> Option<u64> {
+    cache.get(name).await.unwrap()
+}
+
+on_every_store! {
+    what_one_request_keeps_every_other_finds
+    every_call_does_what_its_name_says
+    any_text_is_a_name_of_its_own
+    a_value_of_another_type_is_an_error_and_no_miss
+    a_pattern_lists_what_it_matches_and_nothing_else
+    clearing_touches_neither_another_prefix_nor_a_session
+    a_value_is_kept_for_its_time
+    a_hundred_misses_at_once_compute_once
+    a_failed_computation_holds_nobody_up_and_keeps_nothing
+    a_computation_that_panics_or_is_dropped_holds_nobody_up
+    what_was_computed_before_a_removal_is_not_kept
+    who_comes_after_a_removal_gets_nothing_computed_before_it
+}
+
+async fn what_one_request_keeps_every_other_finds(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    assert_eq!(get(&app.client, "/find/a").await, (200, "none".into()));
+    assert_eq!(get(&app.client, "/keep/a/x%2Fy").await.0, 200);
+    assert_eq!(get(&app.client, "/find/a").await, (200, "x/y".into()));
+}
+
+async fn every_call_does_what_its_name_says(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    let cache = app.cache();
+    let article = Article {
+        title: "?\"\u{0}é".into(),
+        ratings: vec![u64::MAX, 0],
+    };
+    assert!(!cache.contains("a").await.unwrap());
+    assert!(!cache.remove("a").await.unwrap());
+    assert_eq!(cache.take::<Article>("a").await.unwrap(), None);
+    cache.set("a", &article).await.unwrap();
+    assert!(cache.contains("a").await.unwrap());
+    assert_eq!(cache.get("a").await.unwrap().as_ref(), Some(&article));
+    cache.set("a", &1).await.unwrap();
+    assert_eq!(cache.get("a").await.unwrap(), Some(1));
+    assert_eq!(cache.take("a").await.unwrap(), Some(1));
+    assert!(!cache.contains("a").await.unwrap());
+    // Nothing is a value too, and no miss.
+    cache.set("a", &None::<u8>).await.unwrap();
+    assert_eq!(cache.get::<Option<u8>>("a").await.unwrap(), Some(None));
+    assert!(cache.remove("a").await.unwrap());
+    assert!(!cache.contains("a").await.unwrap());
+    // Of many takers one gets it.
+    cache.set("a", &1).await.unwrap();
+    let takers = join_all((0..20).map(|_| cache.take::<u8>("a"))).await;
+    assert_eq!(
+        takers
+            .iter()
+            .filter(|taken| matches!(taken, Ok(Some(1))))
+            .count(),
+        1
+    );
+}
+
+async fn any_text_is_a_name_of_its_own(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    let long = "x".repeat(10_000);
+    let names = [
+        "",
+        ".",
+        "..",
+        "../../etc/passwd",
+        "/",
+        "a/b",
+        "a:b",
+        "%",
+        "%41",
+        "A",
+        "a",
+        "*",
+        "?",
+        "[a-z]",
+        "\0",
+        "a\r\nFLUSHALL\r\n",
+        "é",
+        "#",
+        " ",
+        "rate",
+        &long,
+        &long[1..],
+    ];
+    for (n, name) in names.iter().enumerate() {
+        app.cache().set(name, &n).await.unwrap();
+    }
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(app.cache().get(name).await.unwrap(), Some(n), "{name:.20?}");
+    }
+    let mut listed = app.cache().keys("*").await.unwrap();
+    listed.sort();
+    let mut short = names[..names.len() - 2].to_vec();
+    short.sort();
+    assert_eq!(listed, short);
+}
+
+async fn a_value_of_another_type_is_an_error_and_no_miss(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    app.cache().set("a", "hunter2").await.unwrap();
+    let computed = app.cache().get_or_compute("a", None, || async {
+        panic!("what is there is no miss");
+        #[expect(unreachable_code, reason = "it gives the type")]
+        Ok::<u64, Error>(0)
+    });
+    let errors = [
+        app.cache().get::<u64>("a").await.unwrap_err(),
+        computed.await.unwrap_err(),
+        app.cache().take::<u64>("a").await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Value);
+        let text = error.to_string();
+        assert!(
+            text.contains("`remove`") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+    // Seen from outside it is an error of the server.
+    app.cache().set("a", &5).await.unwrap();
+    assert_eq!(get(&app.client, "/find/a").await.0, 500);
+    app.cache().remove("a").await.unwrap();
+    assert_eq!(get(&app.client, "/find/a").await, (200, "none".into()));
+    // What JSON cannot write is one too.
+    let map = std::collections::HashMap::from([((1, 2), 3)]);
+    assert_eq!(
+        app.cache().set("b", &map).await.unwrap_err().kind(),
+        ErrorKind::Value
+    );
+}
+
+async fn a_pattern_lists_what_it_matches_and_nothing_else(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    for name in ["user:1", "user:12", "user:1:x", "news", "*", "u[s]er"] {
+        app.cache().set(name, &1).await.unwrap();
+    }
+    for (pattern, matching) in [
+        ("*", "*,news,u[s]er,user:1,user:12,user:1:x"),
+        ("user:?", "user:1"),
+        ("user:*", "user:1,user:12,user:1:x"),
+        ("*:1*", "user:1,user:12,user:1:x"),
+        ("u[s]er", "u[s]er"),
+        ("u[s]er:*", ""),
+        ("", ""),
+        ("cache:*", ""),
+    ] {
+        let mut listed = app.cache().keys(pattern).await.unwrap();
+        listed.sort();
+        assert_eq!(listed.join(","), matching, "{pattern}");
+    }
+}
+
+async fn clearing_touches_neither_another_prefix_nor_a_session(backend: Backend) {
+    // The directory and the server are shared; memory is not, but its sessions are beside it.
+    let clock = Clock::manual();
+    let ours = launch(&backend, "cache={prefix=\"a\"}", &clock).await;
+    let others = launch(&backend, "cache={prefix=\"a-b\"}", &clock).await;
+    let sessions: &Sessions = ours.rocket().state().unwrap();
+    let id = SessionId::random();
+    let session = format!(
+        r#"{{"rev":"9f86d081884c7d65","expires":99999999999,"v":1,"created":1,"accessed":1,"user":"{}"}}"#,
+        id.to_hex()
+    );
+    let save = rocket_session_kit::Save {
+        bytes: session.as_bytes(),
+        ttl: Duration::from_secs(60),
+        expect: rocket_session_kit::Expect::Absent,
+    };
+    sessions.store().save_session(&id, save).await.unwrap();
+    cache(&others).set("theirs", &1).await.unwrap();
+    cache(&ours).set("ours", &1).await.unwrap();
+    // Even under a name that is a session's.
+    cache(&ours).set(&id.to_hex(), &1).await.unwrap();
+
+    assert_eq!(cache(&ours).keys("*").await.unwrap().len(), 2);
+    cache(&ours).clear().await.unwrap();
+    assert_eq!(cache(&ours).keys("*").await.unwrap(), [""; 0]);
+    assert_eq!(cache(&others).keys("*").await.unwrap(), ["theirs"]);
+    assert!(sessions.store().has_session(&id).await.unwrap());
+}
+
+async fn a_value_is_kept_for_its_time(backend: Backend) {
+    // A server goes by its own clock, and has to be waited for.
+    let app = App::launch(backend, "cache={ttl=1}").await;
+    let cache = app.cache();
+    cache.set("default", &1).await.unwrap();
+    cache
+        .set_for("short", &1, Duration::from_millis(1))
+        .await
+        .unwrap();
+    cache
+        .set_for("long", &1, Duration::from_secs(3600))
+        .await
+        .unwrap();
+    let one = || async { Ok::<_, Error>(1) };
+    cache.get_or_compute("computed", None, one).await.unwrap();
+    let hour = Duration::from_secs(3600);
+    cache
+        .get_or_compute("computed for long", hour, one)
+        .await
+        .unwrap();
+    app.clock.advance(Duration::from_secs(1));
+    let started = Instant::now();
+    loop {
+        let mut left = cache.keys("*").await.unwrap();
+        left.sort();
+        if left == ["computed for long", "long"] {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{left:?}");
+        rocket::tokio::task::yield_now().await;
+    }
+    assert_eq!(number(cache, "default").await, None);
+    assert_eq!(number(cache, "long").await, Some(1));
+}
+
+async fn a_hundred_misses_at_once_compute_once(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    let (computed, gate) = (AtomicUsize::new(0), Gate::new());
+    let ask = || {
+        app.cache().get_or_compute("a", None, || async {
+            computed.fetch_add(1, Ordering::SeqCst);
+            gate.pass().await;
+            Ok::<_, Error>(7)
+        })
+    };
+    let all = join_all((0..100).map(|_| ask()));
+    let ((), values) = join(
+        async {
+            gate.arrived().await;
+            gate.open();
+        },
+        all,
+    )
+    .await;
+    assert!(values.into_iter().all(|value| value.unwrap() == 7));
+    assert_eq!(ask().await.unwrap(), 7);
+    assert_eq!(computed.into_inner(), 1);
+    assert_eq!(number(app.cache(), "a").await, Some(7));
+}
+
+/// Asks ten times at once for a value whose first computation goes wrong; the others wait for it.
+async fn ten_after_a_failure<F, Fut>(app: &App, go_wrong: F) -> Vec<Result<u64, ()>>
+where
+    F: Fn(Gate) -> Fut,
+    Fut: Future<Output = Result<u64>>,
+{
+    let (computations, gate) = (AtomicUsize::new(0), Gate::new());
+    let ask = || async {
+        let asked = app.cache().get_or_compute("a", None, || async {
+            match computations.fetch_add(1, Ordering::SeqCst) {
+                0 => go_wrong(gate.clone()).await,
+                n => Ok(n as u64),
+            }
+        });
+        match std::panic::AssertUnwindSafe(asked).catch_unwind().await {
+            Ok(Ok(value)) => Ok(value),
+            _ => Err(()),
+        }
+    };
+    let first = ask();
+    let others = async {
+        gate.arrived().await;
+        let all = join_all((0..9).map(|_| ask()));
+        // They have all looked by then, or come later and find the failure over.
+        let open = async {
+            rocket::tokio::task::yield_now().await;
+            gate.open();
+        };
+        join(all, open).await.0
+    };
+    let (first, mut answers) = join(first, others).await;
+    answers.insert(0, first);
+    answers
+}
+
+async fn a_failed_computation_holds_nobody_up_and_keeps_nothing(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    let fail = || async { Err::<u64, _>(Error::new(ErrorKind::Invalid, "compute")) };
+    let error = app.cache().get_or_compute("b", None, fail).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    assert!(!app.cache().contains("b").await.unwrap());
+    assert_eq!(number(app.cache(), "b").await, None);
+
+    let answers = ten_after_a_failure(&app, |gate| async move {
+        gate.pass().await;
+        Err(Error::new(ErrorKind::Invalid, "compute"))
+    });
+    let answers = answers.await;
+    assert!(
+        answers[0].is_err() && answers[1..].iter().all(Result::is_ok),
+        "{answers:?}"
+    );
+    assert!(app.cache().contains("a").await.unwrap());
+}
+
+async fn a_computation_that_panics_or_is_dropped_holds_nobody_up(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    let answers = ten_after_a_failure(&app, |gate| async move {
+        gate.pass().await;
+        panic!("a test makes the computation panic")
+    });
+    let answers = answers.await;
+    assert!(
+        answers[0].is_err() && answers[1..].iter().all(Result::is_ok),
+        "{answers:?}"
+    );
+
+    app.cache().remove("a").await.unwrap();
+    let gate = Gate::new();
+    let never = app.cache().get_or_compute("a", None, || async {
+        gate.pass().await;
+        Ok::<u64, Error>(0)
+    });
+    let mut never = Box::pin(never);
+    rocket::tokio::select! {
+        _ = &mut never => unreachable!("nobody opens its gate"),
+        () = gate.arrived() => {}
+    }
+    let waits = app
+        .cache()
+        .get_or_compute("a", None, || async { Ok::<u64, Error>(1) });
+    let (value, ()) = join(waits, async { drop(never) }).await;
+    assert_eq!(value.unwrap(), 1);
+    assert_eq!(number(app.cache(), "a").await, Some(1));
+}
+
+async fn what_was_computed_before_a_removal_is_not_kept(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    let cache = app.cache();
+    for (act, left) in [
+        ("remove", None),
+        ("take", None),
+        ("clear", None),
+        ("set", Some(2)),
+    ] {
+        let gate = Gate::new();
+        let computing = cache.get_or_compute("a", None, || async {
+            gate.pass().await;
+            Ok::<u64, Error>(1)
+        });
+        let meddling = async {
+            gate.arrived().await;
+            match act {
+                "remove" => assert!(cache.remove("a").await.unwrap()),
+                "take" => assert_eq!(cache.take::<u64>("a").await.unwrap(), None),
+                "clear" => cache.clear().await.unwrap(),
+                _ => cache.set("a", &2).await.unwrap(),
+            }
+            gate.open();
+        };
+        let (value, ()) = join(computing, meddling).await;
+        assert_eq!(value.unwrap(), 1, "{act}: who asked gets what was computed");
+        assert_eq!(number(cache, "a").await, left, "{act}");
+        assert!(!cache.contains("b").await.unwrap());
+        cache.remove("a").await.unwrap();
+    }
+}
+
+async fn who_comes_after_a_removal_gets_nothing_computed_before_it(backend: Backend) {
+    let app = App::launch(backend, "").await;
+    let cache = app.cache();
+    let gate = Gate::new();
+    let old = cache.get_or_compute("a", None, || async {
+        gate.pass().await;
+        Ok::<u64, Error>(1)
+    });
+    let new = async {
+        gate.arrived().await;
+        cache.remove("a").await.unwrap();
+        let new = cache.get_or_compute("a", None, || async { Ok::<u64, Error>(2) });
+        let new = new.await.unwrap();
+        gate.open();
+        new
+    };
+    let (old, new) = join(old, new).await;
+    assert_eq!((old.unwrap(), new), (1, 2));
+    assert_eq!(number(cache, "a").await, Some(2));
+}
+
+on_every_shared_store! {
+    a_removal_by_another_process_forbids_what_was_computed_before_it
+    the_first_of_two_processes_that_compute_is_kept
+}
+
+/// Two processes on one back end, in directories of their own.
+fn two_processes(backend: &Backend) -> [(Server, tempfile::TempDir); 2] {
+    let settings = backend.environment("multiprocess=true");
+    [(); 2].map(|()| {
+        let there = tempfile::tempdir().unwrap();
+        let server = Server::start("shared", there.path(), &[("ROCKET_SESSIONS", &settings)]);
+        (server, there)
+    })
+}
+
+fn body(server: &Server, path: &str) -> String {
+    let (status, _, body) = server.get(path, None);
+    assert_eq!(status, 200, "{path}: {body}");
+    body
+}
+
+async fn a_removal_by_another_process_forbids_what_was_computed_before_it(backend: Backend) {
+    let [(one, there), (other, _kept)] = two_processes(&backend);
+    std::thread::scope(|scope| {
+        let computing = scope.spawn(|| body(&one, "/compute/a/old"));
+        wait_until("it computes", || there.path().join("computing").exists());
+        assert_eq!(body(&other, "/remove/a"), "true");
+        std::fs::write(there.path().join("go"), "").unwrap();
+        assert_eq!(computing.join().unwrap(), "old");
+    });
+    assert_eq!(body(&one, "/get/a"), "none");
+    assert_eq!(body(&other, "/get/a"), "none");
+    // And where nobody removes it, it is kept.
+    assert_eq!(body(&one, "/compute/a/new"), "new");
+    assert_eq!(body(&other, "/get/a"), "new");
+}
+
+async fn the_first_of_two_processes_that_compute_is_kept(backend: Backend) {
+    let [(one, there), (other, elsewhere)] = two_processes(&backend);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| body(&one, "/compute/a/first"));
+        wait_until("it computes", || there.path().join("computing").exists());
+        let second = scope.spawn(|| body(&other, "/compute/a/second"));
+        wait_until("so does the other", || {
+            elsewhere.path().join("computing").exists()
+        });
+        std::fs::write(elsewhere.path().join("go"), "").unwrap();
+        assert_eq!(second.join().unwrap(), "second");
+        assert_eq!(body(&one, "/get/a"), "second");
+        std::fs::write(there.path().join("go"), "").unwrap();
+        assert_eq!(first.join().unwrap(), "first");
+    });
+    assert_eq!(body(&other, "/get/a"), "second");
+}
+
+#[async_test]
+async fn a_get_is_one_round_trip_and_a_computation_two_more() {
+    let (client, probe) = probed().await;
+    let cache = cache(&client);
+    let compute = || cache.get_or_compute("a", None, || async { Ok::<u64, Error>(1) });
+    compute().await.unwrap();
+    assert_eq!(probe.calls().entries, 3);
+    compute().await.unwrap();
+    assert_eq!(probe.calls().entries, 1);
+    number(cache, "a").await;
+    assert_eq!(probe.calls().entries, 1);
+    cache.set("a", &1).await.unwrap();
+    assert_eq!(probe.calls().entries, 1);
+    cache.remove("a").await.unwrap();
+    assert_eq!(probe.calls().entries, 1);
+    cache.take::<u64>("a").await.unwrap();
+    assert_eq!(probe.calls().entries, 1);
+    cache.contains("a").await.unwrap();
+    assert_eq!(probe.calls().entries, 1);
+}
+
+#[async_test]
+async fn a_store_that_is_down_is_an_error_and_a_computation_goes_on_without_it() {
+    type Fault = fn(&Probe, Act);
+    let faults: [(&str, Fault); 3] = [
+        ("fails", Probe::fail),
+        ("hangs", Probe::hang),
+        ("panics", Probe::panic),
+    ];
+    for (how, fault) in faults {
+        let (client, probe) = probed().await;
+        let cache = cache(&client);
+        cache.set("a", &1).await.unwrap();
+        for act in [Act::GetEntry, Act::KeepEntry, Act::RemoveEntry] {
+            fault(&probe, act);
+        }
+        let started = Instant::now();
+        for (path, status) in [("/find/a", 503), ("/keep/a/1", 503)] {
+            let answer = client.get(path).dispatch().await;
+            assert_eq!(answer.status().code, status, "{path} {how}");
+            assert_eq!(
+                answer.headers().get_one("Retry-After"),
+                Some("5"),
+                "{path} {how}"
+            );
+        }
+        let down = |error: Error| assert_eq!(error.kind(), ErrorKind::Unavailable, "{how}");
+        down(cache.remove("a").await.unwrap_err());
+        down(cache.contains("a").await.unwrap_err());
+        down(cache.take::<u8>("a").await.unwrap_err());
+
+        // Still once for all who ask at once.
+        let (computed, gate) = (AtomicUsize::new(0), Gate::new());
+        let ask = || {
+            cache.get_or_compute("b", None, || async {
+                computed.fetch_add(1, Ordering::SeqCst);
+                gate.pass().await;
+                Ok::<u64, Error>(7)
+            })
+        };
+        let open = async {
+            gate.arrived().await;
+            gate.open_for_all();
+        };
+        let (values, ()) = join(join_all((0..10).map(|_| ask())), open).await;
+        assert!(values.into_iter().all(|value| value.unwrap() == 7), "{how}");
+        // Those who wait for a store that hangs need not give up at the same moment.
+        assert!(
+            how == "hangs" || computed.load(Ordering::SeqCst) == 1,
+            "{how}"
+        );
+        // And anew for who comes later: nothing of it stays in this process.
+        let before = computed.load(Ordering::SeqCst);
+        assert_eq!(ask().await.unwrap(), 7, "{how}");
+        assert_eq!(computed.load(Ordering::SeqCst), before + 1, "{how}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{how}");
+        probe.heal();
+        assert_eq!(number(cache, "a").await, Some(1), "{how}");
+        assert_eq!(number(cache, "b").await, None, "{how}");
+    }
+}
+
+#[async_test]
+async fn a_value_that_could_not_be_kept_is_returned_all_the_same() {
+    let (client, probe) = probed().await;
+    let gate = probe.gate(Act::KeepEntry);
+    gate.open();
+    let asked = cache(&client).get_or_compute("a", None, || async {
+        probe.fail(Act::KeepEntry);
+        gate.open();
+        Ok::<u64, Error>(1)
+    });
+    assert_eq!(asked.await.unwrap(), 1);
+    probe.heal();
+    assert_eq!(number(cache(&client), "a").await, None);
+}
+
+#[async_test]
+async fn a_hanging_store_holds_no_list_and_no_clearing_for_ever() {
+    let (client, probe) = probed().await;
+    probe.hang(Act::RemoveEntry);
+    let started = Instant::now();
+    let error = cache(&client).clear().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[async_test]
+async fn the_cache_can_have_a_store_of_its_own() {
+    let there = tempfile::tempdir().unwrap();
+    let probe = Probe::new(MemoryStore::new());
+    let figment = figment()
+        .merge(("sessions.cache.store", "directory"))
+        .merge(("sessions.cache.prefix", "shop"))
+        .merge(("sessions.directory.path", there.path().join("kept")));
+    let rocket = rocket::custom(figment).attach(Sessions::with(probe.clone()));
+    let client = Client::untracked(rocket).await.unwrap();
+    cache(&client).set("a", "x").await.unwrap();
+    assert_eq!(probe.calls().entries, 0);
+    let file = there.path().join("kept/cache-shop/a");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.ends_with("\n\"x\""), "{text}");
+}
+
+#[async_test]
+async fn one_store_object_serves_sessions_and_cache() {
+    let probe = Arc::new(Probe::new(MemoryStore::new()));
+    let rocket = rocket::custom(figment()).attach(Sessions::with((*probe).clone()));
+    let client = Client::untracked(rocket).await.unwrap();
+    cache(&client).set("a", &1).await.unwrap();
+    let entries = rocket_session_kit::SessionStore::key_value(probe).unwrap();
+    let key = Namespace::new("cache").unwrap().key("a");
+    assert_eq!(entries.get(&key).await.unwrap().as_deref(), Some(&b"1"[..]));
+}

@@ -1,0 +1,819 @@
+//! The rate limit: so many requests of one visitor in any window, to the request, whoever counts.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rocket::figment::Figment;
+use rocket::figment::providers::{Format, Toml};
+use rocket::futures::future::join_all;
+use rocket::futures::{StreamExt, TryStreamExt};
+use rocket::http::{Header, Method, Status};
+use rocket::local::asynchronous::Client;
+use rocket::{Build, Request, Rocket, State, async_test, catch, catchers, get, post, routes};
+use rocket_session_kit::testing::{Act, Probe};
+use rocket_session_kit::{
+    By, Clock, KeyValue, Limit, MemoryStore, Namespace, RateLimit, Session, Sessions,
+};
+
+use crate::support::process::Server;
+use crate::support::served::Served;
+use crate::support::{App, Backend, Visitor, figment, on_every_shared_store, on_every_store};
+
+/// How often a handler ran.
+#[derive(Default)]
+struct Ran(AtomicUsize);
+
+#[get("/api/work?<quick>")]
+fn work(quick: Option<bool>, ran: &State<Ran>) -> &'static str {
+    let _ = quick;
+    ran.0.fetch_add(1, Ordering::SeqCst);
+    "done"
+}
+
+struct LogIns;
+
+impl Limit for LogIns {
+    const NAME: &'static str = "log-ins";
+    const LIMIT: u32 = 2;
+    const WINDOW: u64 = 300;
+    const BY: By = By::Address;
+}
+
+#[get("/limited", rank = 1)]
+fn never(_one: RateLimit<LogIns>, _other: RateLimit<LogIns>, _none: Never) {}
+
+#[get("/limited", rank = 2)]
+fn limited(_again: Option<RateLimit<LogIns>>, limit: RateLimit<LogIns>) -> String {
+    format!("{} {:?}", limit.remaining(), limit.resets_in())
+}
+
+#[get("/one/<_name>")]
+fn one(_name: &str, _limit: RateLimit<LogIns>) -> &'static str {
+    "served"
+}
+
+#[post("/post")]
+fn sent() -> &'static str {
+    "served"
+}
+
+/// Changes the session, and then asks for leave.
+#[get("/late")]
+fn late(_session: Changed, _limit: RateLimit<LogIns>) -> &'static str {
+    "served"
+}
+
+struct Changed;
+
+#[rocket::async_trait]
+impl<'r> rocket::request::FromRequest<'r> for Changed {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> rocket::request::Outcome<Self, ()> {
+        let session = request.guard::<&Session>().await.unwrap();
+        session.insert("changed", true).unwrap();
+        rocket::request::Outcome::Success(Self)
+    }
+}
+
+/// A guard that sends every request on.
+struct Never;
+
+#[rocket::async_trait]
+impl<'r> rocket::request::FromRequest<'r> for Never {
+    type Error = ();
+
+    async fn from_request(_: &'r Request<'_>) -> rocket::request::Outcome<Self, ()> {
+        rocket::request::Outcome::Forward(Status::NotFound)
+    }
+}
+
+/// The application's page for those who come too often, which wants a session of its own.
+#[catch(429)]
+async fn too_many(request: &Request<'_>) -> String {
+    if let Some(session) = request.guard::<&Session>().await.succeeded() {
+        session.insert("refused", true).unwrap();
+    }
+    format!("{} {} too often", request.method(), request.uri())
+}
+
+fn build(rocket: Rocket<Build>) -> Rocket<Build> {
+    rocket
+        .manage(Ran::default())
+        .mount("/", routes![work, never, limited, one, sent, late])
+        .register("/api", catchers![too_many])
+}
+
+/// Three requests in a minute, and `more`.
+fn three(more: &str) -> impl FnOnce(Figment) -> Figment {
+    let toml = format!("sessions={{store_timeout=200,rate_limit={{limit=3,window=60{more}}}}}");
+    move |figment| figment.merge(Toml::string(&toml))
+}
+
+async fn app(more: &str) -> App {
+    App::built(three(more), build).await
+}
+
+impl App {
+    fn ran(&self) -> usize {
+        let ran: &Ran = self.client.rocket().state().unwrap();
+        ran.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The statuses of `count` requests, one after the other.
+async fn statuses(visitor: &Visitor<'_>, path: &str, count: usize) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for _ in 0..count {
+        statuses.push(visitor.get(path).await.status.code);
+    }
+    statuses
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[async_test]
+async fn a_request_beyond_the_limit_never_reaches_its_handler() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    assert_eq!(
+        statuses(&visitor, "/api/work", 5).await,
+        [200, 200, 200, 429, 429]
+    );
+    assert_eq!(app.ran(), 3);
+    // The catcher for the path makes the page, and sees the request as it came.
+    let answer = visitor.get("/api/work?quick=yes").await;
+    assert_eq!(answer.body, "GET /api/work?quick=yes too often");
+    // Whatever is asked for, and however.
+    for method in [
+        Method::Get,
+        Method::Head,
+        Method::Options,
+        Method::Put,
+        Method::Delete,
+    ] {
+        for path in ["/", "/nowhere", "//api//work", "/post", "/a/b?c"] {
+            let answer = visitor.send(method, path, None).await;
+            assert_eq!(answer.status.code, 429, "{method} {path}");
+        }
+    }
+    assert_eq!(app.ran(), 3);
+}
+
+#[async_test]
+async fn what_is_served_is_served_as_without_a_limit() {
+    let app = app(",by=\"session\"").await;
+    let plain = App::built(|figment| figment, build).await;
+    for (method, path) in [
+        (Method::Get, "/api/work"),
+        (Method::Head, "/api/work"),
+        (Method::Post, "/post"),
+        (Method::Get, "/post"),
+        (Method::Get, "/nowhere"),
+        (Method::Options, "/api/work"),
+        (Method::Get, "/limited"),
+        (Method::Get, "/"),
+    ] {
+        app.clock.advance(seconds(60));
+        let limited = app.visitor().send(method, path, None).await;
+        let free = plain.visitor().send(method, path, None).await;
+        assert_eq!(limited.status, free.status, "{method} {path}");
+        assert_eq!(limited.body, free.body, "{method} {path}");
+        assert!(
+            limited.header("X-RateLimit-Limit").is_some(),
+            "{method} {path}"
+        );
+        assert_eq!(
+            free.header("X-RateLimit-Limit").is_some(),
+            path == "/limited",
+            "{path}"
+        );
+    }
+}
+
+#[async_test]
+async fn every_counted_answer_says_how_many_are_left() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    let told = |answer: &crate::support::Answer| {
+        let names = [
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+            "RateLimit-Policy",
+            "RateLimit",
+            "Retry-After",
+        ];
+        names
+            .map(|name| answer.header(name).unwrap_or("-").to_owned())
+            .join(" ")
+    };
+    let first = visitor.get("/api/work").await;
+    assert_eq!(told(&first), r#"3 2 60 "app";q=3;w=60 "app";r=2;t=60 -"#);
+    app.clock.advance(Duration::from_millis(10_500));
+    let second = visitor.get("/nowhere").await;
+    assert_eq!(told(&second), r#"3 1 50 "app";q=3;w=60 "app";r=1;t=50 -"#);
+    visitor.get("/api/work").await;
+    let refused = visitor.get("/api/work").await;
+    assert_eq!(told(&refused), r#"3 0 50 "app";q=3;w=60 "app";r=0;t=50 50"#);
+    assert_eq!(refused.header("Cache-Control"), Some("no-store"));
+    // And it is so: then, and not before.
+    app.clock.advance(Duration::from_millis(49_499));
+    assert_eq!(visitor.get("/api/work").await.status.code, 429);
+    app.clock.advance(Duration::from_millis(1));
+    assert_eq!(visitor.get("/api/work").await.status.code, 200);
+}
+
+#[async_test]
+async fn the_headers_are_those_that_are_asked_for() {
+    for (headers, x, ietf) in [
+        ("both", true, true),
+        ("x", true, false),
+        ("ietf", false, true),
+        ("none", false, false),
+    ] {
+        let app = app(&format!(",headers=\"{headers}\"")).await;
+        let visitor = app.visitor();
+        for status in [200, 200, 200, 429] {
+            let answer = visitor.get("/api/work").await;
+            assert_eq!(answer.status.code, status);
+            for name in [
+                "X-RateLimit-Limit",
+                "X-RateLimit-Remaining",
+                "X-RateLimit-Reset",
+            ] {
+                assert_eq!(answer.header(name).is_some(), x, "{headers}: {name}");
+            }
+            for name in ["RateLimit", "RateLimit-Policy"] {
+                assert_eq!(answer.header(name).is_some(), ietf, "{headers}: {name}");
+            }
+            assert_eq!(
+                answer.header("Retry-After").is_some(),
+                status == 429,
+                "{headers}"
+            );
+        }
+    }
+}
+
+#[async_test]
+async fn a_window_slides_and_what_is_refused_does_not_count() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    app.clock.advance(seconds(59));
+    assert_eq!(statuses(&visitor, "/api/work", 3).await, [200; 3]);
+    // A second later another minute of the clock begins, and many come in vain.
+    app.clock.advance(seconds(2));
+    assert_eq!(statuses(&visitor, "/api/work", 10).await, [429; 10]);
+    app.clock.advance(seconds(58));
+    assert_eq!(
+        statuses(&visitor, "/api/work", 4).await,
+        [200, 200, 200, 429]
+    );
+}
+
+#[async_test]
+async fn to_drop_the_cookie_buys_nothing() {
+    let app = app("").await;
+    let mut served = 0;
+    // A new session for each visit, and its cookie used as long as it is any good.
+    for _ in 0..10 {
+        let visitor = app.visitor();
+        served += usize::from(visitor.get("/set/n/1").await.status == Status::Ok);
+        for _ in 0..5 {
+            served += usize::from(visitor.get("/api/work").await.status == Status::Ok);
+        }
+    }
+    assert_eq!(served, 3);
+}
+
+#[async_test]
+async fn who_has_had_a_session_for_a_while_counts_alone_whatever_its_id() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    let neighbour = app.visitor();
+    assert_eq!(visitor.get("/set/n/1").await.status, Status::Ok);
+    assert_eq!(neighbour.get("/set/n/1").await.status, Status::Ok);
+    app.clock.advance(seconds(61));
+    // Others at the same address are no trouble.
+    assert_eq!(
+        statuses(&app.visitor(), "/api/work", 4).await,
+        [200, 200, 200, 429]
+    );
+    // A log-in and a renewal keep the count, and another address does not help.
+    assert_eq!(visitor.get("/login/alice").await.status, Status::Ok);
+    assert_eq!(visitor.get("/renew").await.status, Status::Ok);
+    assert_eq!(
+        visitor
+            .copy_at("198.51.100.9")
+            .get("/api/work")
+            .await
+            .status,
+        Status::Ok
+    );
+    for path in ["/api/work", "/login/bob", "/renew", "/get/n"] {
+        assert_eq!(visitor.get(path).await.status.code, 429, "{path}");
+    }
+    assert_eq!(
+        statuses(&neighbour, "/api/work", 4).await,
+        [200, 200, 200, 429]
+    );
+    // Who drops the cookie now counts with the address, which is used up.
+    assert_eq!(app.visitor().get("/api/work").await.status.code, 429);
+}
+
+#[async_test]
+async fn by_address_a_session_changes_nothing_and_is_not_loaded() {
+    let app = app(",by=\"address\"").await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(seconds(61));
+    assert_eq!(statuses(&app.visitor(), "/api/work", 2).await, [200; 2]);
+    app.probe.calls();
+    assert_eq!(visitor.get("/api/work").await.status.code, 200);
+    assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
+    assert_eq!(visitor.get("/api/work").await.status.code, 429);
+}
+
+#[async_test]
+async fn an_answer_that_depends_on_the_session_says_so() {
+    let app = app("").await;
+    assert_eq!(
+        app.visitor().get("/api/work").await.header("Vary"),
+        Some("Cookie")
+    );
+    let app = self::app(",by=\"address\"").await;
+    assert_eq!(app.visitor().get("/api/work").await.header("Vary"), None);
+}
+
+#[async_test]
+async fn a_refused_request_makes_no_session_and_changes_none() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    statuses(&visitor, "/api/work", 3).await;
+    // The catcher puts something into it.
+    let answer = visitor.get("/api/work").await;
+    assert_eq!(answer.status.code, 429);
+    assert!(answer.session_cookie().is_none());
+    assert!(app.list().await.is_empty());
+    // So does a guard before the one that refuses.
+    let app = App::built(|figment| figment, build).await;
+    let visitor = app.visitor();
+    assert_eq!(statuses(&app.visitor(), "/one/a", 2).await, [200; 2]);
+    assert_eq!(visitor.get("/late").await.status.code, 429);
+    assert!(!visitor.has_session() && app.list().await.is_empty());
+}
+
+#[async_test]
+async fn a_limit_of_a_route_counts_each_of_its_requests_once() {
+    let app = App::built(|figment| figment, build).await;
+    let visitor = app.visitor();
+    // Two routes and five guards ask.
+    let answer = visitor.get("/limited").await;
+    assert_eq!(answer.body, "1 300s");
+    assert_eq!(answer.header("RateLimit"), Some(r#""log-ins";r=1;t=300"#));
+    assert_eq!(answer.header("X-RateLimit-Remaining"), Some("1"));
+    // A HEAD request is tried twice.
+    let answer = visitor.send(Method::Head, "/limited", None).await;
+    assert_eq!(answer.header("X-RateLimit-Remaining"), Some("0"));
+    assert_eq!(visitor.get("/limited").await.status.code, 429);
+    // Under every spelling of it, and on every route of this limit, but on no other.
+    for path in [
+        "/limited/",
+        "//limited",
+        "/%6cimited",
+        "/limited?x",
+        "/one/%2e",
+    ] {
+        assert_ne!(visitor.get(path).await.status, Status::Ok, "{path}");
+    }
+    assert_eq!(visitor.get("/one/x").await.status.code, 429);
+    assert_eq!(visitor.get("/api/work").await.status.code, 200);
+    assert_eq!(visitor.get("/api/work").await.header("RateLimit"), None);
+}
+
+#[async_test]
+async fn two_limits_are_told_together_and_the_tighter_one_first() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    let answer = visitor.get("/limited").await;
+    let policies = answer.header("RateLimit-Policy");
+    assert_eq!(policies, Some(r#""app";q=3;w=60, "log-ins";q=2;w=300"#));
+    assert_eq!(
+        answer.header("RateLimit"),
+        Some(r#""app";r=2;t=60, "log-ins";r=1;t=300"#)
+    );
+    assert_eq!(answer.header("X-RateLimit-Limit"), Some("2"));
+    visitor.get("/limited").await;
+    let answer = visitor.get("/limited").await;
+    assert_eq!(
+        (answer.status.code, answer.header("Retry-After")),
+        (429, Some("300"))
+    );
+    assert_eq!(
+        answer.header("RateLimit"),
+        Some(r#""app";r=0;t=60, "log-ins";r=0;t=300"#)
+    );
+}
+
+#[async_test]
+async fn a_clone_of_a_local_request_counts_anew() {
+    let app = app("").await;
+    let request = app
+        .client
+        .get("/api/work")
+        .remote(([127, 0, 0, 1], 4711).into());
+    for status in [200, 200, 200, 429] {
+        assert_eq!(request.clone().dispatch().await.status().code, status);
+    }
+}
+
+/// The status of a request from `peer`, with these lines of `header`.
+async fn status_from(client: &Client, peer: &str, header: &str, lines: &[&str]) -> u16 {
+    let peer: IpAddr = peer.parse().unwrap();
+    let mut request = client.get("/api/work").remote((peer, 4711).into());
+    for line in lines {
+        request.add_header(Header::new(header.to_owned(), (*line).to_owned()));
+    }
+    request.dispatch().await.status().code
+}
+
+#[async_test]
+async fn an_address_has_one_allowance_however_it_is_written() {
+    for (same, others) in [
+        (
+            ["203.0.113.7", "::ffff:203.0.113.7", "::ffff:cb00:7107"],
+            ["203.0.113.8", "::ffff:203.0.113.9"],
+        ),
+        (
+            [
+                "2001:db8:1:2::1",
+                "2001:db8:1:2:ffff::",
+                "2001:db8:1:2:3:4:5:6",
+            ],
+            ["2001:db8:1:3::1", "2001:db8::1"],
+        ),
+    ] {
+        let app = app("").await;
+        for address in same {
+            assert_eq!(
+                status_from(&app.client, address, "X", &[]).await,
+                200,
+                "{address}"
+            );
+        }
+        for address in same {
+            assert_eq!(
+                status_from(&app.client, address, "X", &[]).await,
+                429,
+                "{address}"
+            );
+        }
+        for address in others {
+            assert_eq!(
+                status_from(&app.client, address, "X", &[]).await,
+                200,
+                "{address}"
+            );
+        }
+    }
+    // 256 addresses of one network share it.
+    let app = app("").await;
+    let mut served = 0;
+    for n in 0..256 {
+        served += usize::from(
+            status_from(&app.client, &format!("2001:db8::{n:x}"), "X", &[]).await == 200,
+        );
+    }
+    assert_eq!(served, 3);
+}
+
+#[async_test]
+async fn a_header_is_believed_only_from_a_proxy() {
+    const FORWARDED: &str = "X-Forwarded-For";
+    // Nobody is a proxy unless it is said.
+    let app = app("").await;
+    for n in 0..3 {
+        for header in [FORWARDED, "X-Real-IP", "Forwarded", "Client-IP"] {
+            let status = status_from(
+                &app.client,
+                "203.0.113.7",
+                header,
+                &[&format!("10.0.0.{n}")],
+            )
+            .await;
+            assert_eq!(
+                status,
+                if n == 0 && header != "Client-IP" {
+                    200
+                } else {
+                    429
+                }
+            );
+        }
+    }
+    let proxies = ",proxies=[\"10.0.0.0/8\",\"fd00::1\"]";
+    // Each of these is one visitor, however it is told.
+    let same: [(&str, &[&str]); 8] = [
+        ("198.51.100.1", &[]),
+        ("198.51.100.1", &["1.2.3.4"]),
+        ("10.0.0.1", &["198.51.100.1"]),
+        ("fd00::1", &["1.2.3.4, 198.51.100.1"]),
+        ("10.0.0.1", &["1.2.3.4", "198.51.100.1, 10.9.9.9"]),
+        ("10.0.0.1", &["198.51.100.1", " 10.9.9.9 ,fd00::1"]),
+        ("::ffff:10.0.0.1", &["198.51.100.1:8080"]),
+        ("10.0.0.1", &["nonsense, [::ffff:198.51.100.1]:80"]),
+    ];
+    for (peer, lines) in same {
+        let app = self::app(proxies).await;
+        for _ in 0..3 {
+            assert_eq!(
+                status_from(&app.client, "198.51.100.1", FORWARDED, &[]).await,
+                200
+            );
+        }
+        assert_eq!(
+            status_from(&app.client, peer, FORWARDED, lines).await,
+            429,
+            "{peer} {lines:?}"
+        );
+        // A visitor beside it.
+        assert_eq!(
+            status_from(&app.client, "10.0.0.1", FORWARDED, &["198.51.100.2"]).await,
+            200
+        );
+    }
+    // What is no address counts for the proxy that said so, and so does nothing at all.
+    let app = self::app(proxies).await;
+    for lines in [&["nonsense"][..], &["1.2.3.4, "], &[]] {
+        assert_eq!(
+            status_from(&app.client, "10.0.0.1", FORWARDED, lines).await,
+            200,
+            "{lines:?}"
+        );
+    }
+    assert_eq!(
+        status_from(&app.client, "10.0.0.1", FORWARDED, &["x"]).await,
+        429
+    );
+    // Another header, if that is what they write.
+    let app = self::app(&format!("{proxies},ip_header=\"X-Real-IP\"")).await;
+    for _ in 0..3 {
+        assert_eq!(
+            status_from(&app.client, "10.0.0.1", "x-real-ip", &["198.51.100.1"]).await,
+            200
+        );
+    }
+    assert_eq!(
+        status_from(&app.client, "198.51.100.1", "X-Real-IP", &[]).await,
+        429
+    );
+    assert_eq!(
+        status_from(&app.client, "10.0.0.1", FORWARDED, &["198.51.100.1"]).await,
+        200
+    );
+}
+
+#[async_test]
+async fn a_counted_request_is_two_calls_and_a_refused_one_is_one() {
+    let app = app("").await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(seconds(30));
+    for entries in [2, 2, 1, 1] {
+        visitor.get("/touch").await;
+        let calls = app.probe.calls();
+        // The session is loaded once, for the limit and for the handler.
+        assert_eq!((calls.tuple(), calls.entries), ((1, 0, 0, 0), entries));
+    }
+    app.clock.advance(seconds(61));
+    app.visitor().get("/api/work").await;
+    let calls = app.probe.calls();
+    assert_eq!((calls.tuple(), calls.entries), ((0, 0, 0, 0), 2));
+}
+
+#[async_test]
+async fn without_a_limit_nothing_is_counted() {
+    let app = App::built(|figment| figment, build).await;
+    for _ in 0..100 {
+        let answer = app.visitor().get("/api/work").await;
+        assert_eq!(
+            (answer.status, answer.header("RateLimit")),
+            (Status::Ok, None)
+        );
+    }
+    assert_eq!(app.probe.calls().entries, 0);
+}
+
+type Fault = fn(&Probe, Act);
+
+const FAULTS: [(&str, Fault); 3] = [
+    ("fails", Probe::fail),
+    ("hangs", Probe::hang),
+    ("panics", Probe::panic),
+];
+
+#[async_test]
+async fn while_the_store_is_down_requests_are_served_or_refused_as_it_is_set() {
+    for (how, fault) in FAULTS {
+        for (setting, status) in [("allow", 200), ("refuse", 503)] {
+            for act in [Act::GetEntry, Act::KeepEntry] {
+                let app = app(&format!(",when_store_is_down=\"{setting}\"")).await;
+                fault(&app.probe, act);
+                let started = Instant::now();
+                for path in ["/api/work", "/limited"] {
+                    let answer = app.visitor().get(path).await;
+                    assert_eq!(answer.status.code, status, "{path} {how} {setting}");
+                    assert_eq!(answer.header("RateLimit"), None);
+                    let retry = (status == 503).then_some("5");
+                    assert_eq!(answer.header("Retry-After"), retry, "{how} {setting}");
+                }
+                assert!(
+                    started.elapsed() < Duration::from_secs(3),
+                    "{how} {setting}"
+                );
+                app.probe.heal();
+                assert_eq!(
+                    statuses(&app.visitor(), "/api/work", 4).await,
+                    [200, 200, 200, 429]
+                );
+            }
+        }
+    }
+}
+
+#[async_test]
+async fn many_requests_do_not_wait_for_a_hanging_store_one_after_the_other() {
+    let app = app("").await;
+    app.probe.hang(Act::KeepEntry);
+    let started = Instant::now();
+    let visitor = app.visitor();
+    let all = join_all((0..50).map(|_| visitor.get("/api/work"))).await;
+    assert!(all.iter().all(|answer| answer.status == Status::Ok));
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[async_test]
+async fn a_session_store_that_is_down_leaves_the_visitor_to_its_address() {
+    let app = app("").await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(seconds(61));
+    app.probe.fail(Act::Load);
+    assert_eq!(
+        statuses(&visitor, "/api/work", 4).await,
+        [200, 200, 200, 429]
+    );
+    assert_eq!(app.visitor().get("/api/work").await.status.code, 429);
+    app.probe.heal();
+    assert_eq!(visitor.get("/api/work").await.status.code, 200);
+}
+
+#[async_test]
+async fn what_is_stored_tells_nobody_who_it_was() {
+    let probe = Probe::new(MemoryStore::new());
+    let store = &probe;
+    let rocket = build(rocket::custom(three("")(figment())).attach(Sessions::with(probe.clone())));
+    let client = Client::untracked(rocket).await.unwrap();
+    assert_eq!(status_from(&client, "203.0.113.7", "X", &[]).await, 200);
+    let names: Vec<Vec<u8>> = store
+        .keys(&Namespace::new("rate").unwrap())
+        .try_collect()
+        .await
+        .unwrap();
+    let name = String::from_utf8(names[0].clone()).unwrap();
+    assert!(names.len() == 1 && name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+    // Not even to those who try all addresses: another secret gives another name.
+    let other = three("")(figment()).merge(("secret_key", vec![8_u8; 64]));
+    let rocket = build(rocket::custom(other).attach(Sessions::with(probe.clone())));
+    let client = Client::untracked(rocket).await.unwrap();
+    assert_eq!(status_from(&client, "203.0.113.7", "X", &[]).await, 200);
+    assert_eq!(
+        store.keys(&Namespace::new("rate").unwrap()).count().await,
+        2
+    );
+}
+
+#[async_test]
+async fn no_count_stays_for_ever() {
+    let server = crate::support::redis::Redis::start();
+    let settings = three("")(figment())
+        .merge(("sessions.store", "memory"))
+        .merge(("sessions.rate_limit.store", "redis"))
+        .merge(("sessions.redis.url", server.url()));
+    let rocket = build(rocket::custom(settings).attach(Sessions::fairing()));
+    let client = Client::untracked(rocket).await.unwrap();
+    for status in [200, 200, 200, 429] {
+        assert_eq!(status_from(&client, "203.0.113.7", "X", &[]).await, status);
+        let keys = server.cli(&["KEYS", "session:rate:*"]);
+        let left: i64 = server.cli(&["PTTL", keys.trim()]).trim().parse().unwrap();
+        assert!(left > 60_000 && left < 75_000, "{left} ms");
+    }
+}
+
+on_every_store! {
+    of_a_hundred_requests_at_once_exactly_the_limit_is_served
+    the_allowance_comes_back_by_the_millisecond
+}
+
+async fn launch(backend: &Backend, limit: u32, window: u64, clock: &Clock) -> Client {
+    let settings = format!("rate_limit={{limit={limit},window={window}}}");
+    let rocket = rocket::custom(backend.figment(&settings))
+        .manage(clock.clone())
+        .attach(Sessions::fairing());
+    Client::untracked(build(rocket))
+        .await
+        .expect("the application launches")
+}
+
+async fn of_a_hundred_requests_at_once_exactly_the_limit_is_served(backend: Backend) {
+    let clock = Clock::manual();
+    let client = launch(&backend, 37, 60, &clock).await;
+    for _ in 0..3 {
+        let requests = (0..100).map(|_| status_from(&client, "203.0.113.7", "X", &[]));
+        let served = join_all(requests)
+            .await
+            .into_iter()
+            .filter(|status| *status == 200)
+            .count();
+        assert_eq!(served, 37);
+        clock.advance(seconds(60));
+    }
+    let ran: &Ran = client.rocket().state().unwrap();
+    assert_eq!(ran.0.load(Ordering::SeqCst), 3 * 37);
+}
+
+async fn the_allowance_comes_back_by_the_millisecond(backend: Backend) {
+    let clock = Clock::manual();
+    let client = launch(&backend, 1, 1, &clock).await;
+    assert_eq!(status_from(&client, "203.0.113.7", "X", &[]).await, 200);
+    assert_eq!(status_from(&client, "203.0.113.7", "X", &[]).await, 429);
+    clock.advance(Duration::from_millis(999));
+    assert_eq!(status_from(&client, "203.0.113.7", "X", &[]).await, 429);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(status_from(&client, "203.0.113.7", "X", &[]).await, 200);
+}
+
+on_every_shared_store! {
+    two_processes_count_together_to_the_request
+}
+
+async fn two_processes_count_together_to_the_request(backend: Backend) {
+    let settings = backend.environment("multiprocess=true,rate_limit={limit=60,window=600}");
+    let settings = [("ROCKET_SESSIONS", settings.as_str())];
+    let there = tempfile::tempdir().unwrap();
+    let servers = [(); 2].map(|()| Server::start("shared", there.path(), &settings));
+    // The route's own limit is 25. Of its 32 requests all count for the application, which has 28
+    // left for others then.
+    for (path, each, expected) in [("/limited", 2, 25), ("/get/a", 10, 28)] {
+        let served = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for n in 0..16 {
+                let (server, served) = (&servers[n % 2], &served);
+                scope.spawn(move || {
+                    for _ in 0..each {
+                        let status = server.get(path, None).0;
+                        assert!(status == 200 || status == 429, "{path}: {status}");
+                        served.fetch_add(usize::from(status == 200), Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(served.into_inner(), expected, "{path}");
+    }
+}
+
+#[test]
+fn on_a_real_socket_the_peers_address_counts_and_no_header_changes_it() {
+    let served = Served::launch(three(""));
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .new_agent();
+    let mut statuses = Vec::new();
+    for n in 0..5 {
+        let request = agent.get(format!("http://127.0.0.1:{}/bare", served.port));
+        let answer = request
+            .header("X-Forwarded-For", format!("198.51.100.{n}"))
+            .header("X-Real-IP", format!("198.51.100.{n}"))
+            .call()
+            .unwrap();
+        let remaining = answer.headers().get("X-RateLimit-Remaining").unwrap();
+        statuses.push((
+            answer.status().as_u16(),
+            remaining.to_str().unwrap().to_owned(),
+        ));
+    }
+    let told: Vec<_> = statuses
+        .iter()
+        .map(|(status, left)| (*status, left.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [(200, "2"), (200, "1"), (200, "0"), (429, "0"), (429, "0")]
+    );
+}

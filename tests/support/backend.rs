@@ -1,0 +1,100 @@
+//! The back ends as `Rocket.toml` names them, for tests of what rides on any of them.
+
+use std::any::Any;
+
+use rocket::figment::Figment;
+use rocket::figment::providers::{Format, Toml};
+
+use super::{figment, memcached, redis};
+
+/// A back end of its own, and the settings that lead to it.
+pub(crate) struct Backend {
+    settings: String,
+    _kept: Box<dyn Any + Send>,
+}
+
+impl Backend {
+    pub(crate) fn memory() -> Self {
+        Self::new(r#"store="memory""#.into(), ())
+    }
+
+    pub(crate) fn directory() -> Self {
+        let there = tempfile::tempdir().expect("there is room for a directory");
+        let path = there.path().join("sessions");
+        let settings = format!(
+            r#"store="directory",directory={{path="{}"}}"#,
+            path.display()
+        );
+        Self::new(settings, there)
+    }
+
+    pub(crate) fn redis() -> Self {
+        let server = redis::Redis::start();
+        let settings = format!(r#"store="redis",redis={{url="{}"}}"#, server.url());
+        Self::new(settings, server)
+    }
+
+    pub(crate) fn memcached() -> Self {
+        let servers = [(); 2].map(|()| memcached::Memcached::start());
+        let settings = format!(
+            r#"store="memcached",memcached={{servers=["{}","{}"]}}"#,
+            servers[0].address(),
+            servers[1].address()
+        );
+        Self::new(settings, servers)
+    }
+
+    fn new(settings: String, kept: impl Any + Send) -> Self {
+        Self {
+            settings,
+            _kept: Box::new(kept),
+        }
+    }
+
+    /// The settings with `more`, as the environment gives them to a process.
+    pub(crate) fn environment(&self, more: &str) -> String {
+        let comma = if more.is_empty() { "" } else { "," };
+        format!("{{{}{comma}{more}}}", self.settings)
+    }
+
+    /// The same for an application in this process.
+    pub(crate) fn figment(&self, more: &str) -> Figment {
+        let text = format!("sessions={}", self.environment(more));
+        figment().merge(Toml::string(&text))
+    }
+}
+
+/// Makes a test on each back end of every function named, which is given the [`Backend`].
+macro_rules! on_every_store {
+    ($($test:ident)*) => {
+        on_every_store!(@ memory $($test)*);
+        on_every_store!(@ directory $($test)*);
+        on_every_store!(@ redis $($test)*);
+        on_every_store!(@ memcached $($test)*);
+    };
+    (@ $store:ident $($test:ident)*) => {
+        mod $store {
+            $(
+                #[test]
+                fn $test() {
+                    rocket::async_test(super::$test($crate::support::Backend::$store()));
+                }
+            )*
+        }
+    };
+}
+
+/// As [`on_every_store!`], on those that several processes can share.
+macro_rules! on_every_shared_store {
+    ($($test:ident)*) => {
+        mod shared {
+            use super::*;
+
+            on_every_store!(@ directory $($test)*);
+            on_every_store!(@ redis $($test)*);
+            on_every_store!(@ memcached $($test)*);
+        }
+    };
+}
+
+pub(crate) use {on_every_shared_store, on_every_store};

@@ -1,0 +1,53 @@
+//! An application that tests start twice on one store: it computes for the cache, stopping half-way,
+//! and counts requests.
+//!
+//! `/compute/<name>/<value>` makes a file called `computing` and goes on when there is one called
+//! `go`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rocket::{get, launch, routes};
+use rocket_session_kit::{Cache, Error, Limit, RateLimit, Result, Sessions};
+
+struct Narrow;
+
+impl Limit for Narrow {
+    const NAME: &'static str = "narrow";
+    const LIMIT: u32 = 25;
+    const WINDOW: u64 = 600;
+}
+
+#[get("/limited")]
+fn limited(_limit: RateLimit<Narrow>) -> &'static str {
+    "served"
+}
+
+#[get("/get/<name>")]
+async fn get(name: &str, cache: &Cache) -> Result<String> {
+    Ok(cache.get(name).await?.unwrap_or_else(|| "none".into()))
+}
+
+#[get("/remove/<name>")]
+async fn remove(name: &str, cache: &Cache) -> Result<String> {
+    Ok(cache.remove(name).await?.to_string())
+}
+
+#[get("/compute/<name>/<value>")]
+async fn compute(name: &str, value: &str, cache: &Cache) -> Result<String> {
+    let slowly = || async {
+        std::fs::write("computing", "").expect("a file can be made");
+        while !Path::new("go").exists() {
+            rocket::tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok::<_, Error>(value.to_owned())
+    };
+    cache.get_or_compute(name, None, slowly).await
+}
+
+#[launch]
+fn rocket() -> _ {
+    rocket::build()
+        .mount("/", routes![limited, get, remove, compute])
+        .attach(Sessions::fairing())
+}
