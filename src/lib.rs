@@ -68,6 +68,8 @@ mod fairing;
 mod guard;
 mod id;
 mod keeper;
+mod notice;
+mod notification;
 mod open;
 mod record;
 mod seal;
@@ -81,6 +83,7 @@ mod values;
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
+pub use notification::{Notification, Notifications, Notify};
 pub use record::Record;
 pub use session::Session;
 pub use sessions::Sessions;
@@ -100,6 +103,8 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/how-it-works.md")]
     mod how_it_works {}
+    #[doc = include_str!("../docs/notifications.md")]
+    mod notifications {}
     #[doc = include_str!("../docs/store-directory.md")]
     mod store_directory {}
     #[doc = include_str!("../docs/store-own.md")]

@@ -15,6 +15,7 @@ mod hostile_cookies;
 mod launch;
 mod limits;
 mod merging;
+mod notifications;
 mod processes;
 mod redis;
 mod renewing;

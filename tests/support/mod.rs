@@ -15,7 +15,7 @@ use rocket_session_kit::testing::Subject;
 use rocket_session_kit::{Clock, DirectoryStore, KeyValue, MemoryStore, RedisStore};
 use tempfile::TempDir;
 
-pub(crate) use app::{App, figment};
+pub(crate) use app::{App, Gates, figment};
 pub(crate) use visitor::{Answer, Visitor};
 
 /// A memory store with a clock that is turned by hand.
