@@ -57,6 +57,10 @@ pub(crate) struct Held {
 }
 
 /// What a store has under an id.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it arrives, and a box would be one more allocation"
+)]
 pub(crate) enum Found {
     Live(Record, Held),
     /// The session departed a moment ago.
