@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
+use crate::notice::Notice;
 use crate::record::{Record, read_value, write_value};
 use crate::values::Values;
 
@@ -23,6 +24,11 @@ pub(crate) enum Change {
     Clear,
     SetUser(Option<String>),
     LogIn(String),
+    Notify(Notice),
+    /// Unless one that says the same waits.
+    NotifyOnce(Notice),
+    /// What was taken out by this request, and not looked at.
+    PutBack(Notice),
 }
 
 /// Makes a value's new JSON from its old.
@@ -65,9 +71,22 @@ impl Change {
                     // Nothing of one user is ever shown to another who logs in with the same
                     // browser.
                     next.values = Values::new();
+                    next.notifications = Vec::new();
                 }
                 next.set_user(Some(user), limits)?;
                 *record = next;
+                Ok(())
+            }
+            Self::Notify(notice) => record.notify(notice.clone(), limits),
+            Self::NotifyOnce(notice) => {
+                let mut waiting = record.notifications.iter();
+                if waiting.any(|other| other.says_the_same_as(notice)) {
+                    return Ok(());
+                }
+                record.notify(notice.clone(), limits)
+            }
+            Self::PutBack(notice) => {
+                record.notifications.insert(0, notice.clone());
                 Ok(())
             }
         }
@@ -77,6 +96,14 @@ impl Change {
     /// renewed under its hands.
     pub(crate) fn is_about_the_user(&self) -> bool {
         matches!(self, Self::SetUser(_) | Self::LogIn(_))
+    }
+
+    /// Returns the notification that it brings into the session.
+    pub(crate) fn notice(&self) -> Option<&Notice> {
+        match self {
+            Self::Notify(notice) | Self::NotifyOnce(notice) | Self::PutBack(notice) => Some(notice),
+            _ => None,
+        }
     }
 
     /// Returns whether `later`, coming next, leaves nothing of it.
@@ -89,7 +116,7 @@ impl Change {
             | Self::Remove(own)
             | Self::Increment(own, _)
             | Self::Update(own, _) => own == name,
-            Self::Clear | Self::SetUser(_) | Self::LogIn(_) => false,
+            _ => false,
         }
     }
 }
@@ -104,6 +131,9 @@ impl fmt::Debug for Change {
             Self::Clear => "Clear",
             Self::SetUser(..) => "SetUser",
             Self::LogIn(..) => "LogIn",
+            Self::Notify(..) => "Notify",
+            Self::NotifyOnce(..) => "NotifyOnce",
+            Self::PutBack(..) => "PutBack",
         })
     }
 }

@@ -111,6 +111,10 @@ pub(crate) struct Limits {
     pub(crate) keys: usize,
     /// Bytes in one name.
     pub(crate) key_length: usize,
+    /// Notifications that wait in one session.
+    pub(crate) notifications: usize,
+    /// Bytes that they may take.
+    pub(crate) notifications_size: usize,
 }
 
 /// `[default.sessions.directory]`.
@@ -262,6 +266,8 @@ impl Default for Limits {
             size: 262_144,
             keys: 1024,
             key_length: 256,
+            notifications: 64,
+            notifications_size: 65_536,
         }
     }
 }
@@ -399,6 +405,13 @@ impl Config {
             );
             return Err(mistake("sessions.limits.size", why));
         }
+        if self.limits.notifications_size > Limits::LARGEST_NOTIFICATIONS {
+            let why = format!(
+                "the notifications of a session cannot take more than {} bytes; set it to that or less",
+                Limits::LARGEST_NOTIFICATIONS
+            );
+            return Err(mistake("sessions.limits.notifications_size", why));
+        }
         Ok(())
     }
 }
@@ -406,6 +419,9 @@ impl Config {
 impl Limits {
     /// What a [`DirectoryStore`](crate::DirectoryStore) still takes for a session.
     pub(crate) const LARGEST: usize = 4 * 1024 * 1024;
+
+    /// What it still takes beside that for its notifications.
+    pub(crate) const LARGEST_NOTIFICATIONS: usize = 1024 * 1024;
 }
 
 /// Returns an error about `key` of `Rocket.toml`.
@@ -544,6 +560,10 @@ mod tests {
             (
                 "[default.sessions.limits]\nsize = 99999999",
                 "sessions.limits.size",
+            ),
+            (
+                "[default.sessions.limits]\nnotifications_size = 99999999",
+                "sessions.limits.notifications_size",
             ),
         ] {
             let text = wrong(toml);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::futures::FutureExt;
-use rocket::http::Status;
+use rocket::http::{Method, Status};
 use rocket::tokio;
 use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
@@ -22,6 +22,7 @@ use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
 use crate::keeper::Keeper;
+use crate::notice::Notice;
 use crate::open;
 use crate::rate_limit::{self, Counts, Limiter};
 use crate::session::{CookieNews, Session};
@@ -195,6 +196,28 @@ async fn close(
     }
 }
 
+/// Puts into the session what a responder left for it, and follows the request out.
+async fn deliver(
+    slot: &Slot,
+    notices: Vec<Notice>,
+    request: &Request<'_>,
+    response: &mut Response<'_>,
+) {
+    answer::vary(response, "Cookie");
+    match slot.session(request).await {
+        Ok(session) => {
+            let kept = notices
+                .into_iter()
+                .try_for_each(|notice| session.notify(notice));
+            if let Err(error) = kept {
+                session.refuse(error);
+            }
+            close(session, request, response, false).await;
+        }
+        Err(error) => answer::replace(response, &error),
+    }
+}
+
 /// Tells the browser about its cookie.
 fn tell(news: CookieNews, request: &Request<'_>, response: &mut Response<'_>) {
     let Ok(cookie) = Sessions::of(request).and_then(Sessions::cookie) else {
@@ -283,6 +306,9 @@ impl Fairing for SessionsFairing {
         if self.counted.load(Ordering::Acquire) > 0 {
             Counts::of(request).reset();
         }
+        if request.method() == Method::Head {
+            Slot::of(request).is_head_only();
+        }
         Box::pin(Done)
     }
 
@@ -309,16 +335,21 @@ impl Fairing for SessionsFairing {
         if self.live.load(Ordering::Acquire) == 0 {
             return Box::pin(Done);
         }
-        let Some(opened) = Slot::of(request).get() else {
+        // A handler that panicked or failed half-way leaves no half of what it meant to do, and a
+        // request that was refused makes no session.
+        let failed = refused || response.status() == Status::InternalServerError;
+        let slot = Slot::of(request);
+        let posted = slot.posted();
+        if !posted.is_empty() && !failed {
+            return Box::pin(deliver(slot, posted, request, response));
+        }
+        let Some(opened) = slot.get() else {
             return Box::pin(Done);
         };
         answer::vary(response, "Cookie");
         let Ok(session) = opened else {
             return Box::pin(Done);
         };
-        // A handler that panicked or failed half-way leaves no half of what it meant to do, and a
-        // request that was refused makes no session.
-        let failed = refused || response.status() == Status::InternalServerError;
         match session.finish_at_once(failed) {
             Some(news) => {
                 tell(news, request, response);

@@ -2,17 +2,21 @@
 
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
+use rocket::response::{self, Responder};
 use rocket::tokio::sync::OnceCell;
 use rocket::{Ignite, Request, Rocket, Sentinel};
 
 use crate::config::WhenStoreIsDown;
-use crate::error::{Error, Result, StoreWasDown};
+use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::keeper::Found;
+use crate::notice::Notice;
+use crate::notification::{Notification, Notifications, Notify};
 use crate::session::{Presented, Session};
 use crate::sessions::Sessions;
 
@@ -20,18 +24,35 @@ use crate::sessions::Sessions;
 #[derive(Default)]
 pub(crate) struct Slot {
     opened: OnceCell<Opened>,
+    /// What a responder left for the session, which only the way out can load.
+    posted: Mutex<Option<Posted>>,
+    /// Whether the head of the answer is all that is asked for. Rocket lets a `GET` route answer
+    /// that, and tells it of a `GET`.
+    head_only: AtomicBool,
     /// Takes the place of this one when the request is dispatched again, as a clone of a local
     /// request is.
     next: OnceLock<Box<Slot>>,
 }
 
 struct Opened {
-    session: Result<Session>,
+    session: Result<Notifications>,
+    _counted: Counted,
+}
+
+struct Posted {
+    notices: Vec<Notice>,
     _counted: Counted,
 }
 
 /// Counts the requests that have a session at this moment.
 struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(sessions: &Sessions) -> Self {
+        sessions.live.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(&sessions.live))
+    }
+}
 
 impl Slot {
     /// Returns the slot of `request`.
@@ -44,8 +65,31 @@ impl Slot {
     }
 
     /// Returns the session, or why there is none, if anybody asked for it.
-    pub(crate) fn get(&self) -> Option<&Result<Session>> {
-        self.opened.get().map(|opened| &opened.session)
+    pub(crate) fn get(&self) -> Option<Result<&Session>> {
+        let opened = self.opened.get()?;
+        let session = opened.session.as_ref().map_err(Error::clone);
+        Some(session.map(|notifications| &notifications.session))
+    }
+
+    /// Says that the head of the answer is all that is asked for.
+    pub(crate) fn is_head_only(&self) {
+        self.head_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves `notice` for the session.
+    pub(crate) fn post(&self, sessions: &Sessions, notice: Notice) {
+        let posted = &mut *self.posted.lock();
+        let posted = posted.get_or_insert_with(|| Posted {
+            notices: Vec::new(),
+            _counted: Counted::new(sessions),
+        });
+        posted.notices.push(notice);
+    }
+
+    /// Returns what was left for the session.
+    pub(crate) fn posted(&self) -> Vec<Notice> {
+        let posted = self.posted.lock().take();
+        posted.map_or_else(Vec::new, |posted| posted.notices)
     }
 
     /// Forgets the session: the next guard loads it anew.
@@ -57,13 +101,22 @@ impl Slot {
 
     /// Returns the session, which is loaded when this is the first to ask.
     pub(crate) async fn session<'r>(&'r self, request: &'r Request<'_>) -> Result<&'r Session> {
+        let notifications = self.notifications(request).await?;
+        Ok(&notifications.session)
+    }
+
+    /// The same, seen from its other side.
+    async fn notifications<'r>(&'r self, request: &'r Request<'_>) -> Result<&'r Notifications> {
         let sessions = Sessions::of(request)?;
         let opened = self.opened.get_or_init(|| async {
-            let live = Arc::clone(&sessions.live);
-            live.fetch_add(1, Ordering::AcqRel);
+            let _counted = Counted::new(sessions);
+            let session = open(sessions, request).await;
             Opened {
-                session: open(sessions, request).await,
-                _counted: Counted(live),
+                session: session.map(|session| {
+                    let leave = self.head_only.load(Ordering::Relaxed);
+                    Notifications { session, leave }
+                }),
+                _counted,
             }
         });
         opened.await.session.as_ref().map_err(Error::clone)
@@ -153,6 +206,72 @@ impl<'r> FromRequest<'r> for &'r Session {
 }
 
 impl Sentinel for &Session {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for &'r Notifications {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match Slot::of(request).notifications(request).await {
+            Ok(notifications) => Outcome::Success(notifications),
+            Err(error) => Outcome::Error((error.status(), error)),
+        }
+    }
+}
+
+impl Sentinel for &Notifications {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Notification {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        let taken = match Slot::of(request).notifications(request).await {
+            Ok(notifications) => notifications.hand_out_oldest().await,
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(Some(notification)) => Outcome::Success(notification),
+            Ok(None) => Outcome::Forward(Status::NotFound),
+            Err(error) => {
+                if error.kind() == ErrorKind::Unavailable {
+                    StoreWasDown::note(request);
+                }
+                Outcome::Error((error.status(), error))
+            }
+        }
+    }
+}
+
+impl Sentinel for Notification {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket)
+    }
+}
+
+impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Notify<R> {
+    /// Leaves the message for the way out, where the session can be loaded. An answer that cannot
+    /// be made leaves none.
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'o> {
+        let sessions = match Sessions::of(request) {
+            Ok(sessions) => sessions,
+            Err(error) => return error.respond_to(request),
+        };
+        let response = self.responder.respond_to(request)?;
+        Slot::of(request).post(sessions, self.notice);
+        Ok(response)
+    }
+}
+
+impl<R> Sentinel for Notify<R> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         Sessions::missing(rocket)
     }

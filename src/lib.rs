@@ -72,6 +72,8 @@ mod fairing;
 mod guard;
 mod id;
 mod keeper;
+mod notice;
+mod notification;
 mod open;
 mod queues;
 mod rate_limit;
@@ -88,6 +90,7 @@ pub use cache::Cache;
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
+pub use notification::{Notification, Notifications, Notify};
 pub use rate_limit::{By, Limit, RateLimit};
 pub use record::Record;
 pub use session::Session;
@@ -114,6 +117,8 @@ mod guide {
     mod cache {}
     #[doc = include_str!("../docs/rate-limits.md")]
     mod rate_limits {}
+    #[doc = include_str!("../docs/notifications.md")]
+    mod notifications {}
     #[doc = include_str!("../docs/store-directory.md")]
     mod store_directory {}
     #[cfg(feature = "redis")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{Config, StoreName};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::{DirectoryStore, KeyValue, MemoryStore, SessionStore};
 
 /// What an application keeps things in.
@@ -158,7 +158,7 @@ fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> 
 
 #[cfg(not(all(feature = "redis", feature = "memcached")))]
 /// Tells that a store was left out when this crate was compiled.
-fn left_out(key: &str, feature: &str) -> Error {
+fn left_out(key: &str, feature: &str) -> crate::error::Error {
     let why = format!(
         "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \
          Cargo.toml, or choose another store"

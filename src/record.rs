@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
+use crate::notice::Notice;
 use crate::values::Values;
 
 /// The only version of the format so far.
@@ -49,6 +50,9 @@ pub struct Record {
     pub(crate) tag: Option<u64>,
     #[serde(default = "Values::new", skip_serializing_if = "Values::is_empty")]
     pub(crate) values: Values,
+    /// The oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notifications: Vec<Notice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parting: Option<Parting>,
 }
@@ -80,6 +84,7 @@ impl Record {
             address,
             tag: None,
             values: Values::new(),
+            notifications: Vec::new(),
             parting: None,
         }
     }
@@ -114,7 +119,8 @@ impl Record {
         // Each half has bits that tell the version; no place has one in both.
         self.rev = high ^ low;
         self.expires = expires;
-        let mut bytes = Vec::with_capacity(160 + self.size());
+        let notices = self.notifications.len() * 64 + self.notices_size();
+        let mut bytes = Vec::with_capacity(160 + self.size() + notices);
         serde_json::to_writer(&mut bytes, self)
             .expect("names are strings and values are JSON already");
         bytes
@@ -122,7 +128,7 @@ impl Record {
 
     /// Returns whether there is anything in it: a session without is not worth keeping.
     pub(crate) fn has_info(&self) -> bool {
-        self.user.is_some() || !self.values.is_empty()
+        self.user.is_some() || !self.values.is_empty() || !self.notifications.is_empty()
     }
 
     /// Returns the user who is logged in, if one is.
@@ -206,6 +212,39 @@ impl Record {
         Ok(())
     }
 
+    /// Lets `notice` wait, unless too much waits already; a named value takes the place of the one
+    /// before it.
+    pub(crate) fn notify(&mut self, notice: Notice, limits: &Limits) -> Result<()> {
+        const ACT: &str = "keep a notification in the session";
+        let beyond = |what: String| Err(Error::new(ErrorKind::Limit, ACT).because(what));
+        let old = self
+            .notifications
+            .iter()
+            .position(|old| notice.named && old.named && old.queue == notice.queue);
+        if old.is_none() && self.notifications.len() >= limits.notifications {
+            return beyond(format!(
+                "{} of them wait already (`sessions.limits.notifications`)",
+                limits.notifications
+            ));
+        }
+        let freed = old.map_or(0, |at| self.notifications[at].size());
+        if self.notices_size() - freed + notice.size() > limits.notifications_size {
+            return beyond(format!(
+                "they would take more than {} bytes (`sessions.limits.notifications_size`)",
+                limits.notifications_size
+            ));
+        }
+        if let Some(at) = old {
+            self.notifications.remove(at);
+        }
+        self.notifications.push(notice);
+        Ok(())
+    }
+
+    fn notices_size(&self) -> usize {
+        self.notifications.iter().map(Notice::size).sum()
+    }
+
     /// Returns how many bytes the user, names and values take.
     fn size(&self) -> usize {
         self.user.as_ref().map_or(0, String::len) + self.values.size()
@@ -219,6 +258,7 @@ impl fmt::Debug for Record {
             .field("accessed_at", &self.accessed_at())
             .field("logged_in", &self.user.is_some())
             .field("values", &self.len())
+            .field("notifications", &self.notifications.len())
             .finish_non_exhaustive()
     }
 }

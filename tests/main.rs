@@ -17,6 +17,7 @@ mod launch;
 mod limits;
 mod memcached;
 mod merging;
+mod notifications;
 mod processes;
 mod rate_limit;
 mod redis;

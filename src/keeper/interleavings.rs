@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use rocket::futures::TryStreamExt;
 
 use super::{Found, Held, Keeper, Kept};
 use crate::change::{Change, typed_update};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::id::SessionId;
+use crate::notice::Notice;
 use crate::record::{Record, write_value};
+use crate::session::{CookieNews, Presented, Session};
 use crate::store::{MemoryStore, SessionStore};
 
 /// A change, in a form that can be printed and repeated.
@@ -94,6 +98,41 @@ impl Request {
     async fn save(self, keeper: &Keeper) {
         let kept = keeper.update(self.view, self.held, &self.changes).await;
         assert!(matches!(kept.expect("the store works"), Kept::Here { .. }));
+    }
+}
+
+/// What a request does about notifications, in a form that can be printed and repeated.
+#[derive(Clone, Debug)]
+enum Deed {
+    Push,
+    /// So many of the oldest.
+    Take(usize),
+    /// The oldest, as the guard does it, and whether somebody looks at it.
+    Hand(bool),
+    Insert,
+    Renew,
+    Finish,
+}
+
+fn deeds() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => Just(Deed::Push),
+        3 => (1_usize..4).prop_map(Deed::Take),
+        2 => any::<bool>().prop_map(Deed::Hand),
+        1 => Just(Deed::Insert),
+        1 => Just(Deed::Renew),
+        4 => Just(Deed::Finish),
+    ]
+}
+
+/// Lets a request end well, and returns its session's new id where its visitor is given one.
+async fn finish(session: &Session) -> Option<SessionId> {
+    if let Some(CookieNews::Set(id)) = session.finish_at_once(false) {
+        return Some(id);
+    }
+    match session.finish(false, false).await.expect("the store works") {
+        CookieNews::Set(id) => Some(id),
+        CookieNews::None | CookieNews::Remove => None,
     }
 }
 
@@ -218,6 +257,72 @@ proptest! {
         });
         prop_assert_eq!(found.unwrap_or(0), sum);
         prop_assert_eq!(removed, None);
+    }
+
+    /// Whoever pushes, takes, renews and saves in whatever order: each notification is shown to one
+    /// or waits in one session.
+    #[test]
+    fn no_notification_is_lost_or_shown_twice(
+        logged_in: bool, steps in vec((0_usize..4, deeds()), 1..40),
+    ) {
+        let (mut found, mut expected) = crate::testing::run(async {
+            let keeper = Arc::new(keeper());
+            let (_, held) = new_session(&keeper, &[]).await;
+            if !logged_in {
+                // A session that is nothing but its notifications comes and goes.
+                keeper.end(held.id, None).await.expect("the store works");
+            }
+            let (mut newest, mut found, mut expected) = (held.id, Vec::new(), Vec::new());
+            let mut open: [Option<Session>; 4] = Default::default();
+            for (number, (who, deed)) in steps.iter().enumerate() {
+                let Some(session) = &open[*who] else {
+                    open[*who] = match keeper.load(&newest).await.expect("the store works") {
+                        Found::Live(record, held) => {
+                            Some(Session::resumed(Arc::clone(&keeper), record, held, false))
+                        }
+                        _ => Some(Session::fresh(Arc::clone(&keeper), Presented::Nothing, None)),
+                    };
+                    continue;
+                };
+                match deed {
+                    Deed::Push => {
+                        session.notify(Notice::message("info", &number.to_string())).expect("it is small");
+                        expected.push(number.to_string());
+                    }
+                    Deed::Insert => session.insert("a", number).expect("it is small"),
+                    Deed::Renew => session.renew(),
+                    Deed::Take(most) => {
+                        let pick = |waiting: &[Notice]| Ok(waiting.iter().take(*most).map(|n| n.id).collect());
+                        let taken = session.take_notices(pick).await.expect("the store works");
+                        found.extend(taken.iter().map(Notice::text));
+                    }
+                    Deed::Hand(look) => {
+                        let pick = |waiting: &[Notice]| Ok(waiting.iter().take(1).map(|n| n.id).collect());
+                        for notice in session.take_notices(pick).await.expect("the store works") {
+                            let shown = session.hand_out(notice.clone());
+                            if *look {
+                                shown.note();
+                                found.push(notice.text());
+                            }
+                        }
+                    }
+                    Deed::Finish => {
+                        let session = open[*who].take().expect("it is open");
+                        newest = finish(&session).await.unwrap_or(newest);
+                    }
+                }
+            }
+            for session in open.iter().flatten() {
+                finish(session).await;
+            }
+            let all: Vec<_> = keeper.store().iter_sessions().try_collect().await.expect("the store lists");
+            let waiting = all.iter().flat_map(|(_, record)| &record.notifications);
+            found.extend(waiting.map(Notice::text));
+            (found, expected)
+        });
+        found.sort();
+        expected.sort();
+        prop_assert_eq!(found, expected);
     }
 
     /// An end, wherever it comes among loads and saves, is final.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
+use crate::notice::Notice;
 use crate::queues::{NoTurn, Queues, Turn, remember};
 use crate::record::{Parting, Record};
 use crate::store::{Expect, Revision, Save, Saved, SessionStore, Stored};
@@ -51,6 +52,10 @@ pub(crate) struct Held {
 }
 
 /// What a store has under an id.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it arrives, and a box would be one more allocation"
+)]
 pub(crate) enum Found {
     Live(Record, Held),
     /// The session departed a moment ago.
@@ -255,6 +260,68 @@ impl Keeper {
         }
     }
 
+    /// Takes out of what is `held`, which is `record`, the notifications that `wanted` names, and
+    /// returns them: to nobody else are they ever returned. Where others saved meanwhile, `wanted`
+    /// is asked again about what they left.
+    ///
+    /// It is a save of its own, with none of the request's changes in it. On an error nobody knows
+    /// whether it was done, and nothing is returned.
+    pub(crate) async fn take(
+        &self,
+        mut record: Record,
+        mut held: Held,
+        mut wanted: impl FnMut(&Record) -> Result<Vec<u64>>,
+    ) -> Result<(Vec<Notice>, Kept)> {
+        let started = Instant::now();
+        let mut turn = None;
+        let mut revived = false;
+        loop {
+            let ids = wanted(&record)?;
+            let (taken, left) = std::mem::take(&mut record.notifications)
+                .into_iter()
+                .partition(|notice| ids.contains(&notice.id));
+            record.notifications = left;
+            let here = |record, held| Kept::Here {
+                record,
+                held,
+                revived,
+            };
+            let taken: Vec<Notice> = taken;
+            if taken.is_empty() {
+                return Ok((taken, here(record, held)));
+            }
+            let saved = self
+                .save(&held.id, &mut record, Expect::Revision(held.revision))
+                .await;
+            match remember(&mut turn, saved)? {
+                Saved::Saved(revision) => {
+                    return Ok((taken, here(record, Held { revision, ..held })));
+                }
+                Saved::Gone => return Ok((Vec::new(), Kept::Gone)),
+                Saved::Changed => {}
+            }
+            if turn.is_none() {
+                turn = Some(self.turn(&held.id).await?);
+            }
+            self.check_patience(started)?;
+            let tried = record.rev;
+            let found = self.reload(&held.id).await;
+            (record, held) = match remember(&mut turn, found)? {
+                // The store was asked twice, and the first answer got lost.
+                Found::Live(ours, held) if ours.rev == tried => {
+                    return Ok((taken, here(ours, held)));
+                }
+                Found::Live(newer, held) => (newer, held),
+                // They went on with whoever renewed it, who may be somebody else.
+                Found::Parted(Parting::Moved(_)) => return Ok((Vec::new(), Kept::Elsewhere)),
+                Found::Parted(Parting::Ended) | Found::Nothing => {
+                    return Ok((Vec::new(), Kept::Gone));
+                }
+            };
+            revived = !record.has_info();
+        }
+    }
+
     /// Keeps `record`, which is what is `held` with `changes` made to it, under a new id, and lets
     /// the old one go.
     pub(crate) async fn renew(
@@ -281,8 +348,32 @@ impl Keeper {
             }
             match self.reload(&held.id).await? {
                 Found::Live(newer, now_held) => (record, held) = (newer, now_held),
-                // Two requests renewed one session at once: each visitor goes on with what it had.
-                Found::Parted(Parting::Moved(_)) => return Ok(Kept::here(record, new)),
+                // Two requests renewed one session at once: each visitor goes on with what it had,
+                // but for the notifications, which are for one reader and went with the first.
+                Found::Parted(Parting::Moved(_)) => {
+                    let own = |notice: &Notice| {
+                        let mut brought = changes.iter().filter_map(Change::notice);
+                        brought.any(|own| own.id == notice.id)
+                    };
+                    let before = record.notifications.len();
+                    record.notifications.retain(own);
+                    if record.notifications.len() == before {
+                        return Ok(Kept::here(record, new));
+                    }
+                    if !record.has_info() {
+                        self.ask("delete a session", self.store.delete_session(&new.id))
+                            .await?;
+                        return Ok(Kept::Elsewhere);
+                    }
+                    match self
+                        .save(&new.id, &mut record, Expect::Revision(new.revision))
+                        .await?
+                    {
+                        Saved::Saved(revision) => new.revision = revision,
+                        Saved::Changed | Saved::Gone => break,
+                    }
+                    return Ok(Kept::here(record, new));
+                }
                 Found::Parted(Parting::Ended) | Found::Nothing => break,
             }
             for change in changes {

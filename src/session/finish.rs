@@ -24,6 +24,7 @@ impl Session {
         if failed {
             state.drop_changes();
         }
+        state.put_back_unseen();
         let unsent = state.ending.is_some() || state.refused.is_some() || state.renew;
         if unsent || !state.changes.is_empty() || (!failed && self.wants_touch(state)) {
             return None;
@@ -53,7 +54,10 @@ impl Session {
     }
 
     fn wants_touch(&self, state: &State) -> bool {
-        state.held.is_some() && state.over.is_none() && self.keeper.touch_is_due(&state.record)
+        state.held.is_some()
+            && !state.emptied
+            && state.over.is_none()
+            && self.keeper.touch_is_due(&state.record)
     }
 
     /// Moves on, in the store, the time of the last request, when that is due and nothing else did.
@@ -85,6 +89,7 @@ impl Session {
             state.over = None;
         }
 
+        let had_base;
         let (record, held, renew, changes) = {
             let state = &mut *self.state.lock();
             if let Some(error) = state.refused.take() {
@@ -105,6 +110,7 @@ impl Session {
                 return Err(Error::new(ErrorKind::Closed, "save the session").because(why));
             }
             state.renew = false;
+            had_base = state.base.is_some();
             (
                 state.record.clone(),
                 state.held,
@@ -124,6 +130,10 @@ impl Session {
             Err(error) => {
                 state.renew |= renew;
                 state.changes.splice(0..0, changes);
+                if !had_base {
+                    // It is of a moment at which the store was thought to have these changes.
+                    state.base = None;
+                }
                 return Err(error);
             }
         }
@@ -133,13 +143,19 @@ impl Session {
 
 impl State {
     fn drop_changes(&mut self) {
+        match self.base.take() {
+            Some(base) => self.record = base,
+            // None of them is in the store.
+            None if !self.changes.is_empty() => self.record.notifications.clear(),
+            None => {}
+        }
         self.changes.clear();
         self.refused = None;
         self.renew = false;
     }
 
     /// Takes note of what the store has now.
-    fn settle(&mut self, kept: Kept, session: &Session) {
+    pub(super) fn settle(&mut self, kept: Kept, session: &Session) {
         match kept {
             Kept::Here {
                 record,
@@ -147,10 +163,15 @@ impl State {
                 revived,
             } => {
                 self.resend |= revived;
+                self.emptied = false;
                 self.held = Some(held).filter(|_| record.has_info());
                 self.record = record;
                 if self.held.is_none() {
                     self.record = Record::new(session.keeper.clock.seconds(), self.record.address);
+                }
+                self.base = None;
+                if !self.changes.is_empty() {
+                    self.base = Some(self.record.clone()).filter(|_| self.needs_base());
                 }
                 for change in &self.changes {
                     // Made by another part of the handler meanwhile. Where one no longer fits, the
@@ -167,7 +188,8 @@ impl State {
     }
 
     fn cookie_news(&self) -> CookieNews {
-        match (self.over, self.held, self.presented) {
+        let held = self.held.filter(|_| !self.emptied);
+        match (self.over, held, self.presented) {
             (Some(Over::Unavailable), ..) => CookieNews::None,
             (_, Some(held), Presented::Session { id, outdated })
                 if held.id == id && !outdated && !self.resend =>

@@ -82,6 +82,8 @@ impl Session {
         }
         state.record = Record::new(self.keeper.clock.seconds(), state.record.address);
         state.changes.clear();
+        state.base = None;
+        state.handed.clear();
         state.refused = None;
         state.renew = false;
     }

@@ -2,6 +2,7 @@
 
 mod finish;
 mod lifecycle;
+mod notices;
 mod values;
 mod visitor;
 
@@ -19,6 +20,8 @@ use crate::record::Record;
 use crate::store::Revision;
 
 pub(crate) use finish::CookieNews;
+use notices::Handed;
+pub(crate) use notices::Shown;
 
 /// The session of the visitor who sent this request: a map of typed values that waits, on the
 /// server, for the next one.
@@ -72,6 +75,14 @@ struct State {
     held: Option<Held>,
     /// This request's changes that the store does not have yet.
     changes: Vec<Change>,
+    /// What the store has, where that is needed beside what the handler sees: where notifications
+    /// wait in it, or were taken out of it.
+    base: Option<Record>,
+    /// Whether this request took out the last that the store had. The session goes on under its
+    /// id if something is put in, and is over otherwise.
+    emptied: bool,
+    /// Notifications that a guard took, to be put back if nobody looks at them.
+    handed: Vec<Handed>,
     /// Why the changes cannot be saved, found out where no error could be returned.
     refused: Option<Error>,
     /// Whether the session is to go on under a new id.
@@ -155,6 +166,9 @@ impl Session {
             record,
             held,
             changes: Vec::new(),
+            base: None,
+            emptied: false,
+            handed: Vec::new(),
             refused: None,
             renew: false,
             ending: None,
@@ -172,6 +186,7 @@ impl Session {
 
     /// Makes `change` to what the handler sees, and notes it for the store.
     fn change(&self, state: &mut State, change: Change) -> Result<()> {
+        state.keep_base();
         change.apply(&mut state.record, &self.keeper.limits)?;
         if state
             .changes

@@ -225,7 +225,7 @@ impl Session {
     }
 
     /// Removes every value, also those that another request adds until this one is saved. Who is
-    /// logged in stays so.
+    /// logged in stays so, and notifications wait on.
     pub fn clear(&self) {
         let mut state = self.state.lock();
         if !state.record.is_empty() {

@@ -25,7 +25,7 @@ impl Session {
     /// Logs `user` in: says who the visitor is, and [renews](Self::renew) the id, so that whoever
     /// knew the old one, or planted it, has nothing of the log-in.
     ///
-    /// The values stay, unless somebody else was logged in before: nothing of one user is shown to
+    /// The values and the notifications stay, unless somebody else was logged in before: nothing of one user is shown to
     /// another.
     ///
     /// # Example
@@ -48,6 +48,9 @@ impl Session {
     /// ```
     pub fn log_in(&self, user: &str) {
         let mut state = self.state.lock();
+        if state.record.user().is_some_and(|other| other != user) {
+            state.handed.clear();
+        }
         self.change_user(&mut state, Change::LogIn(user.to_owned()));
         state.renew = true;
     }

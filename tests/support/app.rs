@@ -53,8 +53,17 @@ impl App {
         store: impl SessionStore,
         settings: impl FnOnce(Figment) -> Figment,
     ) -> Self {
+        Self::built_on(store, settings, |rocket| rocket).await
+    }
+
+    /// The same, with more routes, catchers and fairings.
+    pub(crate) async fn built_on(
+        store: impl SessionStore,
+        settings: impl FnOnce(Figment) -> Figment,
+        build: impl FnOnce(Rocket<Build>) -> Rocket<Build>,
+    ) -> Self {
         let (clock, probe) = (Clock::manual(), Probe::new(store));
-        let client = Self::client(settings, |rocket| rocket, &probe, &clock).await;
+        let client = Self::client(settings, build, &probe, &clock).await;
         Self {
             client,
             probe,
@@ -147,7 +156,7 @@ impl Gates {
             .clone()
     }
 
-    async fn wait(&self, name: Option<&str>) {
+    pub(crate) async fn wait(&self, name: Option<&str>) {
         if let Some(name) = name {
             let gate = self.named(name);
             gate.pass().await;

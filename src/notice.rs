@@ -1,0 +1,81 @@
+//! A message, or a named value, that waits in a session to be read once.
+
+use std::fmt;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// What the record of a visitor keeps of it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Notice {
+    /// Tells it from every other, so that a request takes what it saw and nothing else.
+    #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
+    pub(crate) id: u64,
+    /// Whether it is a value under the name `queue`, where there is only one at a time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) named: bool,
+    pub(crate) queue: String,
+    /// A message is a string.
+    pub(crate) value: Box<RawValue>,
+}
+
+impl Notice {
+    /// Returns a message for the end of `queue`.
+    pub(crate) fn message(queue: &str, text: &str) -> Self {
+        let value = serde_json::value::to_raw_value(text).expect("a string has a form in JSON");
+        Self::new(false, queue, value)
+    }
+
+    /// Returns a value under `name`.
+    pub(crate) fn named(name: &str, value: Box<RawValue>) -> Self {
+        Self::new(true, name, value)
+    }
+
+    fn new(named: bool, queue: &str, value: Box<RawValue>) -> Self {
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        Self {
+            // Each half has bits that tell the version; no place has one in both.
+            id: high ^ low,
+            named,
+            queue: queue.to_owned(),
+            value,
+        }
+    }
+
+    /// Returns the text of a message.
+    pub(crate) fn text(&self) -> String {
+        // What another program put there is shown as it is.
+        serde_json::from_str(self.value.get()).unwrap_or_else(|_| self.value.get().to_owned())
+    }
+
+    /// Returns whether it says the same as `other`.
+    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+        self.named == other.named
+            && self.queue == other.queue
+            && self.value.get() == other.value.get()
+    }
+
+    /// Returns how many bytes its queue's name and its value take.
+    pub(crate) fn size(&self) -> usize {
+        self.queue.len() + self.value.get().len()
+    }
+}
+
+impl fmt::Debug for Notice {
+    /// Shows no id, no name and no value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notice").finish_non_exhaustive()
+    }
+}
+
+fn write_id<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:016x}"))
+}
+
+fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let digits = <&str>::deserialize(deserializer)?;
+    u64::from_str_radix(digits, 16).map_err(D::Error::custom)
+}

@@ -1,0 +1,447 @@
+//! Messages for the next page: each is shown once, by whichever page asks first.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use crate::error::Result;
+use crate::notice::Notice;
+use crate::record::{read_value, write_value};
+use crate::session::{Session, Shown};
+
+/// The messages, and named values, that wait for the next page of this visitor.
+///
+/// Take it as a request guard. Messages wait in queues: [`success`](Self::success),
+/// [`info`](Self::info), [`warning`](Self::warning), [`error`](Self::error), and any that
+/// [`push`](Self::push) names. Values wait under a name, one at a time. They are kept in the
+/// visitor's [`Session`](crate::Session), under a heading of their own, until they are taken.
+///
+/// **Each is delivered once**, however many requests of the visitor ask at the same time: what is
+/// taken is first taken out of the store, by a save of its own, and then returned. So it is gone
+/// also when the handler fails afterwards, and nobody gets it when the store fails while it is being
+/// taken. A request that takes nothing, or finds nothing, saves nothing. A `HEAD` request is shown
+/// what waits and leaves it.
+///
+/// What is pushed is saved with the session, and under its rules: not by an answer with status 500.
+/// It survives a log-in, unless somebody else was logged in before, and
+/// [`Session::clear`](crate::Session::clear); it ends with the session. A message after
+/// [`log_out`](crate::Session::log_out) begins a new one.
+///
+/// # Errors
+///
+/// As a guard it fails with 503 when the visitor has a session and the store does not answer.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket::get;
+/// use rocket::response::Redirect;
+/// use rocket_session_kit::{Notifications, Result};
+///
+/// # /*
+/// #[post("/save")]
+/// # */
+/// #[get("/save")]
+/// fn save(notes: &Notifications) -> Result<Redirect> {
+///     notes.success("Saved")?;
+///     Ok(Redirect::to("/"))
+/// }
+///
+/// #[get("/")]
+/// async fn index(notes: &Notifications) -> Result<String> {
+///     let notes = notes.take_all().await?;
+///     Ok(notes.iter().map(|note| format!("{}: {note}\n", note.queue())).collect())
+/// }
+/// # rocket_session_kit::testing::doc(rocket::routes![save, index], |client| {
+/// # client.get("/save").dispatch();
+/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "success: Saved\n");
+/// # assert_eq!(client.get("/").dispatch().into_string(), None);
+/// # });
+/// ```
+pub struct Notifications {
+    pub(crate) session: Session,
+    /// Whether what is taken is left there, for nobody will see the answer.
+    pub(crate) leave: bool,
+}
+
+impl Notifications {
+    /// Lets `message` wait at the end of the queue `success`.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn success(&self, message: impl AsRef<str>) -> Result<()> {
+        self.push("success", message)
+    }
+
+    /// Lets `message` wait at the end of the queue `info`.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn info(&self, message: impl AsRef<str>) -> Result<()> {
+        self.push("info", message)
+    }
+
+    /// Lets `message` wait at the end of the queue `warning`.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn warning(&self, message: impl AsRef<str>) -> Result<()> {
+        self.push("warning", message)
+    }
+
+    /// Lets `message` wait at the end of the queue `error`.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn error(&self, message: impl AsRef<str>) -> Result<()> {
+        self.push("error", message)
+    }
+
+    /// Lets `message` wait at the end of `queue`, until a page takes it: a later one, or this.
+    ///
+    /// # Errors
+    ///
+    /// When more would wait than `notifications` and `notifications_size` under
+    /// `[default.sessions.limits]` allow ([`ErrorKind::Limit`](crate::ErrorKind::Limit)). What waits
+    /// already waits on.
+    pub fn push(&self, queue: &str, message: impl AsRef<str>) -> Result<()> {
+        self.session
+            .notify(Notice::message(queue, message.as_ref()))
+    }
+
+    /// As [`push`](Self::push), unless the same message waits in the queue already. Returns whether
+    /// it did not.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// # use rocket::get;
+    /// use rocket_session_kit::{Notifications, Result};
+    ///
+    /// #[get("/")]
+    /// fn page(notes: &Notifications) -> Result<String> {
+    ///     let first = notes.push_once("info", "We close at six")?;
+    ///     Ok(format!("{first}, {} waits", notes.peek().len()))
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![page], |client| {
+    /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "true, 1 waits");
+    /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "false, 1 waits");
+    /// # });
+    /// ```
+    pub fn push_once(&self, queue: &str, message: impl AsRef<str>) -> Result<bool> {
+        self.session
+            .notify_once(Notice::message(queue, message.as_ref()))
+    }
+
+    /// Takes all messages, of all queues, and returns them, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. The messages may be lost then; they are never shown twice.
+    pub async fn take_all(&self) -> Result<Vec<Notification>> {
+        self.take_messages(|_| true).await
+    }
+
+    /// Takes all messages of `queue`, and returns them, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_all`](Self::take_all).
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// # use rocket::get;
+    /// use rocket_session_kit::{Notifications, Result};
+    ///
+    /// #[get("/")]
+    /// async fn page(notes: &Notifications) -> Result<String> {
+    ///     notes.error("Too late")?;
+    ///     notes.push("cart", "Milk was sold out")?;
+    ///     let about_the_cart = notes.take_queue("cart").await?;
+    ///     Ok(format!("{}, {} waits", about_the_cart[0], notes.peek().len()))
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![page], |client| {
+    /// # let page = client.get("/").dispatch().into_string().unwrap();
+    /// # assert_eq!(page, "Milk was sold out, 1 waits");
+    /// # });
+    /// ```
+    pub async fn take_queue(&self, queue: &str) -> Result<Vec<Notification>> {
+        self.take_messages(|notice| notice.queue == queue).await
+    }
+
+    /// Returns the messages of all queues, the oldest first, and leaves them there.
+    pub fn peek(&self) -> Vec<Notification> {
+        self.session.with_notices(|waiting| {
+            let messages = waiting.iter().filter(|notice| !notice.named);
+            messages.map(Notification::new).collect()
+        })
+    }
+
+    /// Lets `value` wait under `name`, in the place of what waits there, until it is
+    /// [taken](Self::take). Names clash neither with queues nor with the session's own values.
+    ///
+    /// # Errors
+    ///
+    /// When `value` has no form in JSON, and as [`push`](Self::push).
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// # use rocket::get;
+    /// use rocket_session_kit::{Notifications, Result};
+    ///
+    /// #[get("/order")]
+    /// fn order(notes: &Notifications) -> Result<()> {
+    ///     notes.set("order", 4711)
+    /// }
+    ///
+    /// #[get("/thanks")]
+    /// async fn thanks(notes: &Notifications) -> Result<String> {
+    ///     let order: Option<u32> = notes.take("order").await?;
+    ///     Ok(order.map_or("Nothing new".into(), |number| format!("Your order is number {number}")))
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![order, thanks], |client| {
+    /// # let thanks = || client.get("/thanks").dispatch().into_string().unwrap();
+    /// # client.get("/order").dispatch();
+    /// # assert_eq!(thanks(), "Your order is number 4711");
+    /// # assert_eq!(thanks(), "Nothing new");
+    /// # });
+    /// ```
+    pub fn set<T: serde::Serialize>(&self, name: &str, value: T) -> Result<()> {
+        self.session
+            .notify(Notice::named(name, write_value(&value)?))
+    }
+
+    /// Takes the value that waits under `name`, and returns it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When there is a value and it is not a `T`: it waits on. When the store fails: the value may
+    /// be lost then.
+    pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let is_it = |notice: &&Notice| notice.named && notice.queue == name;
+        // Whether it is a `T` is found out before it is taken.
+        let pick = |waiting: &[Notice]| match waiting.iter().find(is_it) {
+            None => Ok(Vec::new()),
+            Some(notice) => read_value::<T>(&notice.value).map(|_| vec![notice.id]),
+        };
+        let taken = if self.leave {
+            self.session
+                .with_notices(|waiting| waiting.iter().find(is_it).cloned())
+        } else {
+            self.session.take_notices(pick).await?.pop()
+        };
+        taken.map(|notice| read_value(&notice.value)).transpose()
+    }
+
+    /// Takes the oldest message, to be put back if nobody looks at it.
+    pub(crate) async fn hand_out_oldest(&self) -> Result<Option<Notification>> {
+        let oldest = |waiting: &[Notice]| {
+            let first = waiting.iter().find(|notice| !notice.named);
+            Ok(first.map(|notice| notice.id).into_iter().collect())
+        };
+        if self.leave {
+            return Ok(self.peek().into_iter().next());
+        }
+        let taken = self.session.take_notices(oldest).await?.pop();
+        Ok(taken.map(|notice| Notification {
+            shown: Some(self.session.hand_out(notice.clone())),
+            ..Notification::new(&notice)
+        }))
+    }
+
+    async fn take_messages(&self, wanted: impl Fn(&Notice) -> bool) -> Result<Vec<Notification>> {
+        let wanted = |notice: &&Notice| !notice.named && wanted(notice);
+        if self.leave {
+            return Ok(self.session.with_notices(|waiting| {
+                let messages = waiting.iter().filter(wanted);
+                messages.map(Notification::new).collect()
+            }));
+        }
+        let pick = |waiting: &[Notice]| {
+            let messages = waiting.iter().filter(wanted);
+            Ok(messages.map(|notice| notice.id).collect())
+        };
+        let taken = self.session.take_notices(pick).await?;
+        Ok(taken.iter().map(Notification::new).collect())
+    }
+}
+
+impl fmt::Debug for Notifications {
+    /// Shows no message and no name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notifications").finish_non_exhaustive()
+    }
+}
+
+/// A message that waited for this page.
+///
+/// As a request guard it is the oldest that waits, taken: nobody else gets it. Where none waits, the
+/// route is passed over, so `Option<Notification>` is what most pages want; that is `None` also
+/// when the store fails. A message that is dropped without a look at it waits on, also when
+/// another guard of the route sent the request elsewhere.
+///
+/// `Display` writes the message. In a template it is an object with the fields `queue` and
+/// `message`.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket::get;
+/// use rocket::response::Redirect;
+/// use rocket_session_kit::{Notification, Notify};
+///
+/// # /*
+/// #[post("/save")]
+/// # */
+/// #[get("/save")]
+/// fn save() -> Notify<Redirect> {
+///     Notify::success(Redirect::to("/"), "Saved")
+/// }
+///
+/// #[get("/")]
+/// fn index(note: Option<Notification>) -> String {
+///     note.map_or("Nothing new".into(), |note| note.to_string())
+/// }
+/// # rocket_session_kit::testing::doc(rocket::routes![save, index], |client| {
+/// # client.get("/save").dispatch();
+/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "Saved");
+/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "Nothing new");
+/// # });
+/// ```
+pub struct Notification {
+    queue: String,
+    message: String,
+    /// Where it is noted that somebody looked.
+    shown: Option<Arc<Shown>>,
+}
+
+impl Notification {
+    fn new(notice: &Notice) -> Self {
+        Self {
+            queue: notice.queue.clone(),
+            message: notice.text(),
+            shown: None,
+        }
+    }
+
+    /// Returns the queue that the message waited in: `success`, `info`, `warning`, `error`, or one
+    /// of the application's own.
+    pub fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// Returns the message, which is shown by that.
+    pub fn message(&self) -> &str {
+        if let Some(shown) = &self.shown {
+            shown.note();
+        }
+        &self.message
+    }
+}
+
+impl fmt::Display for Notification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.message())
+    }
+}
+
+impl fmt::Debug for Notification {
+    /// Shows no message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notification").finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Notification {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Notification", 2)?;
+        object.serialize_field("queue", self.queue())?;
+        object.serialize_field("message", self.message())?;
+        object.end()
+    }
+}
+
+/// An answer that leaves a message for the next page.
+///
+/// The message is kept when the answer has been made, with the session's other changes; an answer
+/// that cannot be made, or has status 500, leaves none. If the message cannot be kept, the answer
+/// does not leave: 503 takes its place when the store is down, and 500 when too many wait.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket::get;
+/// use rocket::response::Redirect;
+/// use rocket_session_kit::{Notification, Notify};
+///
+/// # /*
+/// #[post("/delete")]
+/// # */
+/// #[get("/delete")]
+/// fn delete() -> Notify<Redirect> {
+///     Notify::new(Redirect::to("/"), "trash", "Thrown away")
+/// }
+///
+/// #[get("/")]
+/// fn index(note: Notification) -> String {
+///     format!("{}: {note}", note.queue())
+/// }
+/// # rocket_session_kit::testing::doc(rocket::routes![delete, index], |client| {
+/// # client.get("/delete").dispatch();
+/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "trash: Thrown away");
+/// # assert_eq!(client.get("/").dispatch().status(), rocket::http::Status::NotFound);
+/// # });
+/// ```
+pub struct Notify<R> {
+    pub(crate) responder: R,
+    pub(crate) notice: Notice,
+}
+
+impl<R> Notify<R> {
+    /// Returns `responder` with a message for `queue`.
+    pub fn new(responder: R, queue: &str, message: impl AsRef<str>) -> Self {
+        Self {
+            responder,
+            notice: Notice::message(queue, message.as_ref()),
+        }
+    }
+
+    /// Returns `responder` with a message for the queue `success`.
+    pub fn success(responder: R, message: impl AsRef<str>) -> Self {
+        Self::new(responder, "success", message)
+    }
+
+    /// Returns `responder` with a message for the queue `info`.
+    pub fn info(responder: R, message: impl AsRef<str>) -> Self {
+        Self::new(responder, "info", message)
+    }
+
+    /// Returns `responder` with a message for the queue `warning`.
+    pub fn warning(responder: R, message: impl AsRef<str>) -> Self {
+        Self::new(responder, "warning", message)
+    }
+
+    /// Returns `responder` with a message for the queue `error`.
+    pub fn error(responder: R, message: impl AsRef<str>) -> Self {
+        Self::new(responder, "error", message)
+    }
+}
+
+impl<R> fmt::Debug for Notify<R> {
+    /// Shows no message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notify").finish_non_exhaustive()
+    }
+}

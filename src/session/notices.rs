@@ -1,0 +1,198 @@
+//! Notifications on their way out of the session: each to one reader.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Over, Session, State};
+use crate::change::Change;
+use crate::error::{Error, Result};
+use crate::keeper::Kept;
+use crate::notice::Notice;
+use crate::record::Record;
+
+/// Whether anybody looked at a notification.
+#[derive(Default)]
+pub(crate) struct Shown(AtomicBool);
+
+impl Shown {
+    pub(crate) fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A notification that a guard took and a handler has.
+pub(super) struct Handed {
+    notice: Notice,
+    shown: Arc<Shown>,
+}
+
+impl Session {
+    /// Calls `f` with what waits.
+    pub(crate) fn with_notices<T>(&self, f: impl FnOnce(&[Notice]) -> T) -> T {
+        let state = &mut *self.state.lock();
+        state.put_back_unseen();
+        f(&state.record.notifications)
+    }
+
+    /// Lets `notice` wait for the next page.
+    pub(crate) fn notify(&self, notice: Notice) -> Result<()> {
+        self.change(&mut self.state.lock(), Change::Notify(notice))
+    }
+
+    /// The same, unless one that says the same waits already. Returns whether none did.
+    pub(crate) fn notify_once(&self, notice: Notice) -> Result<bool> {
+        let state = &mut *self.state.lock();
+        let mut waiting = state.record.notifications.iter();
+        if waiting.any(|other| other.says_the_same_as(&notice)) {
+            return Ok(false);
+        }
+        self.change(state, Change::NotifyOnce(notice))?;
+        Ok(true)
+    }
+
+    /// Lets the request fail for `error`, where it cannot be returned.
+    pub(crate) fn refuse(&self, error: Error) {
+        self.state.lock().refused = Some(error);
+    }
+
+    /// Says that a guard took `notice`. It waits on if whoever has the returned note drops it and
+    /// did not write on it that the notification was shown.
+    pub(crate) fn hand_out(&self, notice: Notice) -> Arc<Shown> {
+        let shown = Arc::new(Shown::default());
+        self.state.lock().handed.push(Handed {
+            notice,
+            shown: Arc::clone(&shown),
+        });
+        shown
+    }
+
+    /// Takes the notifications that `pick` chooses (by their ids) of those that wait, and returns
+    /// them in the order in which they came. Nobody else ever gets them.
+    ///
+    /// What the store has is taken out of it before this returns, by a save that holds nothing else
+    /// of what the request did; what this request itself brought, it just does not save.
+    pub(crate) async fn take_notices(
+        &self,
+        pick: impl Fn(&[Notice]) -> Result<Vec<u64>>,
+    ) -> Result<Vec<Notice>> {
+        if self.with_notices(&pick)?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _one_at_a_time = self.saving.lock().await;
+
+        let stored = {
+            let state = &*self.state.lock();
+            if state.over == Some(Over::Gone) {
+                return Ok(Vec::new());
+            }
+            let record = match &state.base {
+                Some(base) => Some(base.clone()),
+                None if state.changes.is_empty() => Some(state.record.clone()),
+                None => None,
+            };
+            state.held.zip(record)
+        };
+        let (mut taken, wanted) = match stored {
+            None => (Vec::new(), pick(&self.state.lock().record.notifications)?),
+            Some((held, record)) => {
+                let mut wanted = Vec::new();
+                let choose = |record: &Record| {
+                    wanted = self.pick_in(record, &pick)?;
+                    Ok(wanted.clone())
+                };
+                let (taken, kept) = self.keeper.take(record, held, choose).await?;
+                let here = matches!(kept, Kept::Here { .. });
+                self.state.lock().settle_taken(kept, self);
+                if !here {
+                    return Ok(Vec::new());
+                }
+                (taken, wanted)
+            }
+        };
+        let state = &mut *self.state.lock();
+        let (brought, rest) = std::mem::take(&mut state.changes)
+            .into_iter()
+            .partition(|change| change.notice().is_some_and(|own| wanted.contains(&own.id)));
+        state.changes = rest;
+        let brought: Vec<Change> = brought;
+        taken.extend(brought.iter().filter_map(Change::notice).cloned());
+        let waiting = &mut state.record.notifications;
+        waiting.retain(|notice| !wanted.contains(&notice.id));
+        taken.sort_by_key(|notice| wanted.iter().position(|id| *id == notice.id));
+        Ok(taken)
+    }
+
+    /// Returns what `pick` chooses in `record` as the handler would see it.
+    fn pick_in(
+        &self,
+        record: &Record,
+        pick: impl Fn(&[Notice]) -> Result<Vec<u64>>,
+    ) -> Result<Vec<u64>> {
+        let state = &*self.state.lock();
+        if state.changes.is_empty() {
+            return pick(&record.notifications);
+        }
+        let mut view = record.clone();
+        for change in &state.changes {
+            // Where one no longer fits, the save says so.
+            let _ = change.apply(&mut view, &self.keeper.limits);
+        }
+        pick(&view.notifications)
+    }
+}
+
+impl State {
+    /// Remembers what the store has, before the handler's view departs from it, if that may be
+    /// asked for.
+    pub(super) fn keep_base(&mut self) {
+        let same = self.base.is_none() && self.changes.is_empty() && self.held.is_some();
+        if same && self.needs_base() {
+            self.base = Some(self.record.clone());
+        }
+    }
+
+    pub(super) fn needs_base(&self) -> bool {
+        !self.record.notifications.is_empty() || !self.handed.is_empty()
+    }
+
+    /// Lets those wait on that a guard took and nobody looked at.
+    pub(super) fn put_back_unseen(&mut self) {
+        // The latest first, so that the oldest is in front again.
+        for handed in std::mem::take(&mut self.handed).into_iter().rev() {
+            if handed.shown.0.load(Ordering::Relaxed) {
+                continue;
+            }
+            if Arc::strong_count(&handed.shown) > 1 {
+                self.handed.insert(0, handed);
+                continue;
+            }
+            if self.over.is_none() {
+                self.keep_base();
+                let notice = handed.notice;
+                self.record.notifications.insert(0, notice.clone());
+                self.changes.push(Change::PutBack(notice));
+            }
+        }
+    }
+
+    /// Takes note of what the store has after notifications were taken out of it.
+    fn settle_taken(&mut self, kept: Kept, session: &Session) {
+        let held = match &kept {
+            Kept::Here { record, held, .. } if !record.has_info() => Some((*held, record.clone())),
+            _ => None,
+        };
+        let base = match &kept {
+            Kept::Here { record, .. } => Some(record.clone()),
+            _ => None,
+        };
+        self.settle(kept, session);
+        if base.is_some() {
+            self.base = base;
+        }
+        if let Some((held, record)) = held {
+            // It goes on under its id if the handler puts something in.
+            (self.held, self.emptied) = (Some(held), true);
+            (self.record.created, self.record.address) = (record.created, record.address);
+        }
+    }
+}

@@ -1,0 +1,847 @@
+//! A notification is shown once, by one page, whatever happens around it.
+
+use rocket::figment::Figment;
+use rocket::fs::{FileServer, NamedFile};
+use rocket::futures::future::{join, join_all};
+use rocket::http::{Method, Status};
+use rocket::response::Redirect;
+use rocket::{Build, Rocket, State, async_test, get, routes};
+use rocket_session_kit::testing::{Act, Gate};
+use rocket_session_kit::{
+    DirectoryStore, Error, ErrorKind, MemoryStore, Notification, Notifications, Notify, RedisStore,
+    Result, Saved, Session, SessionStore,
+};
+
+use crate::support::{App, Gates, Visitor, log, redis};
+
+#[get("/push/<queue>/<message>?<gate>")]
+async fn push(
+    queue: &str,
+    message: &str,
+    gate: Option<&str>,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    gates.wait(gate).await;
+    notes.push(queue, message)
+}
+
+#[get("/once/<message>?<gate>")]
+async fn once(
+    message: &str,
+    gate: Option<&str>,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(notes.push_once("info", message)?.to_string())
+}
+
+fn list(notes: &[Notification]) -> String {
+    let shown = notes.iter().map(|note| format!("{}:{note}", note.queue()));
+    shown.collect::<Vec<_>>().join(",")
+}
+
+#[get("/take?<gate>")]
+async fn take_all(
+    gate: Option<&str>,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(list(&notes.take_all().await?))
+}
+
+#[get("/take/<queue>")]
+async fn take_queue(queue: &str, notes: &Notifications) -> Result<String> {
+    Ok(list(&notes.take_queue(queue).await?))
+}
+
+#[get("/peek")]
+fn peek(notes: &Notifications) -> String {
+    list(&notes.peek())
+}
+
+#[get("/set_note/<name>/<value>?<gate>")]
+async fn set_note(
+    name: &str,
+    value: i64,
+    gate: Option<&str>,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    gates.wait(gate).await;
+    notes.set(name, value)
+}
+
+#[get("/get_note/<name>?<gate>")]
+async fn get_note(
+    name: &str,
+    gate: Option<&str>,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    let value: Option<i64> = notes.take(name).await?;
+    Ok(value.map_or("none".into(), |value| value.to_string()))
+}
+
+#[get("/get_note_as_text/<name>")]
+async fn get_note_as_text(name: &str, notes: &Notifications) -> String {
+    let error = notes.take::<String>(name).await.expect_err("a number");
+    assert_eq!(error.kind(), ErrorKind::Value);
+    "no text".into()
+}
+
+#[get("/oldest")]
+fn oldest(note: Option<Notification>) -> String {
+    note.map_or("none".into(), |note| note.to_string())
+}
+
+#[get("/must")]
+fn must(note: Notification) -> String {
+    note.message().to_owned()
+}
+
+#[get("/must", rank = 2)]
+fn must_not() -> &'static str {
+    "nothing"
+}
+
+#[get("/must_or_tell")]
+fn must_or_tell(note: Result<Notification, Error>) -> Result<String, Error> {
+    note.map(|note| note.to_string())
+}
+
+/// Takes a message, and looks at none.
+#[get("/blind?<status>")]
+fn blind(status: u16, note: Option<Notification>, session: &Session) -> (Status, ()) {
+    session.insert("seen", status).expect("it is small");
+    assert!(note.is_some());
+    (Status::new(status), ())
+}
+
+struct Never;
+
+#[rocket::async_trait]
+impl<'r> rocket::request::FromRequest<'r> for Never {
+    type Error = ();
+
+    async fn from_request(
+        _: &'r rocket::Request<'_>,
+    ) -> rocket::request::Outcome<Self, Self::Error> {
+        rocket::request::Outcome::Forward(Status::NotFound)
+    }
+}
+
+#[get("/passed_over")]
+fn passed_over(_note: Notification, _never: Never) {}
+
+#[get("/passed_over", rank = 2)]
+fn passed_over_too(note: Notification) -> String {
+    note.to_string()
+}
+
+#[get("/fails?<take>")]
+async fn fails(take: bool, notes: &Notifications) -> Status {
+    if take {
+        assert_eq!(notes.take_all().await.expect("the store is there").len(), 1);
+        notes.info("never").expect("it is small");
+    }
+    Status::InternalServerError
+}
+
+#[get("/both/<message>")]
+async fn both(message: &str, notes: &Notifications, session: &Session) -> Result<String> {
+    notes.push("info", message)?;
+    session.insert("before", 1)?;
+    let taken = list(&notes.take_all().await?);
+    session.increment("after", 1)?;
+    notes.push("info", "later")?;
+    Ok(taken)
+}
+
+#[get("/redirect")]
+fn redirect(_notes: &Notifications) -> Redirect {
+    Redirect::to("/peek")
+}
+
+#[get("/not_modified")]
+fn not_modified(_notes: &Notifications, _session: &Session) -> (Status, ()) {
+    (Status::NotModified, ())
+}
+
+#[get("/notify/<message>?<status>&<end>")]
+fn notify(
+    message: &str,
+    status: Option<u16>,
+    end: bool,
+    session: Option<&Session>,
+) -> Notify<std::result::Result<Redirect, Status>> {
+    if let (true, Some(session)) = (end, session) {
+        session.log_out();
+    }
+    let answer = status.map_or(Ok(Redirect::to("/peek")), |code| Err(Status::new(code)));
+    Notify::success(answer, message)
+}
+
+#[get("/notify_twice")]
+fn notify_twice() -> Notify<Notify<&'static str>> {
+    Notify::info(Notify::warning("text", "first"), "second")
+}
+
+#[get("/broken")]
+fn broken() -> Notify<(Status, &'static str)> {
+    Notify::error((Status::InternalServerError, "half-way"), "never")
+}
+
+#[get("/push_many/<count>/<size>")]
+fn push_many(count: usize, size: usize, notes: &Notifications) -> Result<()> {
+    (0..count).try_for_each(|n| notes.info(format!("{n}{}", "x".repeat(size))))
+}
+
+#[get("/push_too_much/<size>")]
+fn push_too_much(size: usize, notes: &Notifications) -> String {
+    let error = notes.info("x".repeat(size)).expect_err("it is too much");
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    error.to_string()
+}
+
+#[get("/file")]
+async fn file() -> Option<NamedFile> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    NamedFile::open(file).await.ok()
+}
+
+#[get("/pushes_and_logs_in/<user>")]
+fn pushes_and_logs_in(user: &str, session: &Session, notes: &Notifications) -> Result<()> {
+    session.log_in(user);
+    notes.info("hello")
+}
+
+#[get("/takes_as_other/<user>")]
+async fn takes_as_other(user: &str, session: &Session, notes: &Notifications) -> Result<String> {
+    session.log_in(user);
+    notes.info("own")?;
+    Ok(list(&notes.take_all().await?))
+}
+
+#[get("/debug_notes")]
+fn debug_notes(note: Notification, notes: &Notifications, session: &Session) -> String {
+    notes.set("s3cr3tname", "s3cr3tvalue").expect("it is small");
+    let notify = Notify::info((), "s3cr3tnotify");
+    format!("{note:?} {notes:?} {session:?} {notify:?}")
+}
+
+fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
+    let static_files = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+    rocket
+        .mount("/static", FileServer::from(static_files))
+        .mount(
+            "/",
+            routes![
+                push,
+                once,
+                take_all,
+                take_queue,
+                peek,
+                set_note,
+                get_note,
+                get_note_as_text,
+                oldest,
+                must,
+                must_not,
+                must_or_tell,
+                blind,
+                passed_over,
+                passed_over_too,
+                fails,
+                both,
+                redirect,
+                not_modified,
+                notify,
+                notify_twice,
+                broken,
+                push_many,
+                push_too_much,
+                file,
+                pushes_and_logs_in,
+                takes_as_other,
+                debug_notes
+            ],
+        )
+}
+
+async fn app() -> App {
+    App::built(|f| f, with_routes).await
+}
+
+async fn app_on(store: impl SessionStore) -> App {
+    App::built_on(store, |f: Figment| f, with_routes).await
+}
+
+/// A visitor with a session, for whom `messages` wait in the queue `info`.
+async fn visitor_with<'a>(app: &'a App, messages: &[&str]) -> Visitor<'a> {
+    let visitor = app.known_visitor().await;
+    for message in messages {
+        let answer = visitor.get(&format!("/push/info/{message}")).await;
+        assert_eq!(answer.status.code, 200);
+    }
+    app.probe.calls();
+    visitor
+}
+
+/// Runs `test` with the memory store, the directory store and a Redis server.
+async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
+    test(app_on(MemoryStore::new()).await).await;
+    let there = tempfile::tempdir().unwrap();
+    let directory = DirectoryStore::open(there.path().join("sessions")).unwrap();
+    test(app_on(directory).await).await;
+    let server = redis::Redis::start();
+    test(app_on(RedisStore::open(&server.url()).unwrap()).await).await;
+}
+
+/// Lets `count` requests for `path` load the session, and then go on together.
+async fn at_once(app: &App, visitor: &Visitor<'_>, path: &str, count: usize) -> Vec<String> {
+    let gate = app.gate(path);
+    let path = format!("{path}?gate={path}");
+    let requests = (0..count).map(|_| async {
+        let answer = visitor.copy().get(&path).await;
+        assert_eq!(answer.status.code, 200);
+        answer.body
+    });
+    let all_loaded = async {
+        for _ in 0..count {
+            gate.arrived().await;
+        }
+        gate.open_for_all();
+    };
+    join(join_all(requests), all_loaded).await.0
+}
+
+#[async_test]
+async fn a_notification_is_shown_once() {
+    on_every_store(|app| async move {
+        let visitor = app.visitor();
+        assert!(visitor.get("/push/success/one").await.sets_session());
+        visitor.get("/push/error/two").await;
+        assert_eq!(visitor.get("/peek").await.body, "success:one,error:two");
+        assert_eq!(visitor.get("/take").await.body, "success:one,error:two");
+        assert_eq!(visitor.get("/take").await.body, "");
+        assert!(!visitor.has_session(), "nothing is left in the session");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_notification_is_delivered_to_exactly_one_of_many_requests() {
+    on_every_store(|app| async move {
+        let visitor = visitor_with(&app, &["one", "two"]).await;
+        let mut shown = at_once(&app, &visitor, "/take", 20).await;
+        shown.retain(|body| !body.is_empty());
+        assert_eq!(shown, ["info:one,info:two"]);
+
+        visitor.get("/set_note/order/7").await;
+        let mut got = at_once(&app, &visitor, "/get_note/order", 20).await;
+        got.retain(|body| body != "none");
+        assert_eq!(got, ["7"]);
+    })
+    .await;
+}
+
+#[async_test]
+async fn one_who_loses_the_race_takes_what_is_left() {
+    on_every_store(|app| async move {
+        let visitor = visitor_with(&app, &["one"]).await;
+        let gate = app.gate("slow");
+        let slow = visitor.get("/take?gate=slow");
+        let quick = async {
+            gate.arrived().await;
+            let visitor = visitor.copy();
+            assert_eq!(visitor.get("/take").await.body, "info:one");
+            visitor.get("/push/info/two").await;
+            gate.open();
+        };
+        let (answer, ()) = join(slow, quick).await;
+        assert_eq!(answer.body, "info:two");
+        assert_eq!(visitor.get("/take").await.body, "");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_push_and_a_take_at_once_lose_nothing() {
+    on_every_store(|app| async move {
+        let visitor = visitor_with(&app, &["one"]).await;
+        for path in ["/push/info/two", "/set/a/1"] {
+            let gate = app.gate(path);
+            let (slow, quick) = (visitor.copy(), visitor.copy());
+            let path_gated = format!("{path}?gate={path}");
+            let slow = slow.get(&path_gated);
+            let quick = async {
+                gate.arrived().await;
+                let taken = quick.get("/take").await.body;
+                gate.open();
+                taken
+            };
+            let (answer, taken) = join(slow, quick).await;
+            assert_eq!(answer.status.code, 200);
+            let expected = if path == "/set/a/1" {
+                "info:two"
+            } else {
+                "info:one"
+            };
+            assert_eq!(taken, expected, "a save brings back nothing that was taken");
+        }
+        assert_eq!(visitor.get("/take").await.body, "");
+        assert_eq!(visitor.get("/keys").await.body, "n,a");
+    })
+    .await;
+}
+
+#[async_test]
+async fn unread_ones_wait_and_a_page_that_shows_none_writes_nothing() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    app.clock.advance(std::time::Duration::from_secs(30));
+    for path in ["/peek", "/keys", "/take/success", "/get_note/order"] {
+        visitor.get(path).await;
+        assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0), "{path}");
+    }
+    assert_eq!(visitor.get("/take").await.body, "info:one");
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+    for path in ["/peek", "/take", "/oldest", "/must", "/get_note/order"] {
+        visitor.get(path).await;
+        assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0), "{path}");
+    }
+}
+
+#[async_test]
+async fn what_asks_for_notifications_begins_no_session() {
+    let app = app().await;
+    for path in ["/peek", "/take", "/oldest", "/must", "/get_note/order"] {
+        let answer = app.visitor().get(path).await;
+        assert!(answer.session_cookie().is_none(), "{path}");
+    }
+    assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
+}
+
+#[async_test]
+async fn a_push_in_a_request_that_saves_anyway_costs_nothing_more() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/push/info/one").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+    visitor.get("/pushes_and_logs_in/alice").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 2, 0, 0), "as a log-in");
+    app.visitor().get("/notify/one").await;
+    assert_eq!(app.probe.calls().tuple(), (0, 1, 0, 0), "as a new session");
+}
+
+#[async_test]
+async fn one_pushed_by_an_anonymous_visitor_survives_the_log_in() {
+    let app = app().await;
+    let visitor = app.visitor();
+    visitor.get("/push/info/one").await;
+    visitor.get("/login/alice").await;
+    visitor.get("/renew").await;
+    assert_eq!(visitor.get("/take").await.body, "info:one");
+    assert_eq!(visitor.get("/who").await.body, "alice");
+}
+
+#[async_test]
+async fn nothing_of_one_user_is_shown_to_another() {
+    let app = app().await;
+    let visitor = app.visitor();
+    visitor.get("/login/alice").await;
+    visitor.get("/push/info/alices").await;
+    assert_eq!(visitor.get("/takes_as_other/bob").await.body, "info:own");
+    assert_eq!(visitor.get("/take").await.body, "");
+    visitor.get("/push/info/bobs").await;
+    visitor.get("/login/bob").await;
+    assert_eq!(
+        visitor.get("/take").await.body,
+        "info:bobs",
+        "the same user"
+    );
+    visitor.get("/push/info/bobs").await;
+    visitor.get("/login/alice").await;
+    assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn two_log_ins_at_once_do_not_double_a_notification() {
+    on_every_store(|app| async move {
+        let visitor = visitor_with(&app, &["one"]).await;
+        let gate = app.gate("login");
+        let visitors = [visitor.copy(), visitor.copy()];
+        let logins = visitors.iter().map(|v| v.get("/login/alice?gate=login"));
+        let both_loaded = async {
+            gate.arrived().await;
+            gate.arrived().await;
+            gate.open_for_all();
+        };
+        join(join_all(logins), both_loaded).await;
+        let mut shown = Vec::new();
+        for visitor in &visitors {
+            shown.push(visitor.get("/take").await.body);
+            assert_eq!(visitor.get("/who").await.body, "alice");
+        }
+        shown.sort();
+        assert_eq!(shown, ["", "info:one"]);
+    })
+    .await;
+}
+
+#[async_test]
+async fn whoever_loaded_before_a_log_in_is_not_shown_what_came_with_it() {
+    on_every_store(|app| async move {
+        let visitor = visitor_with(&app, &["one"]).await;
+        let thief = visitor.copy();
+        let gate = app.gate("thief");
+        let stolen = thief.get("/take?gate=thief");
+        let login = async {
+            gate.arrived().await;
+            visitor.get("/login/alice").await;
+            gate.open();
+        };
+        let (answer, ()) = join(stolen, login).await;
+        assert_eq!((answer.status.code, answer.body.as_str()), (200, ""));
+        assert_eq!(visitor.get("/take").await.body, "info:one");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_take_of_a_session_that_ended_shows_nothing() {
+    on_every_store(|app| async move {
+        let visitor = visitor_with(&app, &["one"]).await;
+        let gate = app.gate("slow");
+        let slow = visitor.get("/take?gate=slow");
+        let end = async {
+            gate.arrived().await;
+            visitor.copy().get("/logout").await;
+            gate.open();
+        };
+        let (answer, ()) = join(slow, end).await;
+        assert_eq!(answer.body, "");
+        assert!(app.list().await.is_empty());
+    })
+    .await;
+}
+
+#[async_test]
+async fn one_pushed_by_this_request_can_be_read_by_it() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    assert_eq!(visitor.get("/both/two").await.body, "info:one,info:two");
+    // The load, the take, and the rest.
+    assert_eq!(app.probe.calls().tuple(), (1, 2, 0, 0));
+    assert_eq!(visitor.get("/take").await.body, "info:later");
+    assert_eq!(visitor.get("/keys").await.body, "n,before,after");
+
+    let stranger = app.visitor();
+    app.probe.calls();
+    assert_eq!(stranger.get("/both/new").await.body, "info:new");
+    assert_eq!(app.probe.calls().tuple(), (0, 1, 0, 0));
+    assert_eq!(stranger.get("/take").await.body, "info:later");
+}
+
+#[async_test]
+async fn a_session_goes_on_when_its_last_notification_is_taken_and_something_put_in() {
+    let app = app().await;
+    let visitor = app.visitor();
+    visitor.get("/push/info/one").await;
+    let id = app.list().await[0].0;
+    let answer = visitor.get("/both/two").await;
+    assert!(answer.session_cookie().is_none(), "it is the same session");
+    assert_eq!(app.list().await[0].0, id);
+    assert_eq!(visitor.get("/get/after").await.body, "1");
+}
+
+#[async_test]
+async fn a_take_whose_answer_is_lost_shows_nothing_and_is_a_503() {
+    on_every_store(|app| async move {
+        for path in ["/take", "/must_or_tell"] {
+            let visitor = visitor_with(&app, &["one"]).await;
+            app.probe.fail_afterwards(Act::Save);
+            let answer = visitor.get(path).await;
+            assert_eq!(answer.status.code, 503, "{path}");
+            assert!(answer.header("Retry-After").is_some() && !answer.body.contains("one"));
+            app.probe.heal();
+            // It was taken, and nobody knew.
+            assert_eq!(visitor.get("/take").await.body, "", "{path}");
+
+            let visitor = visitor_with(&app, &["one"]).await;
+            app.probe.fail(Act::Save);
+            assert_eq!(visitor.get(path).await.status.code, 503, "{path}");
+            app.probe.heal();
+            assert_eq!(visitor.get("/take").await.body, "info:one", "{path}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_take_that_the_driver_repeats_is_shown_once() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    app.probe.repeat_next_save();
+    assert_eq!(visitor.get("/take").await.body, "info:one");
+    assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn a_take_that_meets_others_again_and_again_gets_through() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    for _ in 0..20 {
+        app.probe.answer(Saved::Changed);
+    }
+    assert_eq!(visitor.get("/take").await.body, "info:one");
+    assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn nothing_in_between_consumes_what_it_did_not_show() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    for (path, status) in [
+        ("/redirect", 303),
+        ("/not_modified", 304),
+        ("/file", 200),
+        ("/static/SUMMARY.md", 200),
+        ("/nowhere", 404),
+        ("/fails", 500),
+        ("/blind?status=304", 304),
+        ("/blind?status=404", 404),
+        ("/blind?status=500", 500),
+        ("/blind?status=503", 503),
+        ("/clear", 200),
+    ] {
+        assert_eq!(visitor.get(path).await.status.code, status, "{path}");
+        assert_eq!(visitor.get("/peek").await.body, "info:one", "{path}");
+    }
+    // The failed one of them saved nothing but that.
+    visitor.get("/blind?status=404").await;
+    visitor.get("/blind?status=500").await;
+    assert_eq!(visitor.get("/get/seen").await.body, "404");
+    for path in ["/take", "/oldest", "/must", "/get_note/a", "/take/info"] {
+        let answer = visitor.send(Method::Head, path, None).await;
+        assert_eq!(answer.status.code, 200, "{path}");
+        assert_eq!(visitor.get("/peek").await.body, "info:one", "HEAD {path}");
+    }
+    visitor.get("/set_note/order/7").await;
+    visitor.send(Method::Head, "/get_note/order", None).await;
+    assert_eq!(visitor.get("/get_note/order").await.body, "7");
+    assert_eq!(visitor.get("/take").await.body, "info:one");
+}
+
+#[async_test]
+async fn a_handler_that_took_a_notification_and_fails_has_taken_it() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    assert_eq!(visitor.get("/fails?take=true").await.status.code, 500);
+    assert_eq!(visitor.get("/peek").await.body, "");
+    assert_eq!(visitor.get("/keys").await.body, "n");
+}
+
+#[async_test]
+async fn the_guard_is_the_oldest_message_and_passes_over_where_there_is_none() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one", "two"]).await;
+    visitor.get("/set_note/order/7").await;
+    visitor.get("/push/info/three").await;
+    assert_eq!(visitor.get("/oldest").await.body, "one");
+    assert_eq!(visitor.get("/must").await.body, "two");
+    assert_eq!(visitor.get("/passed_over").await.body, "three");
+    assert_eq!(visitor.get("/oldest").await.body, "none");
+    assert_eq!(visitor.get("/must").await.body, "nothing");
+    assert_eq!(visitor.get("/passed_over").await.status.code, 404);
+    assert_eq!(visitor.get("/get_note/order").await.body, "7");
+}
+
+#[async_test]
+async fn the_responder_leaves_a_message_also_where_there_was_no_session() {
+    let app = app().await;
+    let visitor = app.visitor();
+    let answer = visitor.get("/notify/Saved").await;
+    assert_eq!(answer.status.code, 303);
+    assert_eq!(answer.header("Vary"), Some("Cookie"));
+    assert!(answer.sets_session());
+    assert_eq!(visitor.get("/oldest").await.body, "Saved");
+    visitor.get("/notify_twice").await;
+    assert_eq!(visitor.get("/take").await.body, "warning:first,info:second");
+    for (path, status) in [("/notify/never?status=404", 404), ("/broken", 500)] {
+        assert_eq!(visitor.get(path).await.status.code, status);
+        assert_eq!(visitor.get("/peek").await.body, "", "{path}");
+    }
+}
+
+#[async_test]
+async fn a_message_after_a_log_out_begins_a_new_session() {
+    let app = app().await;
+    let visitor = app.visitor();
+    visitor.get("/login/alice").await;
+    visitor.get("/push/info/old").await;
+    visitor.get("/notify/Goodbye?end=true").await;
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+    assert_eq!(visitor.get("/take").await.body, "success:Goodbye");
+    assert!(app.list().await.is_empty());
+}
+
+#[async_test]
+async fn the_responder_does_not_answer_what_could_not_be_kept() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    for act in [Act::Load, Act::Save] {
+        app.probe.fail(act);
+        let answer = visitor.get("/notify/Saved").await;
+        assert_eq!(answer.status.code, 503, "{act:?}");
+        assert_eq!(answer.header("Location"), None);
+        assert!(answer.header("Retry-After").is_some());
+        app.probe.heal();
+    }
+    visitor.get("/push_many/64/10").await;
+    assert_eq!(visitor.get("/notify/Saved").await.status.code, 500);
+    assert_eq!(visitor.get("/take").await.body.split(',').count(), 64);
+}
+
+#[async_test]
+async fn named_values_are_typed_replaced_and_clash_with_nothing() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    visitor.get("/set_note/info/1").await;
+    visitor.get("/set_note/info/2").await;
+    visitor.get("/set/info/3").await;
+    assert_eq!(visitor.get("/get_note_as_text/info").await.body, "no text");
+    assert_eq!(visitor.get("/peek").await.body, "info:one");
+    assert_eq!(visitor.get("/take").await.body, "info:one");
+    assert_eq!(visitor.get("/get_note/info").await.body, "2");
+    assert_eq!(visitor.get("/get_note/info").await.body, "none");
+    assert_eq!(visitor.get("/get/info").await.body, "\"3\"");
+}
+
+#[async_test]
+async fn queues_are_taken_one_by_one() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    for path in ["/push/error/one", "/push/cart/two", "/push/error/three"] {
+        visitor.get(path).await;
+    }
+    assert_eq!(
+        visitor.get("/take/error").await.body,
+        "error:one,error:three"
+    );
+    assert_eq!(visitor.get("/take").await.body, "cart:two");
+}
+
+#[async_test]
+async fn a_duplicate_is_refused_on_request_also_when_two_push_it_at_once() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    at_once(&app, &visitor, "/once/one", 2).await;
+    assert_eq!(visitor.get("/once/one").await.body, "false");
+    assert_eq!(visitor.get("/once/two").await.body, "true");
+    visitor.get("/push/info/one").await;
+    assert_eq!(
+        visitor.get("/take").await.body,
+        "info:one,info:two,info:one"
+    );
+    assert_eq!(visitor.get("/once/one").await.body, "true");
+}
+
+#[async_test]
+async fn what_is_too_much_is_an_error_and_the_stored_session_stays() {
+    let settings = |f: Figment| {
+        f.merge(("sessions.limits.notifications", 3))
+            .merge(("sessions.limits.notifications_size", 100))
+    };
+    let app = App::built(settings, with_routes).await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    let told = visitor.get("/push_too_much/100").await.body;
+    assert!(
+        told.contains("sessions.limits.notifications_size"),
+        "{told}"
+    );
+    assert_eq!(visitor.get("/push_many/3/1").await.status.code, 500);
+    assert_eq!(visitor.get("/peek").await.body, "info:one");
+    visitor.get("/push_many/2/1").await;
+    let told = visitor.get("/push_too_much/1").await.body;
+    assert!(told.contains("`sessions.limits.notifications`"), "{told}");
+    // Together too much: the later is told.
+    visitor.get("/take").await;
+    visitor.get("/push_many/2/1").await;
+    let gate = app.gate("slow");
+    let slow = visitor.copy();
+    let slow = slow.get("/push/info/four?gate=slow");
+    let quick = async {
+        gate.arrived().await;
+        visitor.get("/push/info/three").await;
+        gate.open();
+    };
+    let (answer, ()) = join(slow, quick).await;
+    assert_eq!(answer.status.code, 500);
+    assert_eq!(
+        visitor.get("/peek").await.body,
+        "info:0x,info:1x,info:three"
+    );
+}
+
+#[async_test]
+async fn a_record_without_notifications_reads_and_holds_no_heading() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    let stored = async || {
+        let id = app.list().await[0].0;
+        let stored = app.probe.load_session(&id).await.unwrap().unwrap();
+        String::from_utf8(stored.bytes).unwrap()
+    };
+    assert!(stored().await.contains(r#""notifications":[{"id":"#));
+    visitor.get("/take").await;
+    assert!(!stored().await.contains("notifications"));
+    assert_eq!(visitor.get("/keys").await.body, "n");
+}
+
+#[async_test]
+async fn no_message_is_in_a_debug_form_or_a_log() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["s3cr3tmessage"]).await;
+    let shown = visitor.get("/debug_notes").await.body;
+    assert!(
+        shown.contains("Notification") && !shown.contains("s3cr3t"),
+        "{shown}"
+    );
+    assert!(log::lines_with("s3cr3tmessage").is_empty());
+}
+
+#[async_test]
+async fn guards_without_the_fairing_stop_the_launch() {
+    for routes in [
+        routes![peek],
+        routes![oldest],
+        routes![must],
+        routes![must_or_tell],
+        routes![broken],
+    ] {
+        let rocket = rocket::custom(crate::support::figment()).mount("/", routes);
+        let error = rocket.ignite().await.expect_err("there is no fairing");
+        let aborts = matches!(error.kind(), rocket::error::ErrorKind::SentinelAborts(_));
+        assert!(aborts, "{error:?}");
+    }
+}
+
+#[async_test]
+async fn a_take_that_waits_for_the_store_holds_no_other_visitor() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    let other = visitor_with(&app, &["two"]).await;
+    let gate: Gate = app.probe.gate(Act::Save);
+    let take = visitor.get("/take");
+    let meanwhile = async {
+        gate.arrived().await;
+        assert_eq!(other.get("/peek").await.body, "info:two");
+        gate.open_for_all();
+    };
+    assert_eq!(join(take, meanwhile).await.0.body, "info:one");
+}
