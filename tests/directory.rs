@@ -975,3 +975,17 @@ async fn something_else_with_an_entrys_name_is_left_alone() {
     let error = store.set(&key, &vec![0; 9_000_000], None).await;
     assert_eq!(error.expect_err("it is too large").kind(), ErrorKind::Limit);
 }
+
+#[async_test]
+async fn an_entry_that_comes_and_goes_is_never_taken_for_a_strangers() {
+    let there = tempfile::tempdir().unwrap();
+    let store = DirectoryStore::open(there.path().join("sessions")).unwrap();
+    let key = Namespace::new("rate").unwrap().key("visitor");
+    let churn = async |n: u64| {
+        for _ in 0..200 {
+            store.increment(&key, n, Some(HOUR)).await.unwrap();
+            store.take(&key).await.unwrap();
+        }
+    };
+    join_all((1..=4).map(churn)).await;
+}

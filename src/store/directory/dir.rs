@@ -256,13 +256,16 @@ impl Dir {
     /// Locks a file, without waiting.
     pub(super) fn lock(&self, name: &str) -> io::Result<Lock> {
         let path = self.path.join(name);
+        let mut tries = 0;
         loop {
             let Some(file) = self.open(name, OpenOptions::new().read(true).write(true))? else {
-                return Ok(if fs::symlink_metadata(&path).is_ok() {
-                    Lock::Foreign
-                } else {
-                    Lock::Missing
-                });
+                tries += 1;
+                match fs::symlink_metadata(&path) {
+                    // Somebody may have made it just now.
+                    Ok(metadata) if metadata.is_file() && tries < 10 => continue,
+                    Ok(_) => return Ok(Lock::Foreign),
+                    Err(_) => return Ok(Lock::Missing),
+                }
             };
             // By its full name: since Rust 1.89 `File` has methods of the same names that answer
             // other types.
