@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Value,
     /// The session would outgrow one of `[default.sessions.limits]`.
     Limit,
+    /// The request does not show that the application's own page sent it.
+    Forbidden,
     /// The answer has left already, so this change could no longer reach the store or the browser.
     Closed,
     /// A text is not what it should be, for example not a session id.
@@ -39,8 +41,8 @@ pub enum ErrorKind {
 /// It reads as a sentence and holds nothing of a visitor: no id, no cookie, no key, no value.
 ///
 /// A handler returns it with `?`. The visitor is then answered by the application's catcher for the
-/// status: 503 with `Retry-After` when the store is [`Unavailable`](ErrorKind::Unavailable), 500
-/// otherwise.
+/// status: 503 with `Retry-After` when the store is [`Unavailable`](ErrorKind::Unavailable), 403
+/// when the request is [`Forbidden`](ErrorKind::Forbidden), 500 otherwise.
 ///
 /// # Example
 ///
@@ -97,6 +99,7 @@ impl Error {
     pub(crate) fn status(&self) -> Status {
         match self.kind {
             ErrorKind::Unavailable => Status::ServiceUnavailable,
+            ErrorKind::Forbidden => Status::Forbidden,
             _ => Status::InternalServerError,
         }
     }

@@ -63,6 +63,7 @@ mod change;
 mod clock;
 mod config;
 mod cookie;
+mod csrf;
 mod error;
 mod fairing;
 mod guard;
@@ -81,6 +82,7 @@ pub mod testing;
 mod values;
 
 pub use clock::Clock;
+pub use csrf::{CsrfForm, CsrfToken};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
 pub use notification::{Notification, Notifications, Notify};
@@ -107,6 +109,8 @@ mod guide {
     mod notifications {}
     #[doc = include_str!("../docs/store-directory.md")]
     mod store_directory {}
+    #[doc = include_str!("../docs/form-tokens.md")]
+    mod form_tokens {}
     #[doc = include_str!("../docs/store-own.md")]
     mod store_own {}
     #[doc = include_str!("../docs/testing.md")]
