@@ -29,7 +29,15 @@ pub(crate) enum Change {
     NotifyOnce(Notice),
     /// What was taken out by this request, and not looked at.
     PutBack(Notice),
+    AddToken(String),
+    AddCsrf(String),
 }
+
+/// How many form tokens a session has at most; beyond it the oldest goes.
+const TOKENS: usize = 32;
+
+/// How many requests may give a session its first CSRF token at the same time.
+const CSRF: usize = 8;
 
 /// Makes a value's new JSON from its old.
 pub(crate) type Update = Box<dyn Fn(Option<&RawValue>) -> Result<Box<RawValue>> + Send + Sync>;
@@ -73,6 +81,9 @@ impl Change {
                     next.values = Values::new();
                     next.notifications = Vec::new();
                 }
+                // Whoever planted the session, or looked at it, knows these.
+                next.tokens = Vec::new();
+                next.csrf = Vec::new();
                 next.set_user(Some(user), limits)?;
                 *record = next;
                 Ok(())
@@ -87,6 +98,19 @@ impl Change {
             }
             Self::PutBack(notice) => {
                 record.notifications.insert(0, notice.clone());
+                Ok(())
+            }
+            Self::AddToken(token) => {
+                record.tokens.push(token.clone());
+                if record.tokens.len() > TOKENS {
+                    record.tokens.remove(0);
+                }
+                Ok(())
+            }
+            Self::AddCsrf(secret) => {
+                if record.csrf.len() < CSRF {
+                    record.csrf.push(secret.clone());
+                }
                 Ok(())
             }
         }
@@ -134,6 +158,8 @@ impl fmt::Debug for Change {
             Self::Notify(..) => "Notify",
             Self::NotifyOnce(..) => "NotifyOnce",
             Self::PutBack(..) => "PutBack",
+            Self::AddToken(..) => "AddToken",
+            Self::AddCsrf(..) => "AddCsrf",
         })
     }
 }

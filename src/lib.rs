@@ -67,6 +67,7 @@ mod change;
 mod clock;
 mod config;
 mod cookie;
+mod csrf;
 mod error;
 mod fairing;
 mod guard;
@@ -88,6 +89,7 @@ mod values;
 
 pub use cache::Cache;
 pub use clock::Clock;
+pub use csrf::{CsrfForm, CsrfToken};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
 pub use notification::{Notification, Notifications, Notify};
@@ -127,6 +129,8 @@ mod guide {
     #[cfg(feature = "memcached")]
     #[doc = include_str!("../docs/store-memcached.md")]
     mod store_memcached {}
+    #[doc = include_str!("../docs/form-tokens.md")]
+    mod form_tokens {}
     #[doc = include_str!("../docs/store-own.md")]
     mod store_own {}
     #[doc = include_str!("../docs/testing.md")]

@@ -57,7 +57,7 @@ use crate::session::{Session, Shown};
 /// # rocket_session_kit::testing::doc(rocket::routes![save, index], |client| {
 /// # client.get("/save").dispatch();
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "success: Saved\n");
-/// # assert_eq!(client.get("/").dispatch().into_string(), None);
+/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "");
 /// # });
 /// ```
 pub struct Notifications {

@@ -53,6 +53,13 @@ pub struct Record {
     /// The oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notifications: Vec<Notice>,
+    /// Form tokens, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tokens: Vec<String>,
+    /// What the session's CSRF tokens are made of. There is one, unless requests made their own at
+    /// the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) csrf: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parting: Option<Parting>,
 }
@@ -85,6 +92,8 @@ impl Record {
             tag: None,
             values: Values::new(),
             notifications: Vec::new(),
+            tokens: Vec::new(),
+            csrf: Vec::new(),
             parting: None,
         }
     }
@@ -128,7 +137,11 @@ impl Record {
 
     /// Returns whether there is anything in it: a session without is not worth keeping.
     pub(crate) fn has_info(&self) -> bool {
-        self.user.is_some() || !self.values.is_empty() || !self.notifications.is_empty()
+        self.user.is_some()
+            || !self.values.is_empty()
+            || !self.notifications.is_empty()
+            || !self.tokens.is_empty()
+            || !self.csrf.is_empty()
     }
 
     /// Returns the user who is logged in, if one is.

@@ -10,6 +10,7 @@ mod directory;
 mod documentation;
 mod ending;
 mod expiring;
+mod form_tokens;
 mod guards;
 mod headers;
 mod hostile_cookies;

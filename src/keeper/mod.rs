@@ -260,33 +260,28 @@ impl Keeper {
         }
     }
 
-    /// Takes out of what is `held`, which is `record`, the notifications that `wanted` names, and
-    /// returns them: to nobody else are they ever returned. Where others saved meanwhile, `wanted`
-    /// is asked again about what they left.
+    /// Takes out of what is `held`, which is `record`, what `take_out` takes out of it and returns:
+    /// to nobody else is it ever returned. Where others saved meanwhile, `take_out` is asked again
+    /// about what they left.
     ///
     /// It is a save of its own, with none of the request's changes in it. On an error nobody knows
     /// whether it was done, and nothing is returned.
-    pub(crate) async fn take(
+    pub(crate) async fn take<T>(
         &self,
         mut record: Record,
         mut held: Held,
-        mut wanted: impl FnMut(&Record) -> Result<Vec<u64>>,
-    ) -> Result<(Vec<Notice>, Kept)> {
+        mut take_out: impl FnMut(&mut Record) -> Result<Vec<T>>,
+    ) -> Result<(Vec<T>, Kept)> {
         let started = Instant::now();
         let mut turn = None;
         let mut revived = false;
         loop {
-            let ids = wanted(&record)?;
-            let (taken, left) = std::mem::take(&mut record.notifications)
-                .into_iter()
-                .partition(|notice| ids.contains(&notice.id));
-            record.notifications = left;
+            let taken = take_out(&mut record)?;
             let here = |record, held| Kept::Here {
                 record,
                 held,
                 revived,
             };
-            let taken: Vec<Notice> = taken;
             if taken.is_empty() {
                 return Ok((taken, here(record, held)));
             }

@@ -146,7 +146,10 @@ impl State {
         match self.base.take() {
             Some(base) => self.record = base,
             // None of them is in the store.
-            None if !self.changes.is_empty() => self.record.notifications.clear(),
+            None if !self.changes.is_empty() => {
+                self.record.notifications.clear();
+                self.record.tokens.clear();
+            }
             None => {}
         }
         self.changes.clear();

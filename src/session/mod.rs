@@ -1,6 +1,7 @@
 //! What a handler holds: its visitor's session.
 
 mod finish;
+mod form_tokens;
 mod lifecycle;
 mod notices;
 mod values;
@@ -76,7 +77,7 @@ struct State {
     /// This request's changes that the store does not have yet.
     changes: Vec<Change>,
     /// What the store has, where that is needed beside what the handler sees: where notifications
-    /// wait in it, or were taken out of it.
+    /// or form tokens are in it, or were taken out of it.
     base: Option<Record>,
     /// Whether this request took out the last that the store had. The session goes on under its
     /// id if something is put in, and is over otherwise.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Over, Session, State};
 use crate::change::Change;
 use crate::error::{Error, Result};
-use crate::keeper::Kept;
+use crate::keeper::{Held, Kept};
 use crate::notice::Notice;
 use crate::record::Record;
 
@@ -85,22 +85,21 @@ impl Session {
             if state.over == Some(Over::Gone) {
                 return Ok(Vec::new());
             }
-            let record = match &state.base {
-                Some(base) => Some(base.clone()),
-                None if state.changes.is_empty() => Some(state.record.clone()),
-                None => None,
-            };
-            state.held.zip(record)
+            state.stored()
         };
         let (mut taken, wanted) = match stored {
             None => (Vec::new(), pick(&self.state.lock().record.notifications)?),
             Some((held, record)) => {
                 let mut wanted = Vec::new();
-                let choose = |record: &Record| {
+                let take_out = |record: &mut Record| {
                     wanted = self.pick_in(record, &pick)?;
-                    Ok(wanted.clone())
+                    let (taken, left) = std::mem::take(&mut record.notifications)
+                        .into_iter()
+                        .partition(|notice| wanted.contains(&notice.id));
+                    record.notifications = left;
+                    Ok(taken)
                 };
-                let (taken, kept) = self.keeper.take(record, held, choose).await?;
+                let (taken, kept) = self.keeper.take(record, held, take_out).await?;
                 let here = matches!(kept, Kept::Here { .. });
                 self.state.lock().settle_taken(kept, self);
                 if !here {
@@ -142,6 +141,16 @@ impl Session {
 }
 
 impl State {
+    /// Returns what the store has, if anything in it may be taken out.
+    pub(super) fn stored(&self) -> Option<(Held, Record)> {
+        let record = match &self.base {
+            Some(base) => Some(base.clone()),
+            None if self.changes.is_empty() => Some(self.record.clone()),
+            None => None,
+        };
+        self.held.zip(record)
+    }
+
     /// Remembers what the store has, before the handler's view departs from it, if that may be
     /// asked for.
     pub(super) fn keep_base(&mut self) {
@@ -152,7 +161,8 @@ impl State {
     }
 
     pub(super) fn needs_base(&self) -> bool {
-        !self.record.notifications.is_empty() || !self.handed.is_empty()
+        let record = &self.record;
+        !record.notifications.is_empty() || !record.tokens.is_empty() || !self.handed.is_empty()
     }
 
     /// Lets those wait on that a guard took and nobody looked at.
@@ -175,8 +185,8 @@ impl State {
         }
     }
 
-    /// Takes note of what the store has after notifications were taken out of it.
-    fn settle_taken(&mut self, kept: Kept, session: &Session) {
+    /// Takes note of what the store has after something was taken out of it.
+    pub(super) fn settle_taken(&mut self, kept: Kept, session: &Session) {
         let held = match &kept {
             Kept::Here { record, held, .. } if !record.has_info() => Some((*held, record.clone())),
             _ => None,
