@@ -15,7 +15,7 @@ const CORRUPT: &str = "corrupt";
 
 /// Of files up to this size a sweep looks whether they expired early: what sessions leave behind
 /// for a minute is smaller.
-const SMALL: u64 = 160;
+const SMALL: u64 = 200;
 
 impl Dir {
     /// Reads a session, unless that might wait for a disk.
