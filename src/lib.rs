@@ -31,6 +31,19 @@
 //! # });
 //! ```
 //!
+//! # What a route can take
+//!
+//! | guard | for |
+//! |---|---|
+//! | [`&Session`](Session) | values, the visitor, log-in and log-out; [`Option<&Session>`](Session) where there is one already |
+//! | [`&Notifications`](Notifications), [`Notification`], and the responder [`Notify`] | messages for the next page, each shown once |
+//! | [`CsrfForm`], [`CsrfToken`] | forms that no other site can send |
+//! | [`&Cache`](Cache) | what all requests share |
+//! | [`RateLimit`] | so many requests in a time |
+//! | [`&Sessions`](Sessions) | all sessions, for an administrator |
+//!
+//! Each stops the launch where the fairing is missing.
+//!
 //! # Configuration
 //!
 //! Everything is set under `[default.sessions]` in `Rocket.toml`. The one of this project shows
@@ -131,6 +144,8 @@ mod guide {
     mod store_memcached {}
     #[doc = include_str!("../docs/form-tokens.md")]
     mod form_tokens {}
+    #[doc = include_str!("../docs/coming-from.md")]
+    mod coming_from {}
     #[doc = include_str!("../docs/store-own.md")]
     mod store_own {}
     #[doc = include_str!("../docs/testing.md")]
