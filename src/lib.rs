@@ -95,6 +95,7 @@ mod record;
 mod seal;
 mod session;
 mod sessions;
+pub mod storable;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -146,6 +147,8 @@ mod guide {
     mod form_tokens {}
     #[doc = include_str!("../docs/coming-from.md")]
     mod coming_from {}
+    #[doc = include_str!("../docs/storable.md")]
+    mod storable {}
     #[doc = include_str!("../docs/store-own.md")]
     mod store_own {}
     #[doc = include_str!("../docs/testing.md")]
