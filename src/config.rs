@@ -43,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) memory: MemoryConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) rate_limit: RateLimitConfig,
+    pub(crate) perl: PerlConfig,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -220,6 +221,23 @@ pub(crate) enum WhenUncounted {
     Refuse,
 }
 
+/// `[default.sessions.perl]`: where a Perl site keeps its sessions.
+#[derive(Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PerlConfig {
+    /// Without it there is no such site.
+    pub(crate) cookie_name: Option<String>,
+    pub(crate) key_prefix: String,
+    /// Without it, and without the next two, where the sessions are.
+    pub(crate) store: Option<StoreName>,
+    /// A Redis server of its own.
+    pub(crate) url: Option<String>,
+    /// Memcached servers of its own.
+    pub(crate) servers: Vec<String>,
+    /// Bytes that one of its sessions may have.
+    pub(crate) size: usize,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -241,6 +259,7 @@ impl Default for Config {
             memory: MemoryConfig::default(),
             cache: CacheConfig::default(),
             rate_limit: RateLimitConfig::default(),
+            perl: PerlConfig::default(),
         }
     }
 }
@@ -333,6 +352,28 @@ impl Default for CacheConfig {
             prefix: String::new(),
             ttl: 3600,
         }
+    }
+}
+
+impl Default for PerlConfig {
+    fn default() -> Self {
+        Self {
+            cookie_name: None,
+            key_prefix: "perlsess::".into(),
+            store: None,
+            url: None,
+            servers: Vec::new(),
+            size: 1_048_576,
+        }
+    }
+}
+
+impl fmt::Debug for PerlConfig {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerlConfig")
+            .field("key_prefix", &self.key_prefix)
+            .finish_non_exhaustive()
     }
 }
 
@@ -611,6 +652,9 @@ mod tests {
         defaults.redis.ca = Some(String::new().into());
         defaults.cache.store = Some(StoreName::Redis);
         defaults.rate_limit.store = Some(StoreName::Redis);
+        defaults.perl.cookie_name = Some(String::new());
+        defaults.perl.store = Some(StoreName::Redis);
+        defaults.perl.url = Some(String::new());
         let known: rocket::figment::value::Dict = Figment::from(Serialized::defaults(defaults))
             .extract()
             .unwrap();

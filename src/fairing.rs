@@ -24,6 +24,7 @@ use crate::guard::Slot;
 use crate::keeper::Keeper;
 use crate::notice::Notice;
 use crate::open;
+use crate::perl_session::PerlSite;
 use crate::rate_limit::{self, Counts, Limiter};
 use crate::session::{CookieNews, Session};
 use crate::sessions::Sessions;
@@ -89,7 +90,7 @@ struct SessionsFairing {
 impl SessionsFairing {
     async fn open(&self, rocket: Rocket<Build>) -> Result<Rocket<Build>, Rocket<Build>> {
         match self.make(&rocket).await {
-            Ok((sessions, cache, limiter)) => {
+            Ok((sessions, cache, limiter, perl)) => {
                 let mut rocket = rocket;
                 if limiter.is_some() && sessions.config.rate_limit.limit > 0 {
                     rocket = rocket.mount("/", rate_limit::gatekeepers());
@@ -99,6 +100,9 @@ impl SessionsFairing {
                 }
                 if let Some(limiter) = limiter {
                     rocket = rocket.manage(limiter);
+                }
+                if let Some(perl) = perl {
+                    rocket = rocket.manage(perl);
                 }
                 Ok(rocket.manage(sessions))
             }
@@ -110,11 +114,11 @@ impl SessionsFairing {
     }
 
     /// Makes what Rocket is to manage. The cache and the limiter are left out where nothing can keep
-    /// their entries.
+    /// their entries, and the Perl site where there is none.
     async fn make(
         &self,
         rocket: &Rocket<Build>,
-    ) -> Result<(Sessions, Option<Cache>, Option<Limiter>)> {
+    ) -> Result<(Sessions, Option<Cache>, Option<Limiter>, Option<PerlSite>)> {
         if rocket.state::<Sessions>().is_some() {
             let why = "it is attached already; remove the second `.attach(Sessions::…)`";
             return Err(Error::new(ErrorKind::Config, "attach the sessions").because(why));
@@ -130,7 +134,7 @@ impl SessionsFairing {
         for store in [&stores.sessions].into_iter().chain(&stores.others) {
             ready(&**store, &config).await?;
         }
-        let keeper = Arc::new(Keeper::new(stores.sessions, clock, &config));
+        let keeper = Arc::new(Keeper::new(stores.sessions, clock.clone(), &config));
         let cache = stores
             .cache
             .map(|store| Cache::new(Arc::clone(&keeper), store, &config.cache));
@@ -141,9 +145,11 @@ impl SessionsFairing {
         if limiter.is_none() && config.rate_limit.limit > 0 {
             return Err(rate_limit::no_store());
         }
+        let servers = open::perl(&config, &clock)?;
+        let perl = PerlSite::new(&config.perl, Arc::clone(&keeper), servers)?;
         let live = Arc::clone(&self.live);
         let sessions = Sessions::new(keeper, config, form, live, stores.others);
-        Ok((sessions, cache.transpose()?, limiter.transpose()?))
+        Ok((sessions, cache.transpose()?, limiter.transpose()?, perl))
     }
 }
 
@@ -342,6 +348,9 @@ impl Fairing for SessionsFairing {
         let posted = slot.posted();
         if !posted.is_empty() && !failed {
             return Box::pin(deliver(slot, posted, request, response));
+        }
+        if slot.has_perl() {
+            answer::vary(response, "Cookie");
         }
         let Some(opened) = slot.get() else {
             return Box::pin(Done);
