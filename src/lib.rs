@@ -40,6 +40,7 @@
 //! | [`CsrfForm`], [`CsrfToken`] | forms that no other site can send |
 //! | [`&Cache`](Cache) | what all requests share |
 //! | [`RateLimit`] | so many requests in a time |
+//! | [`&PerlSession`](PerlSession) | the session of a Perl site beside this application |
 //! | [`&Sessions`](Sessions) | all sessions, for an administrator |
 //!
 //! Each stops the launch where the fairing is missing.
@@ -149,6 +150,8 @@ mod guide {
     mod form_tokens {}
     #[doc = include_str!("../docs/coming-from.md")]
     mod coming_from {}
+    #[doc = include_str!("../docs/perl.md")]
+    mod perl {}
     #[doc = include_str!("../docs/storable.md")]
     mod storable {}
     #[doc = include_str!("../docs/store-own.md")]

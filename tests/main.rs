@@ -19,6 +19,7 @@ mod limits;
 mod memcached;
 mod merging;
 mod notifications;
+mod perl_session;
 mod processes;
 mod rate_limit;
 mod redis;

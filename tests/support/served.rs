@@ -3,9 +3,9 @@
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use rocket::Shutdown;
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
+use rocket::{Build, Rocket, Shutdown};
 use rocket_session_kit::{MemoryStore, Sessions};
 
 use super::app::{Gates, figment, routes};
@@ -19,6 +19,14 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn launch(settings: impl FnOnce(Figment) -> Figment) -> Self {
+        Self::built(settings, |rocket| rocket)
+    }
+
+    /// The same, with more routes.
+    pub(crate) fn built(
+        settings: impl FnOnce(Figment) -> Figment,
+        build: impl FnOnce(Rocket<Build>) -> Rocket<Build>,
+    ) -> Self {
         let settings = settings(
             figment()
                 .merge(("port", 0))
@@ -35,6 +43,7 @@ impl Served {
             .mount("/", routes())
             .attach(Sessions::with(MemoryStore::new()))
             .attach(lifted);
+        let rocket = build(rocket);
         let thread = std::thread::spawn(|| {
             rocket::execute(async {
                 rocket.launch().await.expect("the server launches");

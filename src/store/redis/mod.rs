@@ -340,7 +340,15 @@ impl Server for RedisStore {
     async fn read(&self, key: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let mut command = redis::cmd("GETRANGE");
         command.arg(key).arg(0).arg(most);
-        let bytes: Vec<u8> = self.link.ask("read a key", &command, Again::Yes).await?;
+        let act = "read a key";
+        let bytes: Vec<u8> = match self.link.raw(&command, Again::Yes).await {
+            Ok(answer) => self.read(act, answer.value)?,
+            Err(error) if error.code() == Some("WRONGTYPE") => {
+                let why = "what is there is no string of Redis";
+                return Err(Error::new(ErrorKind::Value, act).because(why));
+            }
+            Err(error) => return Err(self.link.failure(act, &error)),
+        };
         // What is not there is an empty string to it.
         Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
