@@ -20,6 +20,7 @@ const TABLE: &str = "sessions";
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) store: StoreName,
+    pub(crate) transport: Transport,
     /// Seconds.
     pub(crate) idle_timeout: u64,
     /// Seconds; 0 is never.
@@ -36,6 +37,7 @@ pub(crate) struct Config {
     #[serde(skip_serializing)]
     pub(crate) previous_secret_keys: Vec<SecretKey>,
     pub(crate) cookie: CookieConfig,
+    pub(crate) header: HeaderConfig,
     pub(crate) limits: Limits,
     pub(crate) directory: DirectoryConfig,
     pub(crate) redis: RedisConfig,
@@ -53,6 +55,16 @@ pub(crate) enum StoreName {
     Redis,
     Memcached,
     Memory,
+}
+
+/// By what a visitor's session is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    Cookie,
+    Header,
+    /// The cookie where it opens a session, else the header where there is one.
+    Both,
 }
 
 /// What a visitor with a session gets while the store cannot be reached.
@@ -79,6 +91,14 @@ pub(crate) struct CookieConfig {
     pub(crate) same_site: SameSite,
     /// Seconds; without it the cookie ends with the browser.
     pub(crate) max_age: Option<u32>,
+}
+
+/// `[default.sessions.header]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HeaderConfig {
+    /// The one that counts first.
+    pub(crate) names: Vec<String>,
 }
 
 /// The start of the cookie's name that makes browsers insist on its attributes.
@@ -242,6 +262,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             store: StoreName::Directory,
+            transport: Transport::Cookie,
             idle_timeout: 86_400,
             absolute_timeout: 0,
             touch_every: 60,
@@ -252,6 +273,7 @@ impl Default for Config {
             sweep_every: 600,
             previous_secret_keys: Vec::new(),
             cookie: CookieConfig::default(),
+            header: HeaderConfig::default(),
             limits: Limits::default(),
             directory: DirectoryConfig::default(),
             redis: RedisConfig::default(),
@@ -275,6 +297,14 @@ impl Default for CookieConfig {
             http_only: true,
             same_site: SameSite::Lax,
             max_age: None,
+        }
+    }
+}
+
+impl Default for HeaderConfig {
+    fn default() -> Self {
+        Self {
+            names: vec!["X-Auth-Token".into()],
         }
     }
 }

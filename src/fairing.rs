@@ -17,10 +17,11 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 use crate::answer;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Transport};
 use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
+use crate::header::TokenHeaders;
 use crate::keeper::Keeper;
 use crate::notice::Notice;
 use crate::open;
@@ -128,6 +129,10 @@ impl SessionsFairing {
             &config.cookie,
             rocket.figment().profile() == rocket::Config::DEBUG_PROFILE,
         )?;
+        let headers = match config.transport {
+            Transport::Cookie => None,
+            Transport::Header | Transport::Both => Some(TokenHeaders::new(&config.header)?),
+        };
         let clock = rocket.state::<Clock>().cloned().unwrap_or_default();
         let own = self.store.lock().take();
         let stores = open::stores(&config, &clock, own)?;
@@ -148,7 +153,7 @@ impl SessionsFairing {
         let servers = open::perl(&config, &clock)?;
         let perl = PerlSite::new(&config.perl, Arc::clone(&keeper), servers)?;
         let live = Arc::clone(&self.live);
-        let sessions = Sessions::new(keeper, config, form, live, stores.others);
+        let sessions = Sessions::new(keeper, config, form, headers, live, stores.others);
         Ok((sessions, cache.transpose()?, limiter.transpose()?, perl))
     }
 }
@@ -209,7 +214,7 @@ async fn deliver(
     request: &Request<'_>,
     response: &mut Response<'_>,
 ) {
-    answer::vary(response, "Cookie");
+    vary(request, response);
     match slot.session(request).await {
         Ok(session) => {
             let kept = notices
@@ -221,6 +226,13 @@ async fn deliver(
             close(session, request, response, false).await;
         }
         Err(error) => answer::replace(response, &error),
+    }
+}
+
+/// Says what an answer depends on that was made with a session.
+fn vary(request: &Request<'_>, response: &mut Response<'_>) {
+    if let Ok(sessions) = Sessions::of(request) {
+        sessions.vary(response);
     }
 }
 
@@ -355,7 +367,7 @@ impl Fairing for SessionsFairing {
         let Some(opened) = slot.get() else {
             return Box::pin(Done);
         };
-        answer::vary(response, "Cookie");
+        vary(request, response);
         let Ok(session) = opened else {
             return Box::pin(Done);
         };

@@ -1,5 +1,6 @@
 //! The way in: from a request to the [`Session`] that its handler asks for.
 
+use std::net::IpAddr;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,8 +13,9 @@ use rocket::response::{self, Responder};
 use rocket::tokio::sync::OnceCell;
 use rocket::{Ignite, Request, Rocket, Sentinel};
 
-use crate::config::WhenStoreIsDown;
+use crate::config::{Transport, WhenStoreIsDown};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
+use crate::id::SessionId;
 use crate::keeper::Found;
 use crate::notice::Notice;
 use crate::notification::{Notification, Notifications, Notify};
@@ -156,46 +158,91 @@ impl Drop for Counted {
     }
 }
 
-/// Follows one request in: cookie, id, store, record, session.
+/// Follows one request in: cookie or header, id, store, record, session.
 async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
-    let address = request.remote().map(|peer| peer.ip());
     let mut presented = Presented::Nothing;
-    let mut tried = None;
-    for candidate in sessions.cookie()?.read(request) {
-        let Some(opened) = candidate.filter(|opened| tried.replace(opened.id) != Some(opened.id))
-        else {
-            presented = presented.or(Presented::Stale);
-            continue;
-        };
-        match sessions.keeper.load(&opened.id).await {
-            Ok(Found::Live(record, held)) => {
-                return Ok(Session::resumed(
-                    Arc::clone(&sessions.keeper),
-                    record,
-                    held,
-                    opened.outdated,
-                ));
+    if sessions.config.transport != Transport::Header {
+        let mut tried = None;
+        for candidate in sessions.cookie()?.read(request) {
+            let Some(opened) =
+                candidate.filter(|opened| tried.replace(opened.id) != Some(opened.id))
+            else {
+                presented = presented.or(Presented::Stale);
+                continue;
+            };
+            let cookie = Presented::Session {
+                id: opened.id,
+                outdated: opened.outdated,
+            };
+            match load(sessions, request, &opened.id, cookie).await? {
+                Loaded::Session(session) => return Ok(session),
+                Loaded::Parted => presented = Presented::Parted,
+                Loaded::Nothing => presented = presented.or(Presented::Stale),
             }
-            Ok(Found::Parted(_)) => presented = Presented::Parted,
-            Ok(Found::Nothing) => presented = presented.or(Presented::Stale),
-            Err(_) if sessions.config.when_store_is_down == WhenStoreIsDown::Anonymous => {
-                return Ok(Session::unavailable(
-                    Arc::clone(&sessions.keeper),
-                    opened.id,
-                    address,
-                ));
+        }
+    }
+    if let Some(headers) = &sessions.headers {
+        match headers.read(request)? {
+            Some(id) => {
+                presented = Presented::Token(id);
+                if let Loaded::Session(session) = load(sessions, request, &id, presented).await? {
+                    return Ok(session);
+                }
             }
-            Err(error) => {
-                StoreWasDown::note(request);
-                return Err(error);
+            None if sessions.config.transport == Transport::Header => {
+                presented = Presented::NoToken;
             }
+            None => {}
         }
     }
     Ok(Session::fresh(
         Arc::clone(&sessions.keeper),
         presented,
-        address,
+        address(request),
     ))
+}
+
+/// What became of an id that a visitor presented.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it arrives, and a box would be one more allocation"
+)]
+enum Loaded {
+    Session(Session),
+    /// It is one that a session had until a moment ago.
+    Parted,
+    Nothing,
+}
+
+/// Loads the session under `id`, for a visitor who came with `presented`.
+async fn load(
+    sessions: &Sessions,
+    request: &Request<'_>,
+    id: &SessionId,
+    presented: Presented,
+) -> Result<Loaded> {
+    let keeper = || Arc::clone(&sessions.keeper);
+    match sessions.keeper.load(id).await {
+        Ok(Found::Live(record, held)) => Ok(Loaded::Session(Session::resumed(
+            keeper(),
+            record,
+            held,
+            presented,
+        ))),
+        Ok(Found::Parted(_)) => Ok(Loaded::Parted),
+        Ok(Found::Nothing) => Ok(Loaded::Nothing),
+        Err(_) if sessions.config.when_store_is_down == WhenStoreIsDown::Anonymous => Ok(
+            Loaded::Session(Session::unavailable(keeper(), presented, address(request))),
+        ),
+        Err(error) => {
+            StoreWasDown::note(request);
+            Err(error)
+        }
+    }
+}
+
+fn address(request: &Request<'_>) -> Option<IpAddr> {
+    request.remote().map(|peer| peer.ip())
 }
 
 impl Presented {

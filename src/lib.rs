@@ -85,6 +85,7 @@ mod csrf;
 mod error;
 mod fairing;
 mod guard;
+mod header;
 mod id;
 mod keeper;
 mod notice;

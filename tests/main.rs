@@ -12,6 +12,7 @@ mod ending;
 mod expiring;
 mod form_tokens;
 mod guards;
+mod header_sessions;
 mod headers;
 mod hostile_cookies;
 mod launch;

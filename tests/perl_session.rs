@@ -446,7 +446,10 @@ async fn settings_that_cannot_work_stop_the_launch() {
     log::keep();
     for (settings, key) in [
         (r#"url="redis://127.0.0.1:1""#, "sessions.perl.cookie_name"),
-        (r#"cookie_name="a b",url="redis://h""#, "sessions.perl.cookie_name"),
+        (
+            r#"cookie_name="a b",url="redis://h""#,
+            "sessions.perl.cookie_name",
+        ),
         (r#"cookie_name="a""#, "sessions.perl.store"),
         (
             r#"cookie_name="a",store="directory""#,

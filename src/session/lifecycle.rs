@@ -1,6 +1,6 @@
 //! The session's beginning, renewal and end.
 
-use super::{Over, Presented, Session};
+use super::{Ending, Over, Presented, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::record::Record;
@@ -35,6 +35,9 @@ impl Session {
     /// opens nothing then.
     ///
     /// Do it whenever the visitor rises in privilege. [`log_in`](Self::log_in) does it itself.
+    ///
+    /// A session that is found by a token in a header keeps its id, which is made of the token: no
+    /// page can plant one.
     pub fn renew(&self) {
         self.state.lock().renew = true;
     }
@@ -74,9 +77,23 @@ impl Session {
     pub fn end(&self) {
         let state = &mut *self.state.lock();
         match (state.held.take(), state.over, state.presented) {
-            (Some(held), ..) => state.ending = Some((held.id, Some(held.revision))),
-            (None, Some(Over::Unavailable), Presented::Session { id, .. }) => {
-                state.ending = Some((id, None))
+            (Some(held), ..) => {
+                state.ending = Some(Ending {
+                    id: held.id,
+                    revision: Some(held.revision),
+                    tag: state.record.tag,
+                });
+            }
+            (
+                None,
+                Some(Over::Unavailable),
+                Presented::Session { id, .. } | Presented::Token(id),
+            ) => {
+                state.ending = Some(Ending {
+                    id,
+                    revision: None,
+                    tag: None,
+                });
             }
             _ => {}
         }

@@ -147,7 +147,7 @@ pub(crate) fn figment() -> Figment {
 pub(crate) struct Gates(Mutex<HashMap<String, Gate>>);
 
 impl Gates {
-    fn named(&self, name: &str) -> Gate {
+    pub(crate) fn named(&self, name: &str) -> Gate {
         self.0
             .lock()
             .unwrap()
