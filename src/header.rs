@@ -170,7 +170,10 @@ mod tests {
     fn an_id_is_of_name_and_token_and_stays_what_it_is() {
         let token = "0123456789abcdef0123456789abcdef";
         // Sessions that are kept must be found by later versions too.
-        assert_eq!(id("X-Auth-Token", token).to_hex(), "golden");
+        assert_eq!(
+            id("X-Auth-Token", token).to_hex(),
+            "9a0dbfa5da694d9facf494af864582bf"
+        );
         assert_eq!(id("x-auth-token", token), id("X-Auth-Token", token));
         assert_ne!(id("X-Other", token), id("X-Auth-Token", token));
         assert!(

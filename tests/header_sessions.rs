@@ -292,6 +292,18 @@ async fn a_session_that_ends_and_begins_in_one_request_is_a_new_one() {
 }
 
 #[async_test]
+async fn an_end_deletes_nothing_that_a_new_session_may_have_taken_the_place_of() {
+    let app = app(r#"transport="header""#).await;
+    let visitor = with(&app, TOKEN);
+    visitor.get("/set/old/1").await;
+    app.probe.calls();
+    visitor.get("/logout").await;
+    let calls = app.probe.calls();
+    assert_eq!((calls.save, calls.delete), (1, 0));
+    assert!(app.list().await.is_empty());
+}
+
+#[async_test]
 async fn a_log_in_keeps_the_id_and_renews_what_it_can() {
     let app = app(r#"transport="header""#).await;
     let visitor = with(&app, TOKEN);
