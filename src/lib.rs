@@ -87,6 +87,7 @@ mod fairing;
 mod guard;
 mod header;
 mod id;
+pub mod import;
 mod keeper;
 mod notice;
 mod notification;

@@ -215,6 +215,11 @@ impl Record {
         Ok(())
     }
 
+    /// Puts `value` under `name`, whatever the limits: for what another system kept.
+    pub(crate) fn put(&mut self, name: &str, value: Box<RawValue>) {
+        self.values.insert(name, value);
+    }
+
     /// Says who the visitor is, unless the session would outgrow `limits`.
     pub(crate) fn set_user(&mut self, user: Option<&str>, limits: &Limits) -> Result<()> {
         let user_len = |user: Option<&str>| user.map_or(0, str::len);
