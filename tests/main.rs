@@ -15,6 +15,7 @@ mod guards;
 mod header_sessions;
 mod headers;
 mod hostile_cookies;
+mod import;
 mod launch;
 mod limits;
 mod memcached;
