@@ -152,6 +152,8 @@ mod guide {
     mod form_tokens {}
     #[doc = include_str!("../docs/coming-from.md")]
     mod coming_from {}
+    #[doc = include_str!("../docs/import.md")]
+    mod import {}
     #[doc = include_str!("../docs/header-sessions.md")]
     mod header_sessions {}
     #[doc = include_str!("../docs/perl.md")]

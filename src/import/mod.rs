@@ -8,39 +8,22 @@ mod pickle;
 mod session3;
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
+use crate::error::{Error, ErrorKind};
+use crate::id::SessionId;
+use crate::notice::Notice;
 use crate::record::Record;
+use crate::store::{Expect, Save, Saved, SessionStore};
 use pickle::{At, Node, Pickle};
 
 pub use session3::{Session3Directory, session3};
 
-/// A session of another system, as a [`Record`] and what the record has no place for.
-///
-/// `Debug` shows no value and no name.
-#[non_exhaustive]
-pub struct Imported {
-    /// The session.
-    pub record: Record,
-    /// What the visitor was to be told once, the oldest first.
-    pub notifications: Vec<Notification>,
-    /// The token that the session's forms carry against forged requests (pyramid_kvs).
-    pub csrf_token: Option<String>,
-    /// The tokens of forms that were not yet sent, the oldest first (Session3).
-    pub form_tokens: Vec<String>,
-}
-
-/// Something that a visitor was to be told once.
-#[non_exhaustive]
-pub struct Notification {
-    /// Its name (pycket) or its queue, which may be empty (pyramid_kvs).
-    pub name: String,
-    /// JSON text.
-    pub json: String,
-}
+/// JSON texts under their names.
+type Named = IndexMap<String, Box<RawValue>>;
 
 /// Why something is not imported. It names types and classes, and shows no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,36 +65,9 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-impl fmt::Debug for Imported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Imported")
-            .field("record", &self.record)
-            .field("notifications", &self.notifications.len())
-            .field("csrf_token", &self.csrf_token.is_some())
-            .field("form_tokens", &self.form_tokens.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Notification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Notification(..)")
-    }
-}
-
-impl Imported {
-    fn new(record: Record) -> Self {
-        Self {
-            record,
-            notifications: Vec::new(),
-            csrf_token: None,
-            form_tokens: Vec::new(),
-        }
-    }
-}
-
 /// Returns the session that pycket kept as `session` (in Redis: in `db_sessions`), with the
-/// notifications that it kept under the same key (in `db_notifications`).
+/// notifications that it kept under the same key (in `db_notifications`): values under a name, each
+/// to be read once by [`Notifications::take`](crate::Notifications::take).
 ///
 /// pycket keeps no times and no user: the session begins `now`.
 ///
@@ -127,29 +83,30 @@ impl Imported {
 ///
 /// // pickle.dumps({"visits": 3}, 2)
 /// let session = b"\x80\x02}q\x00X\x06\x00\x00\x00visitsq\x01K\x03s.";
-/// let imported = import::pycket(Some(session), None, SystemTime::now()).unwrap();
-/// assert_eq!(imported.record.get("visits").unwrap(), Some(3));
+/// let record = import::pycket(Some(session), None, SystemTime::now()).unwrap();
+/// assert_eq!(record.get("visits").unwrap(), Some(3));
 /// ```
 pub fn pycket(
     session: Option<&[u8]>,
     notifications: Option<&[u8]>,
     now: SystemTime,
-) -> Result<Imported, Refused> {
-    let mut imported = Imported::new(Record::new(seconds(now), None));
-    for (name, json) in session.map_or(Ok(IndexMap::new()), pickled_dict)? {
-        put(&mut imported.record, &name, json)?;
+) -> Result<Record, Refused> {
+    let mut record = Record::new(seconds(now), None);
+    for (name, value) in session.map_or(Ok(IndexMap::new()), pickled_dict)? {
+        record.put(&name, value);
     }
-    for (name, json) in notifications.map_or(Ok(IndexMap::new()), pickled_dict)? {
-        imported.notifications.push(Notification { name, json });
+    for (name, value) in notifications.map_or(Ok(IndexMap::new()), pickled_dict)? {
+        record.notifications.push(Notice::named(&name, value));
     }
-    Ok(imported)
+    Ok(record)
 }
 
 /// Returns the session that pyramid_kvs kept as `bytes`, whichever of its codecs `json` and
 /// `pickle` wrote it.
 ///
-/// Flashed messages become notifications, and `__csrf_token` the token. pyramid_kvs keeps no times
-/// and no user: the session begins `now`.
+/// Flashed messages become notifications, in the queue `info` if they had no name. The token against
+/// forged requests is left out: the session is given another, and a form that is open at that moment
+/// has to be loaded again. pyramid_kvs keeps no times and no user: the session begins `now`.
 ///
 /// # Errors
 ///
@@ -162,41 +119,87 @@ pub fn pycket(
 /// use rocket_session_kit::import;
 ///
 /// let session = br#"{"visits": 3, "_f_": ["Saved."], "__csrf_token": "0f3a"}"#;
-/// let imported = import::pyramid_kvs(session, SystemTime::now()).unwrap();
-/// assert_eq!(imported.record.keys(), ["visits"]);
-/// assert_eq!(imported.notifications[0].json, r#""Saved.""#);
-/// assert_eq!(imported.csrf_token.as_deref(), Some("0f3a"));
+/// let record = import::pyramid_kvs(session, SystemTime::now()).unwrap();
+/// assert_eq!(record.keys(), ["visits"]);
 /// ```
-pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Imported, Refused> {
+pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Refused> {
     // No pickle begins with a brace.
     let values = if bytes.trim_ascii_start().first() == Some(&b'{') {
         json_object(bytes)?
     } else {
         pickled_dict(bytes)?
     };
-    let mut imported = Imported::new(Record::new(seconds(now), None));
-    for (name, json) in values {
+    let mut record = Record::new(seconds(now), None);
+    for (name, value) in values {
         if name == "__csrf_token" {
-            let token = serde_json::from_str(&json)
-                .map_err(|_| Refused::Type("a `__csrf_token` that is no text".into()))?;
-            imported.csrf_token = Some(token);
-        } else if let Some(queue) = name.strip_prefix("_f_") {
-            let messages: Vec<Box<RawValue>> = serde_json::from_str(&json)
-                .map_err(|_| Refused::Type("flashed messages that are no list".into()))?;
-            let all = messages.iter().map(|message| Notification {
-                name: queue.to_owned(),
-                json: message.get().to_owned(),
-            });
-            imported.notifications.extend(all);
-        } else {
-            put(&mut imported.record, &name, json)?;
+            continue;
+        }
+        let Some(queue) = name.strip_prefix("_f_") else {
+            record.put(&name, value);
+            continue;
+        };
+        let queue = if queue.is_empty() { "info" } else { queue };
+        let messages: Vec<Box<RawValue>> = serde_json::from_str(value.get())
+            .map_err(|_| Refused::Type("flashed messages that are no list".into()))?;
+        let notices = messages
+            .into_iter()
+            .map(|message| Notice::in_queue(queue, message));
+        record.notifications.extend(notices);
+    }
+    Ok(record)
+}
+
+/// Keeps `record` in `store` for `ttl`, as a session under a new id, which is returned; `None` when
+/// there is nothing in it to keep.
+///
+/// A session that had not been used for `idle_timeout` is over here too, when somebody comes with
+/// it.
+///
+/// # Errors
+///
+/// When the store fails.
+///
+/// # Example
+///
+/// ```rust
+/// # rocket_session_kit::testing::run(async {
+/// use std::time::{Duration, SystemTime};
+/// use rocket_session_kit::{MemoryStore, SessionStore, import};
+///
+/// let store = MemoryStore::new();
+/// let record = import::pyramid_kvs(br#"{"visits": 3}"#, SystemTime::now()).unwrap();
+/// let id = import::keep(&store, record, Duration::from_secs(86_400)).await?.unwrap();
+/// assert!(store.has_session(&id).await?);
+/// # Ok::<(), rocket_session_kit::Error>(())
+/// # }).unwrap();
+/// ```
+pub async fn keep(
+    store: &dyn SessionStore,
+    mut record: Record,
+    ttl: Duration,
+) -> crate::Result<Option<SessionId>> {
+    if !record.has_info() {
+        return Ok(None);
+    }
+    let id = SessionId::random();
+    record.tag();
+    let bytes = record.encode(seconds(SystemTime::now()).saturating_add(ttl.as_secs()));
+    let save = Save {
+        bytes: &bytes,
+        ttl,
+        expect: Expect::Absent,
+    };
+    match store.save_session(&id, save).await? {
+        Saved::Saved(_) => Ok(Some(id)),
+        Saved::Changed | Saved::Gone => {
+            let why = "a new id was taken already";
+            Err(Error::new(ErrorKind::Unavailable, "keep a session").because(why))
         }
     }
-    Ok(imported)
 }
 
 /// Returns the names of a pickled dict and the JSON text under each.
-fn pickled_dict(bytes: &[u8]) -> Result<IndexMap<String, String>, Refused> {
+fn pickled_dict(bytes: &[u8]) -> Result<Named, Refused> {
     let pickle = Pickle::read(bytes)?;
     if !matches!(pickle.node(pickle.root), Node::Dict(_)) {
         return Err(Refused::NotASession);
@@ -205,12 +208,12 @@ fn pickled_dict(bytes: &[u8]) -> Result<IndexMap<String, String>, Refused> {
 }
 
 /// Returns the names of the dict at `at` and the JSON text under each.
-fn values(pickle: &Pickle<'_>, at: At) -> Result<IndexMap<String, String>, Refused> {
+fn values(pickle: &Pickle<'_>, at: At) -> Result<Named, Refused> {
     // As one text first: the bounds are those of the whole.
     json_object(pickle.json(at)?.as_bytes())
 }
 
-fn json_object(bytes: &[u8]) -> Result<IndexMap<String, String>, Refused> {
+fn json_object(bytes: &[u8]) -> Result<Named, Refused> {
     const BAD: Refused = Refused::Malformed("it is not JSON");
     if bytes.len() > 2 * pickle::MAX_INPUT {
         return Err(Refused::TooLarge);
@@ -218,15 +221,7 @@ fn json_object(bytes: &[u8]) -> Result<IndexMap<String, String>, Refused> {
     // What a session's reader could not read later is found here: numbers beyond a float's
     // range, half a surrogate pair, too deep a nesting.
     serde_json::from_slice::<serde_json::Value>(bytes).map_err(|_| BAD)?;
-    let object: IndexMap<String, Box<RawValue>> = serde_json::from_slice(bytes).map_err(|_| BAD)?;
-    let text = |(name, raw): (String, Box<RawValue>)| (name, String::from(Box::<str>::from(raw)));
-    Ok(object.into_iter().map(text).collect())
-}
-
-fn put(record: &mut Record, name: &str, json: String) -> Result<(), Refused> {
-    let raw = RawValue::from_string(json).map_err(|_| Refused::Malformed("it is not JSON"))?;
-    record.put(name, raw);
-    Ok(())
+    serde_json::from_slice(bytes).map_err(|_| BAD)
 }
 
 fn seconds(time: SystemTime) -> u64 {

@@ -9,20 +9,21 @@ use fs2::FileExt;
 use rustix::fs::{Mode, OFlags};
 
 use super::pickle::{self, Node, Pickle};
-use super::{Imported, Refused, put, values};
+use super::{Refused, values};
 use crate::record::Record;
 
 /// Returns the session that Session3 kept as `bytes`.
 ///
 /// Its class does not matter: an application's own is as good. The attribute `data`, which is where
-/// a `DictSession` keeps its values, and all attributes that are not Session3's own become values.
+/// a `DictSession` keeps its values, and all attributes that are not Session3's own become values;
+/// form tokens stay what they are.
 ///
 /// # Errors
 ///
 /// [`Refused::NotASession`] when it is no object with Session3's attributes; another error when it
 /// cannot be read, or holds what has no form in JSON. The user may be `None`, text or a whole
 /// number.
-pub fn session3(bytes: &[u8]) -> Result<Imported, Refused> {
+pub fn session3(bytes: &[u8]) -> Result<Record, Refused> {
     let pickle = Pickle::read(bytes)?;
     let Node::Object {
         state: Some(state), ..
@@ -57,26 +58,25 @@ pub fn session3(bytes: &[u8]) -> Result<Imported, Refused> {
         _ => Some(pickle.text(user).ok_or(pickle.refuse(user))?.to_owned()),
     };
 
-    let mut imported = Imported::new(record);
     for &token in pickle.items(attributes["_form_tokens"])? {
         let text = pickle.text(token).ok_or(pickle.refuse(token))?;
-        imported.form_tokens.push(text.to_owned());
+        record.tokens.push(text.to_owned());
     }
     // The whole once, so that many attributes cannot each use up the bounds.
     let all = values(&pickle, *state)?;
-    for (name, json) in all {
+    for (name, value) in all {
         match name.as_str() {
             "id" | "user" | "_remote_address" | "_creation_time" | "_access_time"
             | "_form_tokens" => {}
             "data" if matches!(pickle.node(attributes["data"]), Node::Dict(_)) => {
-                for (name, json) in super::json_object(json.as_bytes())? {
-                    put(&mut imported.record, &name, json)?;
+                for (name, value) in super::json_object(value.get().as_bytes())? {
+                    record.put(&name, value);
                 }
             }
-            _ => put(&mut imported.record, &name, json)?,
+            _ => record.put(&name, value),
         }
     }
-    Ok(imported)
+    Ok(record)
 }
 
 /// The sessions in a directory of Session3's `DirectorySessionStore`, one after the other.
@@ -127,7 +127,7 @@ impl Session3Directory {
     }
 
     /// Returns what the file is, if it looks like a pickle at all.
-    fn read(&self, name: &OsString) -> Result<Imported, Refused> {
+    fn read(&self, name: &OsString) -> Result<Record, Refused> {
         let failed = |error: std::io::Error| match error.kind() {
             // It went while the directory was read.
             std::io::ErrorKind::NotFound => Refused::NotASession,
@@ -157,7 +157,7 @@ impl Session3Directory {
 }
 
 impl Iterator for Session3Directory {
-    type Item = (OsString, Result<Imported, Refused>);
+    type Item = (OsString, Result<Record, Refused>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

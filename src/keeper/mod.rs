@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use rocket::futures::FutureExt;
 use rocket::tokio::time::timeout;
-use uuid::Uuid;
 
 use crate::change::Change;
 use crate::clock::Clock;
@@ -178,9 +177,7 @@ impl Keeper {
 
     /// Keeps a new session.
     pub(crate) async fn create(&self, mut record: Record) -> Result<Kept> {
-        record
-            .tag
-            .get_or_insert_with(|| Uuid::new_v4().as_u64_pair().1);
+        record.tag();
         for _ in 0..3 {
             let id = SessionId::random();
             match self.save(&id, &mut record, Expect::Absent).await? {
@@ -212,7 +209,8 @@ impl Keeper {
         changes: &[Change],
     ) -> Result<Kept> {
         let started = Instant::now();
-        record.tag = Some(Uuid::new_v4().as_u64_pair().1);
+        record.tag = None;
+        record.tag();
         let mut expect = Expect::Absent;
         loop {
             if let Saved::Saved(revision) = self.save(&id, &mut record, expect).await? {
