@@ -299,6 +299,26 @@ fn bombs_are_refused_and_cost_little() {
     bomb.extend(b"h\0".repeat(10_000));
     bomb.push(b'e');
     assert_eq!(read(&dict(&bomb)), Some(Refused::TooLarge));
+    // One list, and one text, that a function is to copy 50 000 times.
+    let list = [&b"("[..], &b"N".repeat(400_000), b"lq\0"].concat();
+    let set = [
+        &b"c__builtin__\nset\nq\x01"[..],
+        &b"h\x01h\0\x85R".repeat(50_000),
+    ]
+    .concat();
+    assert_eq!(read(&[list, set].concat()), Some(Refused::TooLarge));
+    let text = [
+        &b"X\x80\x1a\x06\0"[..],
+        &b"a".repeat(400_000),
+        b"q\0X\x06\0\0\0latin1q\x02",
+    ]
+    .concat();
+    let encode = [
+        &b"c_codecs\nencode\nq\x01"[..],
+        &b"h\x01h\0h\x02\x86R".repeat(50_000),
+    ]
+    .concat();
+    assert_eq!(read(&[text, encode].concat()), Some(Refused::TooLarge));
     // Deep, in lists and in tuples; 100 000 of them would overrun a stack.
     for open in [&b"]"[..], b")"] {
         let close: &[u8] = if open == b"]" { b"a" } else { b"\x85" };

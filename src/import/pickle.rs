@@ -66,6 +66,7 @@ impl<'a> Pickle<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            copied: 0,
         };
         let root = machine.run()?;
         if !machine.rest.is_empty() {
@@ -252,6 +253,9 @@ struct Machine<'a> {
     /// How high the stack was at each mark.
     marks: Vec<usize>,
     memo: HashMap<u32, At>,
+    /// How much was given to functions, in items and bytes: some copy it, and a memo lets a small
+    /// pickle give one list to many.
+    copied: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -473,6 +477,7 @@ impl<'a> Machine<'a> {
                 b'R' => {
                     let arguments = self.pop()?;
                     let function = self.pop()?;
+                    self.pay_for(arguments)?;
                     let node = self.reduce(function, arguments)?;
                     self.push(node);
                 }
@@ -514,6 +519,24 @@ impl<'a> Machine<'a> {
                 _ => return Err(Refused::Malformed("it holds an unknown instruction")),
             }
         }
+    }
+
+    /// Counts what a function is given.
+    fn pay_for(&mut self, arguments: At) -> Result<(), Refused> {
+        let size = |at: &At| match self.get(*at) {
+            Node::Items(items) | Node::Tuple(items) => items.len(),
+            Node::Text(text) => text.len(),
+            Node::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        if let Node::Tuple(arguments) = self.get(arguments) {
+            // Of a tuple that is itself given to many, each item counts each time.
+            self.copied += arguments.len() + arguments.iter().map(size).sum::<usize>();
+        }
+        if self.copied > 2 * MAX_INPUT {
+            return Err(Refused::TooLarge);
+        }
+        Ok(())
     }
 
     /// Returns what the few harmless functions give that Python's own types are pickled with.
