@@ -259,6 +259,10 @@ impl Keeper {
         let tag = record.tag;
         let mut turn = None;
         let (mut moved, mut revived) = (false, false);
+        let owner = match changes.iter().any(Change::is_about_the_user) {
+            true => None,
+            false => record.user.clone(),
+        };
         loop {
             let saved = self
                 .save(&held.id, &mut record, Expect::Revision(held.revision))
@@ -302,10 +306,14 @@ impl Keeper {
                     }
                 }
             };
+            if moved && owner.is_some() && record.user != owner {
+                // Somebody else logged in, to whom nothing of the one before is shown.
+                return Ok(Kept::Elsewhere);
+            }
             revived = !record.has_info();
             for change in changes
                 .iter()
-                .filter(|change| !(moved && change.is_about_the_user()))
+                .filter(|change| !(moved && change.stays_behind()))
             {
                 change.apply(&mut record, &self.limits)?;
             }

@@ -1,6 +1,7 @@
 //! The session on its way out: what goes to the store, and what the browser is told.
 
 use super::{Ending, Over, Presented, Session, State};
+use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header;
 use crate::id::SessionId;
@@ -90,8 +91,7 @@ impl Session {
             state.over = None;
         }
 
-        let had_base;
-        let (record, held, renew, presented, changes) = {
+        let (record, held, presented, sending) = {
             let state = &mut *self.state.lock();
             if let Some(error) = state.refused.take() {
                 return Err(error);
@@ -115,36 +115,53 @@ impl Session {
                 return Err(Error::new(ErrorKind::Closed, "save the session").because(why));
             }
             state.renew = false;
-            had_base = state.base.is_some();
-            (
-                state.record.clone(),
-                state.held,
+            let sending = Sending {
+                changes: std::mem::take(&mut state.changes),
                 renew,
-                state.presented,
-                std::mem::take(&mut state.changes),
-            )
+                had_base: state.base.is_some(),
+                session: self,
+            };
+            (state.record.clone(), state.held, state.presented, sending)
         };
 
+        let changes = &sending.changes;
         let kept = match (held, presented) {
-            (None, Presented::Token(id)) => self.keeper.begin(id, record, &changes).await,
+            (None, Presented::Token(id)) => self.keeper.begin(id, record, changes).await,
             (None, _) => self.keeper.create(record).await,
-            (Some(held), _) if renew => self.keeper.renew(record, held, &changes).await,
-            (Some(held), _) => self.keeper.update(record, held, &changes).await,
-        };
-        let state = &mut *self.state.lock();
-        match kept {
-            Ok(kept) => state.settle(kept, self),
-            Err(error) => {
-                state.renew |= renew;
-                state.changes.splice(0..0, changes);
-                if !had_base {
-                    // It is of a moment at which the store was thought to have these changes.
-                    state.base = None;
-                }
-                return Err(error);
-            }
-        }
+            (Some(held), _) if sending.renew => self.keeper.renew(record, held, changes).await,
+            (Some(held), _) => self.keeper.update(record, held, changes).await,
+        }?;
+        sending.done();
+        self.state.lock().settle(kept, self);
         Ok(())
+    }
+}
+
+/// Changes on their way to the store. Dropping it puts them back, to be sent again: the store
+/// failed, or nobody waited for it.
+struct Sending<'a> {
+    session: &'a Session,
+    changes: Vec<Change>,
+    renew: bool,
+    had_base: bool,
+}
+
+impl Sending<'_> {
+    /// Says that they arrived.
+    fn done(mut self) {
+        (self.changes, self.renew, self.had_base) = (Vec::new(), false, true);
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let state = &mut *self.session.state.lock();
+        state.renew |= self.renew;
+        state.changes.splice(0..0, self.changes.drain(..));
+        if !self.had_base {
+            // It is of a moment at which the store was thought to have these changes.
+            state.base = None;
+        }
     }
 }
 

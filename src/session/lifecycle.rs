@@ -117,6 +117,9 @@ impl Session {
     /// into the session outgrows its limits or is not of one type ([`ErrorKind::Limit`],
     /// [`ErrorKind::Value`]). Where trying again makes sense, the changes wait for it.
     ///
+    /// Whoever does not wait for it until it returns, say for a timeout of their own, does not know
+    /// whether the store has the changes; they are sent again when the answer leaves.
+    ///
     /// # Example
     ///
     /// ```rust
