@@ -107,6 +107,7 @@ mod values;
 
 pub use cache::Cache;
 pub use clock::Clock;
+pub use config::Durability;
 pub use csrf::{CsrfForm, CsrfToken};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
@@ -121,8 +122,8 @@ pub use store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{
-    DirectoryStore, Durability, Expect, Head, Key, KeyValue, MemoryStore, Namespace, Revision,
-    Save, Saved, SessionStore, Stored, Swept,
+    DirectoryStore, Expect, Head, Key, KeyValue, MemoryStore, Namespace, Revision, Save, Saved,
+    SessionStore, Stored, Swept,
 };
 
 /// The guide, whose examples are tests.
