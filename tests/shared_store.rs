@@ -81,6 +81,16 @@ macro_rules! on {
             fn after_a_log_out_elsewhere_nothing_comes_back() {
                 super::log_out(&Shared::$store());
             }
+
+            #[test]
+            fn two_processes_begin_a_tokens_session_and_lose_no_increment() {
+                super::increments_by_token(&Shared::$store());
+            }
+
+            #[test]
+            fn what_was_under_way_does_not_reach_what_a_token_began_elsewhere() {
+                super::log_out_by_token(&Shared::$store());
+            }
         }
     )*};
 }
@@ -107,14 +117,14 @@ fn hello(shared: &Shared) {
 }
 
 /// Sends requests from several threads to both processes in turn.
-fn crowd(servers: &[Server; 2], cookie: &str, path: impl Fn(usize) -> String + Sync) {
+fn crowd(servers: &[Server; 2], header: (&str, &str), path: impl Fn(usize) -> String + Sync) {
     thread::scope(|scope| {
         for thread in 0..8 {
             let path = &path;
             scope.spawn(move || {
                 for n in 0..125 {
                     let n = thread * 125 + n;
-                    let (status, _, body) = servers[n % 2].get(&path(n), Some(cookie));
+                    let (status, _, body) = servers[n % 2].send(&path(n), Some(header));
                     assert_eq!(status, 200, "{body}");
                 }
             });
@@ -126,7 +136,7 @@ fn increments(shared: &Shared) {
     let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
     let (_, cookie, _) = servers[0].get("/add/visits", None);
     let cookie = cookie.expect("a new visitor gets a cookie");
-    crowd(&servers, &cookie, |_| "/add/visits".into());
+    crowd(&servers, ("Cookie", &cookie), |_| "/add/visits".into());
     assert_eq!(servers[1].get("/add/visits", Some(&cookie)).2, "1002");
 }
 
@@ -134,7 +144,7 @@ fn different_keys(shared: &Shared) {
     let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
     let (_, cookie, _) = servers[0].get("/add/visits", None);
     let cookie = cookie.expect("a new visitor gets a cookie");
-    crowd(&servers, &cookie, |n| format!("/add/key{n}"));
+    crowd(&servers, ("Cookie", &cookie), |n| format!("/add/key{n}"));
     let keys = servers[0].get("/keys", Some(&cookie)).2;
     let mut keys: Vec<&str> = keys.split(',').collect();
     keys.sort_unstable();
@@ -163,5 +173,37 @@ fn log_out(shared: &Shared) {
             assert_eq!(server.get("/who", Some(&cookie)).2, "nobody", "{act}");
             assert_eq!(server.get("/keys", Some(&cookie)).2, "", "{act}");
         }
+    }
+}
+
+const BY_TOKEN: &str = r#",transport="header""#;
+const TOKEN: (&str, &str) = ("X-Auth-Token", "0123456789abcdef0123456789abcdef");
+
+fn increments_by_token(shared: &Shared) {
+    let servers = [(); 2].map(|()| shared.launch("crowd", BY_TOKEN));
+    // Nobody began a session: each of them may.
+    crowd(&servers, TOKEN, |_| "/add/visits".into());
+    assert_eq!(servers[1].send("/add/visits", Some(TOKEN)).2, "1001");
+}
+
+fn log_out_by_token(shared: &Shared) {
+    let [slow, other] = [(); 2].map(|()| shared.launch("crowd", BY_TOKEN));
+    for act in ["add", "keys"] {
+        slow.send("/login/alice", Some(TOKEN));
+        slow.send("/add/old", Some(TOKEN));
+        let (status, _, _) = thread::scope(|scope| {
+            let answer = scope.spawn(|| slow.send(&format!("/slow/{act}"), Some(TOKEN)));
+            slow.get("/arrived", None);
+            assert_eq!(other.send("/logout", Some(TOKEN)).0, 200);
+            assert_eq!(other.send("/add/new", Some(TOKEN)).2, "1");
+            slow.get("/open", None);
+            answer.join().expect("it is answered")
+        });
+        assert_eq!(status, 200, "{act}");
+        for server in [&slow, &other] {
+            assert_eq!(server.send("/who", Some(TOKEN)).2, "nobody", "{act}");
+            assert_eq!(server.send("/keys", Some(TOKEN)).2, "new", "{act}");
+        }
+        other.send("/logout", Some(TOKEN));
     }
 }

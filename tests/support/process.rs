@@ -173,6 +173,15 @@ impl Server {
     /// Sends a request with `cookie`, and returns status, `Set-Cookie` (its name and value) and
     /// body.
     pub(crate) fn get(&self, path: &str, cookie: Option<&str>) -> (u16, Option<String>, String) {
+        self.send(path, cookie.map(|cookie| ("Cookie", cookie)))
+    }
+
+    /// The same, with any header.
+    pub(crate) fn send(
+        &self,
+        path: &str,
+        header: Option<(&str, &str)>,
+    ) -> (u16, Option<String>, String) {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -180,8 +189,8 @@ impl Server {
             .build()
             .new_agent();
         let mut request = agent.get(self.url(path));
-        if let Some(cookie) = cookie {
-            request = request.header("Cookie", cookie);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         let mut response = request
             .call()
