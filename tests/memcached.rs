@@ -526,7 +526,7 @@ async fn no_item_is_left_without_an_end() {
         .unwrap();
     let mut items = Vec::new();
     wait_until("the server lists", || {
-        items = server.ask("lru_crawler metadump all", "END");
+        items = server.ask("lru_crawler metadump hash", "END");
         items.len() > 4
     });
     for item in items.iter().filter(|line| line.starts_with("key=")) {

@@ -85,7 +85,9 @@ enum Listed {
 
 async fn list(address: &str, patience: Duration) -> io::Result<Listed> {
     let mut lines = Lines::open(address, patience).await?;
-    lines.ask("lru_crawler metadump all").await?;
+    // By its hash table: a walk along the queues of what was used last leaves out what the server
+    // moves from one to another meanwhile.
+    lines.ask("lru_crawler metadump hash").await?;
     let mut keys = Vec::new();
     loop {
         let line = lines.next().await?;
