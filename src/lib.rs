@@ -82,6 +82,7 @@ mod record;
 mod seal;
 mod session;
 mod sessions;
+pub mod storable;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -131,6 +132,8 @@ mod guide {
     mod store_memcached {}
     #[doc = include_str!("../docs/form-tokens.md")]
     mod form_tokens {}
+    #[doc = include_str!("../docs/storable.md")]
+    mod storable {}
     #[doc = include_str!("../docs/store-own.md")]
     mod store_own {}
     #[doc = include_str!("../docs/testing.md")]

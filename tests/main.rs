@@ -27,6 +27,7 @@ mod secret_keys;
 mod secrets_stay_secret;
 mod shared_store;
 mod shutdown;
+mod storable;
 mod store_down;
 mod stores;
 mod streams;

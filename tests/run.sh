@@ -6,9 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program:package
+# program:package (`perl` alone may lack its modules; `json_pp` comes with them)
 needed="strace:strace flock:util-linux setpriv:util-linux openssl:openssl chromium:chromium chromedriver:chromium-driver
-    redis-server:redis-server redis-cli:redis-tools memcached:memcached"
+    redis-server:redis-server redis-cli:redis-tools memcached:memcached json_pp:perl"
 
 missing=
 for entry in $needed; do

@@ -1,0 +1,146 @@
+//! What an image holds, as decoded: nodes that name each other by number, so that a thing can be
+//! shared, contain itself or be nested without end, and is still copied and dropped without
+//! recursion.
+
+use std::ops::Range;
+
+use super::string::{Encoding, PerlString};
+
+/// The number of a node: how many things stand before it in the image. Storable's tags are the same
+/// numbers.
+pub(super) type NodeId = u32;
+
+/// The number of a class: how many classes are named before it in the image.
+pub(super) type ClassId = u32;
+
+/// The number of no node: every image has fewer.
+pub(super) const NO_NODE: NodeId = NodeId::MAX;
+
+/// The class of a thing that is not blessed.
+pub(super) const NO_CLASS: ClassId = ClassId::MAX;
+
+/// The nodes of an image, and the bytes they were read from.
+#[derive(Clone)]
+pub(super) struct Arena<'a> {
+    pub(super) image: &'a [u8],
+    pub(super) root: NodeId,
+    pub(super) nodes: Vec<Node>,
+    pub(super) elements: Vec<NodeId>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) classes: Vec<Span>,
+}
+
+/// One thing of an image.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) data: Data,
+    /// Where its opcode stands in the image.
+    pub(super) offset: u32,
+    pub(super) class: ClassId,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Data {
+    Undef,
+    Boolean(bool),
+    Integer(i64),
+    Double(f64),
+    /// A string that is, or is not, marked as UTF-8.
+    String(Span, bool),
+    /// The pattern of a regular expression. A byte with the length of its flags, and the flags,
+    /// follow it.
+    Regexp(Span),
+    Reference(Reference),
+    /// A part of [`Arena::elements`].
+    Array(Span),
+    /// A part of [`Arena::entries`].
+    Hash(Span),
+}
+
+/// A reference, and what is at the end of the references it leads to.
+#[derive(Clone, Copy)]
+pub(super) struct Reference {
+    pub(super) target: NodeId,
+    /// [`NO_NODE`] when the references go round in a circle.
+    pub(super) end: NodeId,
+    /// How many references there are to the end, with this one.
+    pub(super) steps: u32,
+}
+
+/// One entry of a hash.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) key: Span,
+    pub(super) encoding: Encoding,
+    pub(super) value: NodeId,
+}
+
+/// A part of the image, or of a list. No image has four gibibytes, so 32 bits suffice.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) length: u32,
+}
+
+impl Span {
+    pub(super) const EMPTY: Self = Self {
+        start: 0,
+        length: 0,
+    };
+
+    pub(super) fn range(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.length as usize
+    }
+}
+
+impl<'a> Arena<'a> {
+    pub(super) fn new(image: &'a [u8]) -> Self {
+        let (nodes, elements, entries, classes) = Default::default();
+        Self {
+            image,
+            root: 0,
+            nodes,
+            elements,
+            entries,
+            classes,
+        }
+    }
+
+    /// Returns the bytes of the image at `span`.
+    pub(super) fn bytes(&self, span: Span) -> &'a [u8] {
+        &self.image[span.range()]
+    }
+
+    /// Finds the end of every reference, each in turn, so that nobody has to walk a long chain
+    /// again and again.
+    pub(super) fn find_ends(&mut self) {
+        let mut chain = Vec::new();
+        for start in 0..self.nodes.len() {
+            let mut at = start;
+            let (end, mut steps) = loop {
+                match &mut self.nodes[at].data {
+                    // Met for the first time. If it is met again before its end is known, it is in
+                    // a circle.
+                    Data::Reference(reference @ Reference { steps: 0, .. }) => {
+                        reference.steps = u32::MAX;
+                        chain.push(at);
+                        at = reference.target as usize;
+                    }
+                    Data::Reference(reference) => break (reference.end, reference.steps),
+                    _ => break (at as NodeId, 0),
+                }
+            };
+            for node in chain.drain(..).rev() {
+                if let Data::Reference(reference) = &mut self.nodes[node].data {
+                    steps = steps.saturating_add(1);
+                    (reference.end, reference.steps) = (end, steps);
+                }
+            }
+        }
+    }
+
+    pub(super) fn key(&self, entry: &Entry) -> PerlString<'a> {
+        PerlString::new(self.bytes(entry.key), entry.encoding)
+    }
+}

@@ -1,0 +1,212 @@
+//! The head of an image: which format it has, and how the machine that wrote it lays out numbers.
+
+use super::error::{Error, ErrorKind, Result};
+use super::input::Input;
+
+/// How the numbers of an image are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// In network order (`nfreeze`, `nstore`): lengths are big-endian, and there are no native
+    /// numbers.
+    Network,
+    /// As the machine that wrote the image has them (`freeze`, `store`).
+    Native {
+        order: Order,
+        integer: IntegerSize,
+        double: DoubleSize,
+    },
+}
+
+/// Which end of a number comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Little,
+    Big,
+}
+
+/// How many bytes a Perl integer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IntegerSize {
+    Four,
+    Eight,
+}
+
+/// How many bytes a Perl floating-point number has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DoubleSize {
+    Eight,
+    Twelve,
+    Sixteen,
+}
+
+/// The format this reader knows: from 2.0 to 2.12.
+const MAJOR: u8 = 2;
+const NEWEST_MINOR: u8 = 12;
+
+/// Since this minor version the size of a floating-point number is told.
+const TELLS_DOUBLE_SIZE: u8 = 2;
+
+/// No Storable has written so high a major version: what seems to have it is something else.
+const IMPLAUSIBLE_MAJOR: u8 = 4;
+
+/// Reads the head of an image, with or without the magic number that files begin with.
+pub(super) fn read(input: &mut Input<'_>) -> Result<Layout> {
+    if input.skip(b"perl-store") {
+        return Err(Error::new(ErrorKind::Version, 0));
+    }
+    input.skip(b"pst0");
+
+    let start = input.offset();
+    let first = input.byte()?;
+    let (major, network) = (first >> 1, first & 1 == 1);
+    match major {
+        MAJOR => {}
+        IMPLAUSIBLE_MAJOR.. => return Err(Error::new(ErrorKind::NotAnImage, start)),
+        _ => return Err(Error::new(ErrorKind::Version, start)),
+    }
+    let minor = input.byte()?;
+    if minor > NEWEST_MINOR {
+        return Err(Error::new(ErrorKind::Version, start + 1));
+    }
+    if network {
+        Ok(Layout::Network)
+    } else {
+        native(input, minor)
+    }
+}
+
+/// Reads how the machine that wrote the image lays out numbers.
+fn native(input: &mut Input<'_>, minor: u8) -> Result<Layout> {
+    let start = input.offset();
+    let digits = input.byte()?;
+    let (order, integer) = match input.take(usize::from(digits))? {
+        b"1234" => (Order::Little, IntegerSize::Four),
+        b"4321" => (Order::Big, IntegerSize::Four),
+        b"12345678" => (Order::Little, IntegerSize::Eight),
+        b"87654321" => (Order::Big, IntegerSize::Eight),
+        _ => return Err(Error::new(ErrorKind::Machine, start)),
+    };
+
+    // The sizes of an int, a long and a pointer, on which nothing that follows depends.
+    for _ in 0..3 {
+        let at = input.offset();
+        if !matches!(input.byte()?, 4 | 8) {
+            return Err(Error::new(ErrorKind::Machine, at));
+        }
+    }
+
+    let at = input.offset();
+    let double = match if minor < TELLS_DOUBLE_SIZE {
+        8
+    } else {
+        input.byte()?
+    } {
+        8 => DoubleSize::Eight,
+        12 => DoubleSize::Twelve,
+        16 => DoubleSize::Sixteen,
+        _ => return Err(Error::new(ErrorKind::Machine, at)),
+    };
+    Ok(Layout::Native {
+        order,
+        integer,
+        double,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout_of(image: &[u8]) -> Result<Layout> {
+        read(&mut Input::new(image))
+    }
+
+    #[test]
+    fn every_known_machine_is_told_by_its_header() {
+        let native = |order, integer, double| {
+            Ok(Layout::Native {
+                order,
+                integer,
+                double,
+            })
+        };
+        use DoubleSize::{Eight as F8, Sixteen as F16, Twelve as F12};
+        use IntegerSize::{Eight as I8, Four as I4};
+        use Order::{Big, Little};
+
+        let known = [
+            (b"\x05\x0b".to_vec(), Ok(Layout::Network)),
+            (b"pst0\x05\x06".to_vec(), Ok(Layout::Network)),
+            (
+                b"pst0\x04\x00\x041234\x04\x04\x04".to_vec(),
+                native(Little, I4, F8),
+            ),
+            (
+                b"pst0\x04\x01\x041234\x04\x04\x04".to_vec(),
+                native(Little, I4, F8),
+            ),
+            (
+                b"pst0\x04\x02\x041234\x04\x04\x04\x0c".to_vec(),
+                native(Little, I4, F12),
+            ),
+            (
+                b"pst0\x04\x04\x041234\x04\x04\x04\x08".to_vec(),
+                native(Little, I4, F8),
+            ),
+            (
+                b"pst0\x04\x03\x044321\x04\x04\x04\x08".to_vec(),
+                native(Big, I4, F8),
+            ),
+            (
+                b"pst0\x04\x06\x0812345678\x04\x04\x04\x08".to_vec(),
+                native(Little, I8, F8),
+            ),
+            (
+                b"pst0\x04\x06\x0887654321\x04\x08\x08\x08".to_vec(),
+                native(Big, I8, F8),
+            ),
+            (
+                b"\x04\x0b\x0812345678\x04\x08\x08\x10".to_vec(),
+                native(Little, I8, F16),
+            ),
+            (
+                b"\x04\x0b\x041234\x04\x04\x04\x0c".to_vec(),
+                native(Little, I4, F12),
+            ),
+        ];
+        for (header, layout) in known {
+            assert_eq!(layout_of(&header), layout, "{header:x?}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_another_format_or_machine_is_refused() {
+        let refused: [(&[u8], ErrorKind, usize); 14] = [
+            (b"", ErrorKind::Truncated, 0),
+            (b"pst0", ErrorKind::Truncated, 4),
+            (b"perl-store\x041234", ErrorKind::Version, 0),
+            (b"perl-store\0\x041234", ErrorKind::Version, 0),
+            (b"pst0\x02\x041234\x04\x04\x04", ErrorKind::Version, 4),
+            (b"\x03\x03", ErrorKind::Version, 0),
+            (b"\x07\x00", ErrorKind::Version, 0),
+            (b"\x05\x0d", ErrorKind::Version, 1),
+            (b"\x05\xff", ErrorKind::Version, 1),
+            (b"{\"a\":1}", ErrorKind::NotAnImage, 0),
+            (b"\x04\x0b\x043412\x04\x04\x04\x08", ErrorKind::Machine, 2),
+            (
+                b"\x04\x0b\xff1234\x04\x04\x04\x08",
+                ErrorKind::Truncated,
+                11,
+            ),
+            (b"\x04\x0b\x041234\x04\x02\x04\x08", ErrorKind::Machine, 8),
+            (b"\x04\x0b\x041234\x04\x04\x04\x04", ErrorKind::Machine, 10),
+        ];
+        for (header, kind, offset) in refused {
+            assert_eq!(
+                layout_of(header),
+                Err(Error::new(kind, offset)),
+                "{header:x?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How much a reader puts up with.
+
+/// How much a reader puts up with.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket_session_kit::storable::{ErrorKind, Options, from_slice_with};
+///
+/// // An array, an element that refers to an array, and an integer: three levels.
+/// let image = b"\x05\x0b\x02\0\0\0\x01\x04\x02\0\0\0\x01\x08\x87";
+///
+/// let deep = Options::new().max_depth(3);
+/// assert_eq!(from_slice_with::<Vec<Vec<u8>>>(image, deep), Ok(vec![vec![7]]));
+///
+/// let flat = Options::new().max_depth(2);
+/// let error = from_slice_with::<Vec<Vec<u8>>>(image, flat).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Depth);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub(super) max_depth: usize,
+    pub(super) max_growth: usize,
+    pub(super) trailing_bytes: bool,
+}
+
+impl Options {
+    /// Returns the options that [`from_slice`](super::from_slice) uses.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket_session_kit::storable::Options;
+    ///
+    /// assert_eq!(Options::new(), Options::new().max_depth(1_024).max_growth(16).trailing_bytes(false));
+    /// ```
+    pub const fn new() -> Self {
+        Self {
+            max_depth: 1_024,
+            max_growth: 16,
+            trailing_bytes: false,
+        }
+    }
+
+    /// Sets how deep references, arrays and hashes may be nested where an image becomes a value of
+    /// a Rust type.
+    ///
+    /// Each of the three is a level: an array of arrays has three, as its elements are references.
+    /// So is each `Some` and each newtype of the Rust type. Perl writes little more than 1,000
+    /// levels unless it is told to write more. Each level takes some of the thread's stack: a much
+    /// higher limit needs a thread with a larger one. An
+    /// [`Image`](super::Image) itself has no such limit. _Default:_ `1_024`.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket_session_kit::storable::{Options, from_slice_with};
+    ///
+    /// // What `nfreeze(\\\5)` returns: two references before the number.
+    /// let image = b"\x05\x0b\x04\x04\x08\x85";
+    ///
+    /// assert_eq!(from_slice_with(image, Options::new().max_depth(2)), Ok(5u8));
+    /// assert!(from_slice_with::<u8>(image, Options::new().max_depth(1)).is_err());
+    /// ```
+    #[must_use]
+    pub const fn max_depth(mut self, levels: usize) -> Self {
+        self.max_depth = levels;
+        self
+    }
+
+    /// Sets how many times larger than the image its data may become.
+    ///
+    /// What is shared in Perl is repeated in a Rust value, and a few bytes can repeat repetitions
+    /// without end. Each scalar, array, hash and key counts as one byte, and as its length if it
+    /// has one: an image without sharing grows to 1 at most. An image of less than 4 KiB may grow
+    /// as one of 4 KiB. _Default:_ `16`.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket_session_kit::storable::{ErrorKind, Options, from_slice_with};
+    ///
+    /// // What `my $x = "x" x 60_000; nfreeze([\$x, \$x])` returns.
+    /// let text = [b"\x04\x01\0\0\xea\x60", &[b'x'; 60_000][..]].concat();
+    /// let image = [b"\x05\x0b\x02\0\0\0\x02", &text[..], b"\x04\0\0\0\0\x02"].concat();
+    ///
+    /// assert!(from_slice_with::<Vec<String>>(&image, Options::new().max_growth(2)).is_ok());
+    /// let error = from_slice_with::<Vec<String>>(&image, Options::new().max_growth(1)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Growth);
+    /// ```
+    #[must_use]
+    pub const fn max_growth(mut self, times: usize) -> Self {
+        self.max_growth = times;
+        self
+    }
+
+    /// Sets whether bytes may follow the end of the image, as Perl allows. _Default:_ `false`.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket_session_kit::storable::{Options, from_slice_with};
+    ///
+    /// let image = b"\x05\x0b\x08\x85\n";
+    ///
+    /// assert!(from_slice_with::<u8>(image, Options::new()).is_err());
+    /// assert_eq!(from_slice_with(image, Options::new().trailing_bytes(true)), Ok(5u8));
+    /// ```
+    #[must_use]
+    pub const fn trailing_bytes(mut self, allowed: bool) -> Self {
+        self.trailing_bytes = allowed;
+        self
+    }
+
+    /// Returns how many bytes the data of an image of this length may become.
+    pub(super) fn budget(&self, image: usize) -> usize {
+        image.max(4_096).saturating_mul(self.max_growth)
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}

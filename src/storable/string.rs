@@ -1,0 +1,159 @@
+//! A string as Perl has it: bytes, or text in one of two encodings.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A string of an image: its bytes, and as far as Perl knew it, the text they mean.
+///
+/// Perl marks a string as text when it holds characters, and leaves bytes unmarked. Programs often
+/// keep UTF-8 in unmarked strings too, so [`text`](Self::text) reads them as UTF-8 where they are,
+/// and where they are not as Latin-1, which is what Perl itself takes bytes for when it needs
+/// characters.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket_session_kit::storable::{Image, Kind};
+///
+/// let image = Image::parse(b"\x05\x0b\x0a\x04J\xf6rg")?;
+/// let Kind::String(name) = image.root().kind() else { panic!("not a string") };
+///
+/// assert_eq!(name.bytes(), b"J\xf6rg");
+/// assert_eq!(name.text().as_deref(), Some("Jörg"));
+/// # Ok::<(), rocket_session_kit::storable::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PerlString<'i> {
+    bytes: &'i [u8],
+    encoding: Encoding,
+}
+
+/// What the bytes of a string are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// Perl did not say.
+    Unknown,
+    /// Text in Perl's UTF-8, which can hold code points that Rust's cannot.
+    Utf8,
+    /// Text in Latin-1: a hash key that was UTF-8 before it was written.
+    Latin1,
+}
+
+impl<'i> PerlString<'i> {
+    pub(super) fn new(bytes: &'i [u8], encoding: Encoding) -> Self {
+        Self { bytes, encoding }
+    }
+
+    /// Returns the bytes as they stand in the image.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket_session_kit::storable::{Image, Kind};
+    ///
+    /// let image = Image::parse(b"\x05\x0b\x17\x03\xe2\x98\xba")?;
+    /// let Kind::String(smile) = image.root().kind() else { panic!("not a string") };
+    /// assert_eq!(smile.bytes(), "☺".as_bytes());
+    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// ```
+    pub fn bytes(self) -> &'i [u8] {
+        self.bytes
+    }
+
+    /// Returns the text that the bytes mean.
+    ///
+    /// `None` when they are marked as UTF-8 and are none: Perl's strings can hold surrogates and
+    /// code points above U+10FFFF.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket_session_kit::storable::{Image, Kind};
+    ///
+    /// // Marked as UTF-8, and a surrogate.
+    /// let image = Image::parse(b"\x05\x0b\x17\x03\xed\xa0\x80")?;
+    /// let Kind::String(half) = image.root().kind() else { panic!("not a string") };
+    /// assert_eq!(half.text(), None);
+    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// ```
+    pub fn text(self) -> Option<Cow<'i, str>> {
+        match (self.encoding, std::str::from_utf8(self.bytes)) {
+            (Encoding::Latin1, _) | (Encoding::Unknown, Err(_)) => Some(self.latin1()),
+            (_, Ok(text)) => Some(Cow::Borrowed(text)),
+            (Encoding::Utf8, Err(_)) => None,
+        }
+    }
+
+    fn latin1(self) -> Cow<'i, str> {
+        match std::str::from_utf8(self.bytes) {
+            Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+            _ => self.bytes.iter().copied().map(char::from).collect(),
+        }
+    }
+
+    /// Returns what two hash keys have in common when they are one key to Perl.
+    pub(super) fn identity(self) -> (bool, Cow<'i, [u8]>) {
+        if self.encoding != Encoding::Utf8 || self.bytes.is_ascii() {
+            return (false, Cow::Borrowed(self.bytes));
+        }
+        // Perl keeps a key in Latin-1 if it can.
+        let text = std::str::from_utf8(self.bytes);
+        let latin1 = text
+            .ok()
+            .and_then(|text| text.chars().map(|c| u8::try_from(c).ok()).collect());
+        match latin1 {
+            Some(bytes) => (false, Cow::Owned(bytes)),
+            None => (true, Cow::Borrowed(self.bytes)),
+        }
+    }
+}
+
+impl fmt::Debug for PerlString<'_> {
+    /// Writes how long the string is. What it says may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PerlString({} bytes)", self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_what_perl_marked_or_utf_8_or_latin_1() {
+        let text = |bytes, encoding| PerlString::new(bytes, encoding).text();
+
+        assert_eq!(text(b"abc", Encoding::Unknown).as_deref(), Some("abc"));
+        assert_eq!(
+            text(b"\xe2\x98\xba", Encoding::Unknown).as_deref(),
+            Some("☺")
+        );
+        assert_eq!(text(b"J\xf6rg", Encoding::Unknown).as_deref(), Some("Jörg"));
+        assert_eq!(text(b"\xe2\x98\xba", Encoding::Utf8).as_deref(), Some("☺"));
+        assert_eq!(text(b"\xc3\xa9", Encoding::Latin1).as_deref(), Some("Ã©"));
+        assert_eq!(text(b"\xe2\x98", Encoding::Utf8), None);
+        assert_eq!(text(b"\xed\xa0\x80", Encoding::Utf8), None, "a surrogate");
+    }
+
+    #[test]
+    fn keys_are_one_key_when_they_are_one_to_perl() {
+        let same =
+            |left: PerlString<'_>, right: PerlString<'_>| left.identity() == right.identity();
+        let bytes = |bytes| PerlString::new(bytes, Encoding::Unknown);
+        let utf8 = |text: &'static str| PerlString::new(text.as_bytes(), Encoding::Utf8);
+
+        assert!(same(bytes(b"a"), utf8("a")));
+        assert!(same(bytes(b"\xe9"), utf8("é")));
+        assert!(same(PerlString::new(b"\xe9", Encoding::Latin1), utf8("é")));
+        assert!(!same(bytes("é".as_bytes()), utf8("é")));
+        assert!(!same(bytes("☺".as_bytes()), utf8("☺")));
+    }
+
+    #[test]
+    fn its_debug_form_does_not_tell_what_it_says() {
+        assert_eq!(
+            format!("{:?}", PerlString::new(b"secret", Encoding::Unknown)),
+            "PerlString(6 bytes)"
+        );
+    }
+}
