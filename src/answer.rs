@@ -1,6 +1,7 @@
 //! What an answer says about the session that it was made with: `Vary`, `Cache-Control`, and 503 in
 //! its place.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use rocket::Response;
@@ -12,7 +13,8 @@ use crate::error::Error;
 const RETRY_AFTER: &str = "5";
 
 /// Says that the answer depends on the request header `name`, beside what it depends on already.
-pub(crate) fn vary(response: &mut Response<'_>, name: &'static str) {
+pub(crate) fn vary(response: &mut Response<'_>, name: impl Into<Cow<'static, str>>) {
+    let name = name.into();
     let mut said = response.headers().get("Vary").peekable();
     if said.peek().is_none() {
         drop(said);
@@ -25,7 +27,7 @@ pub(crate) fn vary(response: &mut Response<'_>, name: &'static str) {
         .collect();
     if !said
         .iter()
-        .any(|entry| *entry == "*" || entry.eq_ignore_ascii_case(name))
+        .any(|entry| *entry == "*" || entry.eq_ignore_ascii_case(&name))
     {
         // In one line, for some caches read the first one only.
         let all = format!("{}, {name}", said.join(", "));
@@ -99,6 +101,9 @@ pub(crate) fn replace(response: &mut Response<'_>, error: &Error) {
     let text = match status {
         Status::ServiceUnavailable => {
             "503: What you sent could not be kept. Please try again in a moment.\n"
+        }
+        Status::Unauthorized => {
+            "401: What you sent could not be kept, for it came without a session's token.\n"
         }
         _ => "500: What you sent could not be kept.\n",
     };

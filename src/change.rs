@@ -116,10 +116,15 @@ impl Change {
         }
     }
 
-    /// Returns whether it sets who the visitor is, which no request does to a session that was
-    /// renewed under its hands.
+    /// Returns whether it sets who the visitor is.
     pub(crate) fn is_about_the_user(&self) -> bool {
         matches!(self, Self::SetUser(_) | Self::LogIn(_))
+    }
+
+    /// Returns whether no request does it to a session that was renewed under its hands: the session
+    /// may have been renewed so that whoever knew it before has no part in it.
+    pub(crate) fn stays_behind(&self) -> bool {
+        self.is_about_the_user() || matches!(self, Self::AddToken(_) | Self::AddCsrf(_))
     }
 
     /// Returns the notification that it brings into the session.

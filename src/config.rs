@@ -20,6 +20,7 @@ const TABLE: &str = "sessions";
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) store: StoreName,
+    pub(crate) transport: Transport,
     /// Seconds.
     pub(crate) idle_timeout: u64,
     /// Seconds; 0 is never.
@@ -36,6 +37,7 @@ pub(crate) struct Config {
     #[serde(skip_serializing)]
     pub(crate) previous_secret_keys: Vec<SecretKey>,
     pub(crate) cookie: CookieConfig,
+    pub(crate) header: HeaderConfig,
     pub(crate) limits: Limits,
     pub(crate) directory: DirectoryConfig,
     pub(crate) redis: RedisConfig,
@@ -43,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) memory: MemoryConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) rate_limit: RateLimitConfig,
+    pub(crate) perl: PerlConfig,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -52,6 +55,16 @@ pub(crate) enum StoreName {
     Redis,
     Memcached,
     Memory,
+}
+
+/// By what a visitor's session is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    Cookie,
+    Header,
+    /// The cookie where it opens a session, else the header where there is one.
+    Both,
 }
 
 /// What a visitor with a session gets while the store cannot be reached.
@@ -78,6 +91,14 @@ pub(crate) struct CookieConfig {
     pub(crate) same_site: SameSite,
     /// Seconds; without it the cookie ends with the browser.
     pub(crate) max_age: Option<u32>,
+}
+
+/// `[default.sessions.header]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HeaderConfig {
+    /// The one that counts first.
+    pub(crate) names: Vec<String>,
 }
 
 /// The start of the cookie's name that makes browsers insist on its attributes.
@@ -220,10 +241,28 @@ pub(crate) enum WhenUncounted {
     Refuse,
 }
 
+/// `[default.sessions.perl]`: where a Perl site keeps its sessions.
+#[derive(Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PerlConfig {
+    /// Without it there is no such site.
+    pub(crate) cookie_name: Option<String>,
+    pub(crate) key_prefix: String,
+    /// Without it, and without the next two, where the sessions are.
+    pub(crate) store: Option<StoreName>,
+    /// A Redis server of its own.
+    pub(crate) url: Option<String>,
+    /// Memcached servers of its own.
+    pub(crate) servers: Vec<String>,
+    /// Bytes that one of its sessions may have.
+    pub(crate) size: usize,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             store: StoreName::Directory,
+            transport: Transport::Cookie,
             idle_timeout: 86_400,
             absolute_timeout: 0,
             touch_every: 60,
@@ -234,6 +273,7 @@ impl Default for Config {
             sweep_every: 600,
             previous_secret_keys: Vec::new(),
             cookie: CookieConfig::default(),
+            header: HeaderConfig::default(),
             limits: Limits::default(),
             directory: DirectoryConfig::default(),
             redis: RedisConfig::default(),
@@ -241,6 +281,7 @@ impl Default for Config {
             memory: MemoryConfig::default(),
             cache: CacheConfig::default(),
             rate_limit: RateLimitConfig::default(),
+            perl: PerlConfig::default(),
         }
     }
 }
@@ -256,6 +297,14 @@ impl Default for CookieConfig {
             http_only: true,
             same_site: SameSite::Lax,
             max_age: None,
+        }
+    }
+}
+
+impl Default for HeaderConfig {
+    fn default() -> Self {
+        Self {
+            names: vec!["X-Auth-Token".into()],
         }
     }
 }
@@ -333,6 +382,28 @@ impl Default for CacheConfig {
             prefix: String::new(),
             ttl: 3600,
         }
+    }
+}
+
+impl Default for PerlConfig {
+    fn default() -> Self {
+        Self {
+            cookie_name: None,
+            key_prefix: "perlsess::".into(),
+            store: None,
+            url: None,
+            servers: Vec::new(),
+            size: 1_048_576,
+        }
+    }
+}
+
+impl fmt::Debug for PerlConfig {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerlConfig")
+            .field("key_prefix", &self.key_prefix)
+            .finish_non_exhaustive()
     }
 }
 
@@ -611,6 +682,9 @@ mod tests {
         defaults.redis.ca = Some(String::new().into());
         defaults.cache.store = Some(StoreName::Redis);
         defaults.rate_limit.store = Some(StoreName::Redis);
+        defaults.perl.cookie_name = Some(String::new());
+        defaults.perl.store = Some(StoreName::Redis);
+        defaults.perl.url = Some(String::new());
         let known: rocket::figment::value::Dict = Figment::from(Serialized::defaults(defaults))
             .extract()
             .unwrap();

@@ -58,7 +58,7 @@ impl CookieForm {
         let secure = config.secure.unwrap_or(!debug);
         let this_host_alone = config.domain.is_none() && config.path == "/";
 
-        if config.name.is_empty() || !config.name.bytes().all(is_name) {
+        if !is_good_name(&config.name) {
             return refuse(
                 "name",
                 "a cookie's name has letters, digits, `-`, `_` and `.` only; choose such a name",
@@ -170,25 +170,7 @@ impl SessionCookie {
         &'r self,
         request: &'r Request<'_>,
     ) -> impl Iterator<Item = Option<Opened>> + 'r {
-        let name = self.form.blank.name();
-        let mut headers = request.headers().get("Cookie").peekable();
-        // Only a local client, in a test, has cookies without a header.
-        let in_jar = match headers.peek() {
-            Some(_) => None,
-            None => request.cookies().get(name).map(Cookie::value),
-        };
-        // By the exact bytes of the name: Rocket's jar decodes names, so that `%5F%5FHost-id` would
-        // pass for `__Host-id`.
-        let in_headers = headers
-            .flat_map(|header| header.split(';'))
-            .filter_map(move |pair| {
-                pair.trim_matches([' ', '\t'])
-                    .strip_prefix(name)?
-                    .strip_prefix('=')
-            });
-        in_jar
-            .into_iter()
-            .chain(in_headers)
+        values(request, self.form.blank.name())
             .take(CANDIDATES)
             .map(|value| self.open(value))
     }
@@ -224,6 +206,26 @@ impl SessionCookie {
     }
 }
 
+/// Returns the values of the cookies called `name` that the visitor sent.
+pub(crate) fn values<'r>(request: &'r Request<'_>, name: &'r str) -> impl Iterator<Item = &'r str> {
+    let mut headers = request.headers().get("Cookie").peekable();
+    // Only a local client, in a test, has cookies without a header.
+    let in_jar = match headers.peek() {
+        Some(_) => None,
+        None => request.cookies().get(name).map(Cookie::value),
+    };
+    // By the exact bytes of the name: Rocket's jar decodes names, so that `%5F%5FHost-id` would
+    // pass for `__Host-id`.
+    let in_headers = headers
+        .flat_map(|header| header.split(';'))
+        .filter_map(move |pair| {
+            pair.trim_matches([' ', '\t'])
+                .strip_prefix(name)?
+                .strip_prefix('=')
+        });
+    in_jar.into_iter().chain(in_headers)
+}
+
 /// Returns the secret key that Rocket uses, which is one that it makes itself in the debug profile.
 ///
 /// Rocket has no accessor for it; a [`Config`](rocket::Config) as a provider of configuration hands
@@ -244,6 +246,11 @@ fn seal_of(config: &rocket::Config, name: &str) -> Result<Seal> {
 }
 
 /// What every browser and every decoder of percent signs leaves alone.
+/// Returns whether a cookie can be called `name`.
+pub(crate) fn is_good_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_name)
+}
+
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
 }

@@ -7,7 +7,7 @@ use aes_gcm::aead::{OsRng, rand_core::RngCore};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rocket::data::{self, Data, FromData};
-use rocket::form::{self, DataField, Errors, Form, FromForm, Options, ValueField};
+use rocket::form::{self, DataField, Errors, Form, FromForm, FromFormField, Options, ValueField};
 use rocket::http::{Method, Status};
 use rocket::request::{self, FromRequest};
 use rocket::{Ignite, Request, Rocket, Sentinel};
@@ -130,11 +130,17 @@ fn check_site(request: &Request<'_>) -> Result<()> {
     let named = || headers.get_one("Host").map(str::to_owned);
     let host = request.host().map(ToString::to_string).or_else(named);
     let own = |origin: &str| {
-        let authority = origin.split_once("://").map(|(_, authority)| authority);
-        authority.is_some_and(|a| {
-            host.as_ref()
-                .is_some_and(|host| a.eq_ignore_ascii_case(host))
-        })
+        let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), &host) else {
+            return false;
+        };
+        // A browser leaves it out, and some proxies put it in.
+        let port = match scheme {
+            "https" => ":443",
+            "http" => ":80",
+            _ => return false,
+        };
+        let [one, other] = [authority, host].map(|name| name.strip_suffix(port).unwrap_or(name));
+        one.eq_ignore_ascii_case(other)
     };
     match headers.get("Origin").all(own) {
         true => Ok(()),
@@ -324,7 +330,11 @@ impl<'r, T: FromForm<'r>> FromForm<'r> for WithToken<'r, T> {
     }
 
     async fn push_data(context: &mut Self::Context, field: DataField<'r, '_>) {
-        T::push_data(&mut context.rest, field).await;
+        if field.name.source() != FIELD {
+            return T::push_data(&mut context.rest, field).await;
+        }
+        // Some programs, if no browser, say of every field what is in it.
+        context.token = <&str as FromFormField>::from_data(field).await.ok();
     }
 
     fn push_error(context: &mut Self::Context, error: form::Error<'r>) {

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Value,
     /// The session would outgrow one of `[default.sessions.limits]`.
     Limit,
+    /// The request brings no token for its session where it needs one, or one that is none.
+    Unauthorized,
     /// The request does not show that the application's own page sent it.
     Forbidden,
     /// The answer has left already, so this change could no longer reach the store or the browser.
@@ -43,8 +45,8 @@ pub enum ErrorKind {
 /// It reads as a sentence and holds nothing of a visitor: no id, no cookie, no key, no value.
 ///
 /// A handler returns it with `?`. The visitor is then answered by the application's catcher for the
-/// status: 503 with `Retry-After` when the store is [`Unavailable`](ErrorKind::Unavailable), 403
-/// when the request is [`Forbidden`](ErrorKind::Forbidden), 500 otherwise.
+/// status: 503 with `Retry-After` when the store is [`Unavailable`](ErrorKind::Unavailable), 401
+/// when a token is needed ([`Unauthorized`](ErrorKind::Unauthorized)), 403 when the request is [`Forbidden`](ErrorKind::Forbidden), 500 otherwise.
 ///
 /// # Example
 ///
@@ -102,6 +104,7 @@ impl Error {
         match self.kind {
             ErrorKind::Unavailable => Status::ServiceUnavailable,
             ErrorKind::RateLimited => Status::TooManyRequests,
+            ErrorKind::Unauthorized => Status::Unauthorized,
             ErrorKind::Forbidden => Status::Forbidden,
             _ => Status::InternalServerError,
         }

@@ -17,13 +17,15 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 use crate::answer;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Transport};
 use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
+use crate::header::TokenHeaders;
 use crate::keeper::Keeper;
 use crate::notice::Notice;
 use crate::open;
+use crate::perl_session::PerlSite;
 use crate::rate_limit::{self, Counts, Limiter};
 use crate::session::{CookieNews, Session};
 use crate::sessions::Sessions;
@@ -89,7 +91,7 @@ struct SessionsFairing {
 impl SessionsFairing {
     async fn open(&self, rocket: Rocket<Build>) -> Result<Rocket<Build>, Rocket<Build>> {
         match self.make(&rocket).await {
-            Ok((sessions, cache, limiter)) => {
+            Ok((sessions, cache, limiter, perl)) => {
                 let mut rocket = rocket;
                 if limiter.is_some() && sessions.config.rate_limit.limit > 0 {
                     rocket = rocket.mount("/", rate_limit::gatekeepers());
@@ -99,6 +101,9 @@ impl SessionsFairing {
                 }
                 if let Some(limiter) = limiter {
                     rocket = rocket.manage(limiter);
+                }
+                if let Some(perl) = perl {
+                    rocket = rocket.manage(perl);
                 }
                 Ok(rocket.manage(sessions))
             }
@@ -110,11 +115,11 @@ impl SessionsFairing {
     }
 
     /// Makes what Rocket is to manage. The cache and the limiter are left out where nothing can keep
-    /// their entries.
+    /// their entries, and the Perl site where there is none.
     async fn make(
         &self,
         rocket: &Rocket<Build>,
-    ) -> Result<(Sessions, Option<Cache>, Option<Limiter>)> {
+    ) -> Result<(Sessions, Option<Cache>, Option<Limiter>, Option<PerlSite>)> {
         if rocket.state::<Sessions>().is_some() {
             let why = "it is attached already; remove the second `.attach(Sessions::…)`";
             return Err(Error::new(ErrorKind::Config, "attach the sessions").because(why));
@@ -124,13 +129,17 @@ impl SessionsFairing {
             &config.cookie,
             rocket.figment().profile() == rocket::Config::DEBUG_PROFILE,
         )?;
+        let headers = match config.transport {
+            Transport::Cookie => None,
+            Transport::Header | Transport::Both => Some(TokenHeaders::new(&config.header)?),
+        };
         let clock = rocket.state::<Clock>().cloned().unwrap_or_default();
         let own = self.store.lock().take();
         let stores = open::stores(&config, &clock, own)?;
         for store in [&stores.sessions].into_iter().chain(&stores.others) {
             ready(&**store, &config).await?;
         }
-        let keeper = Arc::new(Keeper::new(stores.sessions, clock, &config));
+        let keeper = Arc::new(Keeper::new(stores.sessions, clock.clone(), &config));
         let cache = stores
             .cache
             .map(|store| Cache::new(Arc::clone(&keeper), store, &config.cache));
@@ -141,9 +150,11 @@ impl SessionsFairing {
         if limiter.is_none() && config.rate_limit.limit > 0 {
             return Err(rate_limit::no_store());
         }
+        let servers = open::perl(&config, &clock)?;
+        let perl = PerlSite::new(&config.perl, Arc::clone(&keeper), servers)?;
         let live = Arc::clone(&self.live);
-        let sessions = Sessions::new(keeper, config, form, live, stores.others);
-        Ok((sessions, cache.transpose()?, limiter.transpose()?))
+        let sessions = Sessions::new(keeper, config, form, headers, live, stores.others);
+        Ok((sessions, cache.transpose()?, limiter.transpose()?, perl))
     }
 }
 
@@ -203,7 +214,7 @@ async fn deliver(
     request: &Request<'_>,
     response: &mut Response<'_>,
 ) {
-    answer::vary(response, "Cookie");
+    vary(request, response);
     match slot.session(request).await {
         Ok(session) => {
             let kept = notices
@@ -215,6 +226,13 @@ async fn deliver(
             close(session, request, response, false).await;
         }
         Err(error) => answer::replace(response, &error),
+    }
+}
+
+/// Says what an answer depends on that was made with a session.
+fn vary(request: &Request<'_>, response: &mut Response<'_>) {
+    if let Ok(sessions) = Sessions::of(request) {
+        sessions.vary(response);
     }
 }
 
@@ -343,10 +361,13 @@ impl Fairing for SessionsFairing {
         if !posted.is_empty() && !failed {
             return Box::pin(deliver(slot, posted, request, response));
         }
+        if slot.has_perl() {
+            answer::vary(response, "Cookie");
+        }
         let Some(opened) = slot.get() else {
             return Box::pin(Done);
         };
-        answer::vary(response, "Cookie");
+        vary(request, response);
         let Ok(session) = opened else {
             return Box::pin(Done);
         };

@@ -1,5 +1,6 @@
 //! The way in: from a request to the [`Session`] that its handler asks for.
 
+use std::net::IpAddr;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,11 +13,13 @@ use rocket::response::{self, Responder};
 use rocket::tokio::sync::OnceCell;
 use rocket::{Ignite, Request, Rocket, Sentinel};
 
-use crate::config::WhenStoreIsDown;
+use crate::config::{Transport, WhenStoreIsDown};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
+use crate::id::SessionId;
 use crate::keeper::Found;
 use crate::notice::Notice;
 use crate::notification::{Notification, Notifications, Notify};
+use crate::perl_session::{PerlSession, PerlSite};
 use crate::session::{Presented, Session};
 use crate::sessions::Sessions;
 
@@ -24,6 +27,8 @@ use crate::sessions::Sessions;
 #[derive(Default)]
 pub(crate) struct Slot {
     opened: OnceCell<Opened>,
+    /// The session of the Perl site, once somebody asked for that.
+    perl: OnceCell<Perl>,
     /// What a responder left for the session, which only the way out can load.
     posted: Mutex<Option<Posted>>,
     /// Whether the head of the answer is all that is asked for. Rocket lets a `GET` route answer
@@ -36,6 +41,11 @@ pub(crate) struct Slot {
 
 struct Opened {
     session: Result<Notifications>,
+    _counted: Counted,
+}
+
+struct Perl {
+    session: Result<Option<PerlSession>>,
     _counted: Counted,
 }
 
@@ -92,9 +102,14 @@ impl Slot {
         posted.map_or_else(Vec::new, |posted| posted.notices)
     }
 
+    /// Returns whether anybody asked for the session of the Perl site.
+    pub(crate) fn has_perl(&self) -> bool {
+        self.perl.initialized()
+    }
+
     /// Forgets the session: the next guard loads it anew.
     pub(crate) fn reset(&self) {
-        if self.opened.initialized() {
+        if self.opened.initialized() || self.perl.initialized() {
             self.next.get_or_init(Box::default);
         }
     }
@@ -123,52 +138,111 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Returns the session of the Perl site, which is loaded when this is the first to ask.
+    async fn perl<'r>(&'r self, request: &'r Request<'_>) -> Result<Option<&'r PerlSession>> {
+        let (sessions, site) = (Sessions::of(request)?, PerlSite::of(request)?);
+        let perl = self.perl.get_or_init(|| async {
+            let _counted = Counted::new(sessions);
+            let session = site.load(request).await;
+            Perl { session, _counted }
+        });
+        let session = perl.await.session.as_ref();
+        session.map(Option::as_ref).map_err(Error::clone)
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// Follows one request in: cookie, id, store, record, session.
+/// Follows one request in: cookie or header, id, store, record, session.
 async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
-    let address = request.remote().map(|peer| peer.ip());
     let mut presented = Presented::Nothing;
-    let mut tried = None;
-    for candidate in sessions.cookie()?.read(request) {
-        let Some(opened) = candidate.filter(|opened| tried.replace(opened.id) != Some(opened.id))
-        else {
-            presented = presented.or(Presented::Stale);
-            continue;
-        };
-        match sessions.keeper.load(&opened.id).await {
-            Ok(Found::Live(record, held)) => {
-                return Ok(Session::resumed(
-                    Arc::clone(&sessions.keeper),
-                    record,
-                    held,
-                    opened.outdated,
-                ));
+    if sessions.config.transport != Transport::Header {
+        let mut tried = None;
+        for candidate in sessions.cookie()?.read(request) {
+            let Some(opened) =
+                candidate.filter(|opened| tried.replace(opened.id) != Some(opened.id))
+            else {
+                presented = presented.or(Presented::Stale);
+                continue;
+            };
+            let cookie = Presented::Session {
+                id: opened.id,
+                outdated: opened.outdated,
+            };
+            match load(sessions, request, &opened.id, cookie).await? {
+                Loaded::Session(session) => return Ok(session),
+                Loaded::Parted => presented = Presented::Parted,
+                Loaded::Nothing => presented = presented.or(Presented::Stale),
             }
-            Ok(Found::Parted(_)) => presented = Presented::Parted,
-            Ok(Found::Nothing) => presented = presented.or(Presented::Stale),
-            Err(_) if sessions.config.when_store_is_down == WhenStoreIsDown::Anonymous => {
-                return Ok(Session::unavailable(
-                    Arc::clone(&sessions.keeper),
-                    opened.id,
-                    address,
-                ));
+        }
+    }
+    if let Some(headers) = &sessions.headers {
+        match headers.read(request)? {
+            Some(id) => {
+                presented = Presented::Token(id);
+                if let Loaded::Session(session) = load(sessions, request, &id, presented).await? {
+                    return Ok(session);
+                }
             }
-            Err(error) => {
-                StoreWasDown::note(request);
-                return Err(error);
+            None if sessions.config.transport == Transport::Header => {
+                presented = Presented::NoToken;
             }
+            None => {}
         }
     }
     Ok(Session::fresh(
         Arc::clone(&sessions.keeper),
         presented,
-        address,
+        address(request),
     ))
+}
+
+/// What became of an id that a visitor presented.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it arrives, and a box would be one more allocation"
+)]
+enum Loaded {
+    Session(Session),
+    /// It is one that a session had until a moment ago.
+    Parted,
+    Nothing,
+}
+
+/// Loads the session under `id`, for a visitor who came with `presented`.
+async fn load(
+    sessions: &Sessions,
+    request: &Request<'_>,
+    id: &SessionId,
+    presented: Presented,
+) -> Result<Loaded> {
+    let keeper = || Arc::clone(&sessions.keeper);
+    match sessions.keeper.load(id).await {
+        Ok(Found::Live(record, held)) => Ok(Loaded::Session(Session::resumed(
+            keeper(),
+            record,
+            held,
+            presented,
+        ))),
+        Ok(Found::Parted(_)) => Ok(Loaded::Parted),
+        Ok(Found::Nothing) => Ok(Loaded::Nothing),
+        Err(_) if sessions.config.when_store_is_down == WhenStoreIsDown::Anonymous => Ok(
+            Loaded::Session(Session::unavailable(keeper(), presented, address(request))),
+        ),
+        Err(error) => {
+            StoreWasDown::note(request);
+            Err(error)
+        }
+    }
+}
+
+fn address(request: &Request<'_>) -> Option<IpAddr> {
+    request.remote().map(|peer| peer.ip())
 }
 
 impl Presented {
@@ -254,6 +328,30 @@ impl<'r> FromRequest<'r> for Notification {
 impl Sentinel for Notification {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         Sessions::missing(rocket)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for &'r PerlSession {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match Slot::of(request).perl(request).await {
+            Ok(Some(session)) => Outcome::Success(session),
+            Ok(None) => Outcome::Forward(Status::Unauthorized),
+            Err(error) => {
+                if error.kind() == ErrorKind::Unavailable {
+                    StoreWasDown::note(request);
+                }
+                Outcome::Error((error.status(), error))
+            }
+        }
+    }
+}
+
+impl Sentinel for &PerlSession {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket) || PerlSite::missing(rocket)
     }
 }
 

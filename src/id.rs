@@ -37,6 +37,11 @@ impl SessionId {
         Self(Uuid::new_v4())
     }
 
+    /// Returns the id that is made of `bytes`, which come from a hash.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
     /// Returns the 32 hex digits: the file name, or the end of the key, that a store uses.
     pub fn to_hex(&self) -> String {
         self.0.simple().to_string()

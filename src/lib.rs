@@ -31,6 +31,20 @@
 //! # });
 //! ```
 //!
+//! # What a route can take
+//!
+//! | guard | for |
+//! |---|---|
+//! | [`&Session`](Session) | values, the visitor, log-in and log-out; [`Option<&Session>`](Session) where there is one already |
+//! | [`&Notifications`](Notifications), [`Notification`], and the responder [`Notify`] | messages for the next page, each shown once |
+//! | [`CsrfForm`], [`CsrfToken`] | forms that no other site can send |
+//! | [`&Cache`](Cache) | what all requests share |
+//! | [`RateLimit`] | so many requests in a time |
+//! | [`&PerlSession`](PerlSession) | the session of a Perl site beside this application |
+//! | [`&Sessions`](Sessions) | all sessions, for an administrator |
+//!
+//! Each stops the launch where the fairing is missing.
+//!
 //! # Configuration
 //!
 //! Everything is set under `[default.sessions]` in `Rocket.toml`. The one of this project shows
@@ -71,11 +85,14 @@ mod csrf;
 mod error;
 mod fairing;
 mod guard;
+mod header;
 mod id;
+pub mod import;
 mod keeper;
 mod notice;
 mod notification;
 mod open;
+mod perl_session;
 mod queues;
 mod rate_limit;
 mod record;
@@ -94,6 +111,7 @@ pub use csrf::{CsrfForm, CsrfToken};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
 pub use notification::{Notification, Notifications, Notify};
+pub use perl_session::PerlSession;
 pub use rate_limit::{By, Limit, RateLimit};
 pub use record::Record;
 pub use session::Session;
@@ -132,6 +150,14 @@ mod guide {
     mod store_memcached {}
     #[doc = include_str!("../docs/form-tokens.md")]
     mod form_tokens {}
+    #[doc = include_str!("../docs/coming-from.md")]
+    mod coming_from {}
+    #[doc = include_str!("../docs/import.md")]
+    mod import {}
+    #[doc = include_str!("../docs/header-sessions.md")]
+    mod header_sessions {}
+    #[doc = include_str!("../docs/perl.md")]
+    mod perl {}
     #[doc = include_str!("../docs/storable.md")]
     mod storable {}
     #[doc = include_str!("../docs/store-own.md")]

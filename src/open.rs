@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::{Config, StoreName};
+use crate::config::{Config, RedisConfig, StoreName, mistake};
 use crate::error::Result;
-use crate::store::{DirectoryStore, KeyValue, MemoryStore, SessionStore};
+use crate::store::{DirectoryStore, KeyValue, MemoryStore, Server, SessionStore};
 
 /// What an application keeps things in.
 pub(crate) struct Stores {
@@ -60,6 +60,54 @@ pub(crate) fn stores(
     })
 }
 
+/// Returns the servers on which a Perl site keeps its sessions, if `config` tells of one. None is
+/// reached yet.
+///
+/// # Errors
+///
+/// When a server cannot be reached so, with the key that is wrong.
+pub(crate) fn perl(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn Server>>> {
+    let perl = &config.perl;
+    if perl.cookie_name.is_none() {
+        return Ok(Vec::new());
+    }
+    // Which of several servers has a key, only the site's own client knows: each is one of its own.
+    let each = |servers: &[String], key: &str| {
+        let store = |server: &String| {
+            let mut config = config.clone();
+            config.memcached.servers = vec![server.clone()];
+            memcached(key, &config, clock).map_err(|error| error.at(key))
+        };
+        servers.iter().map(store).collect()
+    };
+    match (&perl.url, &perl.servers[..]) {
+        (Some(url), []) => {
+            let mut config = config.clone();
+            config.redis = RedisConfig {
+                url: Some(url.clone()),
+                ca: config.redis.ca,
+                ..RedisConfig::default()
+            };
+            let key = "sessions.perl.url";
+            let server = redis(key, &config, clock).map_err(|error| error.at(key))?;
+            Ok(vec![server])
+        }
+        (None, [_, ..]) => each(&perl.servers, "sessions.perl.servers"),
+        (None, []) => match perl.store.unwrap_or(config.store) {
+            StoreName::Redis => Ok(vec![redis("sessions.perl.store", config, clock)?]),
+            StoreName::Memcached => each(&config.memcached.servers, "sessions.memcached.servers"),
+            StoreName::Directory | StoreName::Memory => {
+                let why = "a Perl site's sessions are read from \"redis\" or \"memcached\"; set it to one of them, or set `url` or `servers`";
+                Err(mistake("sessions.perl.store", why))
+            }
+        },
+        (Some(_), [_, ..]) => {
+            let why = "set only one of `url` (a Redis server) and `servers` (Memcached)";
+            Err(mistake("sessions.perl", why))
+        }
+    }
+}
+
 /// Returns the store called `name`, which the key `key` of the configuration asks for.
 fn store(
     name: StoreName,
@@ -83,10 +131,9 @@ fn store(
 }
 
 #[cfg(feature = "redis")]
-fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
+fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
     use std::time::Duration;
 
-    use crate::config::mistake;
     use crate::store::RedisStore;
 
     let redis = &config.redis;
@@ -130,12 +177,12 @@ fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> {
+fn redis(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
     Err(left_out(key, "redis"))
 }
 
 #[cfg(feature = "memcached")]
-fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn SessionStore>> {
+fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
     use std::time::Duration;
 
     use crate::store::MemcachedStore;
@@ -152,7 +199,7 @@ fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn SessionS
 }
 
 #[cfg(not(feature = "memcached"))]
-fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn SessionStore>> {
+fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
     Err(left_out(key, "memcached"))
 }
 
@@ -163,5 +210,5 @@ fn left_out(key: &str, feature: &str) -> crate::error::Error {
         "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \
          Cargo.toml, or choose another store"
     );
-    crate::config::mistake(key, why)
+    mistake(key, why)
 }

@@ -106,6 +106,12 @@ impl Record {
         }
     }
 
+    /// Gives it its tag, if it has none yet.
+    pub(crate) fn tag(&mut self) {
+        self.tag
+            .get_or_insert_with(|| Uuid::new_v4().as_u64_pair().1);
+    }
+
     /// Reads back what [`encode`](Self::encode) wrote; `None` when `bytes` are not that.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
@@ -213,6 +219,11 @@ impl Record {
         }
         self.values.insert(name, value);
         Ok(())
+    }
+
+    /// Puts `value` under `name`, whatever the limits: for what another system kept.
+    pub(crate) fn put(&mut self, name: &str, value: Box<RawValue>) {
+        self.values.insert(name, value);
     }
 
     /// Says who the visitor is, unless the session would outgrow `limits`.

@@ -5,11 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use rocket::futures::TryStreamExt;
 use rocket::futures::stream::BoxStream;
-use rocket::{Ignite, Request, Rocket};
+use rocket::{Ignite, Request, Response, Rocket};
 
-use crate::config::Config;
+use crate::answer;
+use crate::config::{Config, Transport};
 use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result};
+use crate::header::TokenHeaders;
 use crate::id::SessionId;
 use crate::keeper::Keeper;
 use crate::record::Record;
@@ -51,6 +53,8 @@ pub struct Sessions {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) config: Config,
     form: CookieForm,
+    /// The headers that tokens come in; `None` where sessions are by cookie alone.
+    pub(crate) headers: Option<TokenHeaders>,
     /// Made when the rocket is about to lift off: only then its key is known.
     cookie: OnceLock<SessionCookie>,
     /// How many requests have a session at this moment.
@@ -64,6 +68,7 @@ impl Sessions {
         keeper: Arc<Keeper>,
         config: Config,
         form: CookieForm,
+        headers: Option<TokenHeaders>,
         live: Arc<AtomicUsize>,
         others: Vec<Arc<dyn SessionStore>>,
     ) -> Self {
@@ -71,6 +76,7 @@ impl Sessions {
             keeper,
             config,
             form,
+            headers,
             cookie: OnceLock::new(),
             live,
             others,
@@ -106,7 +112,7 @@ impl Sessions {
     ///
     /// When the store fails, so that the session may still be there.
     pub async fn end(&self, id: &SessionId) -> Result<bool> {
-        self.keeper.end(*id, None).await
+        self.keeper.end(*id, None, None).await
     }
 
     /// Logs `user` out everywhere: ends every session of theirs but the one under `except`, and
@@ -156,6 +162,16 @@ impl Sessions {
     /// Returns the cookie's opener and sealer.
     pub(crate) fn cookie(&self) -> Result<&SessionCookie> {
         self.cookie.get().ok_or_else(not_attached)
+    }
+
+    /// Says in `response` what it depends on, which is what the session was found by.
+    pub(crate) fn vary(&self, response: &mut Response<'_>) {
+        if self.config.transport != Transport::Header {
+            answer::vary(response, "Cookie");
+        }
+        for name in self.headers.iter().flat_map(TokenHeaders::names) {
+            answer::vary(response, name.clone());
+        }
     }
 
     /// Learns the key that `rocket` seals private cookies with.

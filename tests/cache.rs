@@ -333,7 +333,8 @@ async fn a_hundred_misses_at_once_compute_once(backend: Backend) {
 }
 
 /// Asks ten times at once for a value whose first computation goes wrong; the others wait for it.
-async fn ten_after_a_failure<F, Fut>(app: &App, go_wrong: F) -> Vec<Result<u64, ()>>
+/// Returns what they are answered, and how many computed.
+async fn ten_after_a_failure<F, Fut>(app: &App, go_wrong: F) -> (Vec<Result<u64, ()>>, usize)
 where
     F: Fn(Gate) -> Fut,
     Fut: Future<Output = Result<u64>>,
@@ -364,7 +365,7 @@ where
     };
     let (first, mut answers) = join(first, others).await;
     answers.insert(0, first);
-    answers
+    (answers, computations.into_inner())
 }
 
 async fn a_failed_computation_holds_nobody_up_and_keeps_nothing(backend: Backend) {
@@ -379,11 +380,12 @@ async fn a_failed_computation_holds_nobody_up_and_keeps_nothing(backend: Backend
         gate.pass().await;
         Err(Error::new(ErrorKind::Invalid, "compute"))
     });
-    let answers = answers.await;
+    let (answers, computations) = answers.await;
     assert!(
         answers[0].is_err() && answers[1..].iter().all(Result::is_ok),
         "{answers:?}"
     );
+    assert_eq!(computations, 2, "one of the others does it for all of them");
     assert!(app.cache().contains("a").await.unwrap());
 }
 
@@ -393,11 +395,12 @@ async fn a_computation_that_panics_or_is_dropped_holds_nobody_up(backend: Backen
         gate.pass().await;
         panic!("a test makes the computation panic")
     });
-    let answers = answers.await;
+    let (answers, computations) = answers.await;
     assert!(
         answers[0].is_err() && answers[1..].iter().all(Result::is_ok),
         "{answers:?}"
     );
+    assert_eq!(computations, 2, "one of the others does it for all of them");
 
     app.cache().remove("a").await.unwrap();
     let gate = Gate::new();
@@ -469,6 +472,26 @@ async fn who_comes_after_a_removal_gets_nothing_computed_before_it(backend: Back
     let (old, new) = join(old, new).await;
     assert_eq!((old.unwrap(), new), (1, 2));
     assert_eq!(number(cache, "a").await, Some(2));
+}
+
+#[async_test]
+async fn many_who_wait_for_what_always_fails_do_not_wait_one_after_the_other() {
+    let app = App::launch(Backend::memory(), "").await;
+    let (at_once, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let ask = || {
+        app.cache().get_or_compute("a", None, || async {
+            most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            for _ in 0..50 {
+                rocket::tokio::task::yield_now().await;
+            }
+            at_once.fetch_sub(1, Ordering::SeqCst);
+            Err::<u64, _>(Error::new(ErrorKind::Invalid, "compute"))
+        })
+    };
+    let answers = join_all((0..10).map(|_| ask())).await;
+    assert!(answers.iter().all(Result::is_err));
+    // After the second failure nobody waits for another any more.
+    assert_eq!(most.into_inner(), 8);
 }
 
 on_every_shared_store! {

@@ -67,6 +67,42 @@ fn the_readme_shows_the_example_that_its_first_command_runs() {
     assert!(readme.contains("cargo run --example hello") && readme.contains("tests/run.sh"));
 }
 
+/// The rows of the tables in `page`: their cells.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let lines = page.lines().filter(|line| line.starts_with("| "));
+    lines
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect()
+}
+
+#[test]
+fn every_row_of_coming_from_names_a_test_that_shows_it() {
+    let page = read("docs/coming-from.md");
+    let suite = read("src/testing/suite.rs");
+    let mut shown = 0;
+    for row in rows(&page) {
+        let [_theirs, _ours, tests] = row[..] else {
+            panic!("{row:?} has not three cells")
+        };
+        if tests == "shown by" {
+            continue;
+        }
+        for test in tests.split(", ").map(|test| test.trim_matches('`')) {
+            let (file, name) = test
+                .rsplit_once("::")
+                .unwrap_or_else(|| panic!("{test} is no test"));
+            let path = format!("tests/{}.rs", file.replace("::", "/"));
+            let function = format!("fn {name}(");
+            assert!(
+                read(path).contains(&function) || file == "stores" && suite.contains(&function),
+                "there is no test {test}"
+            );
+        }
+        shown += 1;
+    }
+    assert!(shown >= 50, "{shown} rows");
+}
+
 #[test]
 fn every_source_file_says_what_lives_there() {
     fn look(folder: &Path) {

@@ -1,24 +1,28 @@
 //! A form is done once, and only when the application's own page sent it.
 
-use rocket::figment::Figment;
-use rocket::form::Contextual;
+use rocket::data::Capped;
+use rocket::form::{Contextual, Strict};
+use rocket::fs::TempFile;
 use rocket::futures::future::{join, join_all};
 use rocket::http::{ContentType, Header, Method};
 use rocket::local::blocking::Client;
-use rocket::{Build, FromForm, Rocket, State, async_test, get, post, routes};
+use rocket::response::content::RawHtml;
+use rocket::{Build, FromForm, Rocket, State, async_test, get, post, put, routes};
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{
-    CsrfForm, CsrfToken, DirectoryStore, MemoryStore, RedisStore, Result, Session, SessionStore,
-};
+use rocket_session_kit::{CsrfForm, CsrfToken, Result, Session};
 
-use crate::support::{App, Gates, Visitor, redis};
+use crate::support::browser::Browser;
+use crate::support::process::Server;
+use crate::support::served::Served;
+use crate::support::{App, Gates, Visitor};
 
 #[allow(dead_code, reason = "a test needs no `main`")]
 #[path = "../examples/form.rs"]
 mod example;
 
-#[get("/token")]
-fn token(session: &Session) -> String {
+#[get("/token?<gate>")]
+async fn token(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> String {
+    gates.wait(gate).await;
     session.create_form_token()
 }
 
@@ -84,6 +88,27 @@ fn shown_again(entry: CsrfForm<Contextual<'_, Entry<'_>>>) -> String {
     format!("{} {errors}", entry.value.is_some())
 }
 
+#[derive(FromForm)]
+struct Upload<'r> {
+    text: &'r str,
+    file: Capped<TempFile<'r>>,
+}
+
+#[post("/upload", data = "<upload>")]
+fn upload(upload: CsrfForm<Upload<'_>>) -> String {
+    format!("{} {}", upload.text, upload.file.len())
+}
+
+#[post("/strict", data = "<entry>")]
+fn strict(entry: CsrfForm<Strict<Entry<'_>>>) -> String {
+    entry.text.to_owned()
+}
+
+#[put("/entry", data = "<entry>")]
+fn put_entry(entry: CsrfForm<Entry<'_>>) -> String {
+    format!("put {}", entry.text)
+}
+
 fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
     let routes = routes![
         token,
@@ -95,7 +120,10 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
         page,
         like,
         entry,
-        shown_again
+        shown_again,
+        upload,
+        strict,
+        put_entry
     ];
     rocket.mount("/", routes)
 }
@@ -116,8 +144,7 @@ async fn send(visitor: &Visitor<'_>, app: &App, path: &str, headers: &[(&str, &s
 
 #[async_test]
 async fn a_form_token_is_used_up_by_exactly_one_of_many_requests() {
-    let test = async |store: Box<dyn FnOnce() -> App>| {
-        let app = store();
+    App::on_every_store(with_routes, |app| async move {
         let visitor = app.known_visitor().await;
         let token = visitor.get("/token").await.body;
         assert_eq!(visitor.get(&format!("/has/{token}")).await.body, "true");
@@ -135,21 +162,8 @@ async fn a_form_token_is_used_up_by_exactly_one_of_many_requests() {
         assert_eq!((used, bodies.len()), (1, 20));
         assert_eq!(visitor.get(&format!("/has/{token}")).await.body, "false");
         assert_eq!(visitor.get("/keys").await.body, "n");
-    };
-    async fn on(store: impl SessionStore) -> App {
-        App::built_on(store, |f: Figment| f, with_routes).await
-    }
-    let there = tempfile::tempdir().unwrap();
-    let directory = DirectoryStore::open(there.path().join("sessions")).unwrap();
-    let server = redis::Redis::start();
-    let redis = RedisStore::open(&server.url()).unwrap();
-    for app in [
-        on(MemoryStore::new()).await,
-        on(directory).await,
-        on(redis).await,
-    ] {
-        test(Box::new(move || app)).await;
-    }
+    })
+    .await;
 }
 
 #[async_test]
@@ -241,10 +255,41 @@ async fn what_another_site_sends_is_refused_even_with_the_token() {
         (("Origin", "https://evil.example"), 403),
         (("Origin", "https://app.example.evil"), 403),
         (("Origin", "null"), 403),
+        (("Origin", ""), 403),
+        (("Origin", "https://app.example@evil.example"), 403),
+        (("Origin", "https://app.example:8443"), 403),
+        (("Origin", "app.example"), 403),
+        (("Sec-Fetch-Site", ""), 403),
+        (("Sec-Fetch-Site", "Same-Origin"), 403),
     ] {
         let found = send(&visitor, &app, "/like", &[token, host, header]).await;
         assert_eq!(found, status, "{header:?}");
     }
+    // What a browser says twice counts as the worse, and what it says of the site comes first.
+    for (one, other, status) in [
+        (
+            ("Sec-Fetch-Site", "same-origin"),
+            ("Sec-Fetch-Site", "cross-site"),
+            403,
+        ),
+        (
+            ("Origin", "https://app.example"),
+            ("Origin", "https://evil.example"),
+            403,
+        ),
+        (("Sec-Fetch-Site", "same-origin"), ("Origin", "null"), 200),
+        (
+            ("Sec-Fetch-Site", "same-site"),
+            ("Origin", "https://app.example"),
+            403,
+        ),
+    ] {
+        let found = send(&visitor, &app, "/like", &[token, host, one, other]).await;
+        assert_eq!(found, status, "{one:?} {other:?}");
+    }
+    // Without a host nothing is of this one.
+    let own = ("Origin", "https://app.example");
+    assert_eq!(send(&visitor, &app, "/like", &[token, own]).await, 403);
 }
 
 #[async_test]
@@ -271,6 +316,59 @@ async fn a_log_in_makes_every_token_new() {
         send(&visitor, &app, "/like", &[("X-CSRF-Token", &csrf)]).await,
         200
     );
+}
+
+#[async_test]
+async fn the_port_that_goes_without_saying_may_be_said_by_either() {
+    let app = app().await;
+    let visitor = app.visitor();
+    let token = visitor.get("/csrf").await.body;
+    let token = ("X-CSRF-Token", token.as_str());
+    for (host, origin, status) in [
+        ("app.example:443", "https://app.example", 200),
+        ("app.example:80", "http://app.example", 200),
+        ("app.example", "https://app.example:443", 200),
+        ("app.example:80", "https://app.example", 403),
+        ("app.example:443", "http://app.example", 403),
+        ("app.example:8000", "http://app.example:8000", 200),
+        ("app.example:8000", "http://app.example", 403),
+        ("app.example:8000", "http://app.example:8001", 403),
+        ("[::1]:443", "https://[::1]", 200),
+        ("[::1]:8000", "https://[::1]:8000", 200),
+        ("App.Example", "https://app.example", 200),
+    ] {
+        let headers = [token, ("Host", host), ("Origin", origin)];
+        let found = send(&visitor, &app, "/like", &headers).await;
+        assert_eq!(found, status, "{host} {origin}");
+    }
+}
+
+#[async_test]
+async fn no_token_that_was_shown_before_a_log_in_is_good_after_it() {
+    // Not even one that was made while the log-in was under way, by somebody who knows the cookie.
+    App::on_every_store(with_routes, |app| async move {
+        let visitor = app.known_visitor().await;
+        let thief = visitor.copy();
+        let gates = ["csrf", "token"].map(|name| app.gate(name));
+        let pages = join(thief.get("/csrf?gate=csrf"), thief.get("/token?gate=token"));
+        let login = async {
+            for gate in &gates {
+                gate.arrived().await;
+            }
+            visitor.get("/login/alice").await;
+            for gate in &gates {
+                gate.open();
+            }
+        };
+        let ((csrf, form), ()) = join(pages, login).await;
+        assert!(csrf.session_cookie().is_none() && form.session_cookie().is_none());
+        assert_eq!(visitor.get("/who").await.body, "alice");
+        let headers = [("X-CSRF-Token", csrf.body.as_str())];
+        assert_eq!(send(&visitor, &app, "/like", &headers).await, 403);
+        let path = format!("/use/{}", form.body);
+        assert_eq!(visitor.get(&path).await.body, "false");
+    })
+    .await;
 }
 
 #[async_test]
@@ -333,6 +431,223 @@ async fn a_form_brings_its_token_along() {
         if status == 200 {
             assert_eq!(answer.body, body);
         }
+    }
+}
+
+/// The example, on a memory store.
+fn example() -> Rocket<Build> {
+    let figment = crate::support::figment().merge(("sessions.store", "memory"));
+    example::rocket().configure(figment)
+}
+
+/// A page of another site: a form for `to`.
+#[get("/?<to>&<csrf>&<form>")]
+fn another_site(to: &str, csrf: &str, form: &str) -> RawHtml<String> {
+    RawHtml(format!(
+        r#"<form method="post" action="{to}"><input name="csrf_token" value="{csrf}">
+        <input name="form" value="{form}"><input name="cups" value="100"><button>Win</button></form>"#
+    ))
+}
+
+#[test]
+fn in_a_browser_without_scripts_a_form_works_once_and_no_other_site_can_send_it() {
+    let browser = Browser::without_scripts();
+    let site = Served::of(example());
+    let other = rocket::custom(crate::support::figment()).mount("/", routes![another_site]);
+    let other = Served::of(other);
+    assert!(browser.open(&site.url("/")).contains("Cups ordered: 0"));
+    browser.type_in("[name=cups]", "2");
+    let form = browser.value("[name=form]");
+    browser.click("button");
+    let thanks = browser.text();
+    assert!(
+        thanks.contains("Thank you.") && thanks.contains("ordered: 2"),
+        "{thanks}"
+    );
+
+    // The same form once more, as from a window that was open beside.
+    let again = browser.run(&format!(
+        "return document.querySelector('[name=form]').value = '{form}'"
+    ));
+    assert_eq!(again, form.as_str());
+    browser.click("button");
+    let again = browser.text();
+    assert!(
+        again.contains("already") && again.contains("ordered: 2"),
+        "{again}"
+    );
+
+    // A page that somehow has good tokens. With another port it is of the same site, so that the
+    // cookie is sent; with another name it is not.
+    for host in ["localhost", "127.0.0.1"] {
+        browser.open(&site.url("/"));
+        let (csrf, form) = (
+            browser.value("[name=csrf_token]"),
+            browser.value("[name=form]"),
+        );
+        let to = site.url("/");
+        let page = format!(
+            "http://{host}:{}/?to={to}&csrf={csrf}&form={form}",
+            other.port
+        );
+        browser.open(&page);
+        browser.click("button");
+        let refused = browser.text();
+        assert!(refused.contains("403"), "{host}: {refused}");
+        assert!(browser.open(&to).contains("ordered: 2"), "{host}");
+    }
+}
+
+#[test]
+fn on_a_real_socket_a_form_is_taken_from_its_own_page_only() {
+    let there = tempfile::tempdir().unwrap();
+    let server = Server::start("form", there.path(), &[]);
+    let (status, cookie, page) = server.get("/", None);
+    assert_eq!(status, 200);
+    let cookie = cookie.unwrap();
+    let field = |name: &str| {
+        let rest = page.split(&format!(r#"name="{name}" value=""#)).nth(1);
+        rest.unwrap().split('"').next().unwrap()
+    };
+    let form = format!(
+        "csrf_token={}&form={}&cups=2",
+        field("csrf_token"),
+        field("form")
+    );
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .build()
+        .new_agent();
+    let send = |form: &str, cookie: &str, origin: &str| {
+        let request = agent
+            .post(server.url("/"))
+            .content_type("application/x-www-form-urlencoded");
+        let request = request.header("Cookie", cookie).header("Origin", origin);
+        request.send(form).unwrap().status().as_u16()
+    };
+    let own = server.url("");
+    let other = own.replace("127.0.0.1", "localhost");
+    for (form, cookie, origin, status) in [
+        (form.as_str(), cookie.as_str(), other.as_str(), 403),
+        (form.as_str(), cookie.as_str(), "null", 403),
+        (form.as_str(), "", own.as_str(), 403),
+        ("form=x&cups=2", cookie.as_str(), own.as_str(), 403),
+        (form.as_str(), cookie.as_str(), own.as_str(), 303),
+        (form.as_str(), cookie.as_str(), own.as_str(), 303),
+    ] {
+        assert_eq!(send(form, cookie, origin), status, "{origin}");
+    }
+    let page = server.get("/", Some(&cookie)).2;
+    assert!(
+        page.contains("Cups ordered: 2") && page.contains("Thank you."),
+        "{page}"
+    );
+}
+
+/// Sends a form with files, and returns the status and the body.
+async fn send_parts(
+    visitor: &Visitor<'_>,
+    app: &App,
+    parts: &[(&str, &str, &str)],
+) -> (u16, String) {
+    let mut body = String::new();
+    for (disposition, content_type, value) in parts {
+        body += &format!("--X\r\nContent-Disposition: form-data; {disposition}\r\n");
+        if !content_type.is_empty() {
+            body += &format!("Content-Type: {content_type}\r\n");
+        }
+        body += &format!("\r\n{value}\r\n");
+    }
+    body += "--X--\r\n";
+    let mut request = app.client.post("/upload").body(body);
+    request.add_header(Header::new("Cookie", visitor.cookies()));
+    request.add_header(Header::new(
+        "Content-Type",
+        "multipart/form-data; boundary=X",
+    ));
+    let answer = request.dispatch().await;
+    let status = answer.status().code;
+    (status, answer.into_string().await.unwrap_or_default())
+}
+
+#[async_test]
+async fn a_form_with_files_brings_its_token_along_in_any_place() {
+    let app = app().await;
+    let visitor = app.visitor();
+    let token = visitor.get("/csrf").await.body;
+    let text = (r#"name="text""#, "", "a");
+    let file = (r#"name="file"; filename="f.txt""#, "text/plain", "12345");
+    let own = (r#"name="csrf_token""#, "", token.as_str());
+    let typed = (r#"name="csrf_token""#, "text/plain", token.as_str());
+    for parts in [[own, text, file], [text, own, file], [text, file, own]] {
+        let sent = send_parts(&visitor, &app, &parts).await;
+        assert_eq!(sent, (200, "a 5".into()), "{parts:?}");
+    }
+    let other = app.visitor().get("/csrf").await.body;
+    let others = (r#"name="csrf_token""#, "", other.as_str());
+    let named = (r#"name="csrf_token[0]""#, "", token.as_str());
+    for parts in [
+        &[text, file][..],
+        &[text, file, others],
+        &[text, file, named],
+    ] {
+        assert_eq!(send_parts(&visitor, &app, parts).await.0, 403, "{parts:?}");
+    }
+    // What some clients say of every field.
+    let sent = send_parts(&visitor, &app, &[typed, text, file]).await;
+    assert_eq!(sent.0, 200);
+    assert_eq!(send_parts(&visitor, &app, &[own, text]).await.0, 422);
+}
+
+#[async_test]
+async fn a_token_counts_in_the_form_and_the_header_and_nowhere_else() {
+    let app = app().await;
+    let visitor = app.visitor();
+    let token = visitor.get("/csrf").await.body;
+    visitor.set_cookie("csrf_token", &token);
+    for (path, form, status) in [
+        (
+            format!("/entry?csrf_token={token}"),
+            "text=a".to_owned(),
+            403,
+        ),
+        (format!("/like?csrf_token={token}"), String::new(), 403),
+        (
+            "/entry".into(),
+            format!("text=a&csrf_token={token}&csrf_token=no"),
+            403,
+        ),
+        ("/entry".into(), format!("text=a&CSRF_TOKEN={token}"), 403),
+        (
+            "/entry".into(),
+            format!("text=a&csrf_token={token}%00"),
+            403,
+        ),
+        ("/entry".into(), format!("text=a&csrf_token={token}="), 403),
+        ("/strict".into(), format!("text=a&csrf_token={token}"), 200),
+        (
+            "/strict".into(),
+            format!("text=a&b=c&csrf_token={token}"),
+            422,
+        ),
+        // Rocket lets a form say its method.
+        (
+            "/entry".into(),
+            format!("_method=put&text=a&csrf_token={token}"),
+            200,
+        ),
+        ("/entry".into(), "_method=put&text=a".into(), 403),
+        ("/entry".into(), "_method=get&text=a".into(), 404),
+        // More than a form may hold.
+        (
+            "/entry".into(),
+            format!("csrf_token={token}&text={}", "a".repeat(40_000)),
+            413,
+        ),
+    ] {
+        let answer = visitor.send(Method::Post, &path, Some(&form)).await;
+        assert_eq!(answer.status.code, status, "{path} {form:.60}");
     }
 }
 

@@ -148,6 +148,36 @@ async fn the_cookie_is_for_http_alone_for_this_site_and_ends_with_the_browser() 
 }
 
 #[async_test]
+async fn every_setting_of_the_cookie_is_in_it_and_in_its_removal() {
+    let app = App::configured(|figment| {
+        figment
+            .merge(("sessions.cookie.name", "PYCKET_ID"))
+            .merge(("sessions.cookie.path", "/shop"))
+            .merge(("sessions.cookie.domain", "example.com"))
+            .merge(("sessions.cookie.secure", true))
+            .merge(("sessions.cookie.http_only", false))
+            .merge(("sessions.cookie.same_site", "Strict"))
+            .merge(("sessions.cookie.max_age", 600))
+    })
+    .await;
+    let visitor = app.visitor();
+    let given = visitor.get("/set/a/1").await;
+    let removed = visitor.get("/logout").await;
+    for (answer, age) in [(given, 600), (removed, 0)] {
+        let cookie =
+            cookie::Cookie::parse(answer.header("Set-Cookie").unwrap().to_owned()).unwrap();
+        assert_eq!(cookie.name(), "__Secure-PYCKET_ID");
+        assert_eq!(
+            (cookie.path(), cookie.domain(), cookie.secure()),
+            (Some("/shop"), Some("example.com"), Some(true))
+        );
+        assert_eq!(cookie.http_only(), None);
+        assert_eq!(cookie.same_site(), Some(cookie::SameSite::Strict));
+        assert_eq!(cookie.max_age().map(|age| age.whole_seconds()), Some(age));
+    }
+}
+
+#[async_test]
 async fn outside_the_debug_profile_the_cookie_is_for_https_and_this_host_alone() {
     let app = App::configured(|figment| figment.select("release")).await;
     let visitor = app.visitor();

@@ -429,6 +429,31 @@ async fn the_server_counts_as_many_round_trips_as_promised() {
 }
 
 #[async_test]
+async fn no_more_connections_are_made_than_are_set() {
+    let server = Memcached::start();
+    let connections = || -> u64 {
+        let stats = server.ask("stats", "END");
+        let line = stats
+            .iter()
+            .find_map(|line| line.strip_prefix("STAT total_connections "));
+        line.expect("the server counts them")
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    let store = store(server.port).timeout(Duration::from_secs(20));
+    let app = App::on(store.connections(3), patient).await;
+    // The launch asks for the server's version, over a connection of its own.
+    let before = connections();
+    let visitor = app.known_visitor().await;
+    let answers = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
+    assert!(answers.iter().all(|answer| answer.status.code == 200));
+    // One is that of the question.
+    let made = connections() - before - 1;
+    assert!((2..=3).contains(&made), "{made}");
+}
+
+#[async_test]
 async fn settings_that_cannot_work_are_told_with_their_key() {
     log::keep();
     for (key, servers, prefix) in [

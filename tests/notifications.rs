@@ -1,6 +1,5 @@
 //! A notification is shown once, by one page, whatever happens around it.
 
-use rocket::figment::Figment;
 use rocket::fs::{FileServer, NamedFile};
 use rocket::futures::future::{join, join_all};
 use rocket::http::{Method, Status};
@@ -8,11 +7,10 @@ use rocket::response::Redirect;
 use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{
-    DirectoryStore, Error, ErrorKind, MemoryStore, Notification, Notifications, Notify, RedisStore,
-    Result, Saved, Session, SessionStore,
+    Error, ErrorKind, Notification, Notifications, Notify, Result, Saved, Session, SessionStore,
 };
 
-use crate::support::{App, Gates, Visitor, log, redis};
+use crate::support::{App, Gates, Visitor, log};
 
 #[get("/push/<queue>/<message>?<gate>")]
 async fn push(
@@ -114,8 +112,15 @@ fn must_or_tell(note: Result<Notification, Error>) -> Result<String, Error> {
 }
 
 /// Takes a message, and looks at none.
-#[get("/blind?<status>")]
-fn blind(status: u16, note: Option<Notification>, session: &Session) -> (Status, ()) {
+#[get("/blind?<status>&<gate>")]
+async fn blind(
+    status: u16,
+    gate: Option<&str>,
+    note: Option<Notification>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> (Status, ()) {
+    gates.wait(gate).await;
     session.insert("seen", status).expect("it is small");
     assert!(note.is_some());
     (Status::new(status), ())
@@ -276,10 +281,6 @@ async fn app() -> App {
     App::built(|f| f, with_routes).await
 }
 
-async fn app_on(store: impl SessionStore) -> App {
-    App::built_on(store, |f: Figment| f, with_routes).await
-}
-
 /// A visitor with a session, for whom `messages` wait in the queue `info`.
 async fn visitor_with<'a>(app: &'a App, messages: &[&str]) -> Visitor<'a> {
     let visitor = app.known_visitor().await;
@@ -291,14 +292,8 @@ async fn visitor_with<'a>(app: &'a App, messages: &[&str]) -> Visitor<'a> {
     visitor
 }
 
-/// Runs `test` with the memory store, the directory store and a Redis server.
 async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
-    test(app_on(MemoryStore::new()).await).await;
-    let there = tempfile::tempdir().unwrap();
-    let directory = DirectoryStore::open(there.path().join("sessions")).unwrap();
-    test(app_on(directory).await).await;
-    let server = redis::Redis::start();
-    test(app_on(RedisStore::open(&server.url()).unwrap()).await).await;
+    App::on_every_store(with_routes, test).await;
 }
 
 /// Lets `count` requests for `path` load the session, and then go on together.
@@ -467,6 +462,84 @@ async fn nothing_of_one_user_is_shown_to_another() {
     visitor.get("/push/info/bobs").await;
     visitor.get("/login/alice").await;
     assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn what_one_user_leaves_unseen_or_leaves_late_is_not_shown_to_the_next() {
+    on_every_store(|app| async move {
+        for path in ["/blind?status=200&gate=slow", "/push/info/late?gate=slow"] {
+            let visitor = app.visitor();
+            visitor.get("/login/alice").await;
+            visitor.get("/push/info/alices").await;
+            let gate = app.gate("slow");
+            let old = visitor.copy();
+            let slow = old.get(path);
+            let other = async {
+                gate.arrived().await;
+                visitor.get("/login/bob").await;
+                gate.open();
+            };
+            let (answer, ()) = join(slow, other).await;
+            assert_eq!(answer.status.code, 200);
+            assert!(answer.session_cookie().is_none(), "{answer:?}");
+            assert_eq!(visitor.get("/who").await.body, "bob");
+            assert_eq!(visitor.get("/take").await.body, "", "{path}");
+            assert_eq!(visitor.get("/keys").await.body, "", "{path}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn what_was_not_looked_at_comes_along_when_an_anonymous_visitor_logs_in() {
+    on_every_store(|app| async move {
+        let visitor = visitor_with(&app, &["one"]).await;
+        let gate = app.gate("slow");
+        let old = visitor.copy();
+        let slow = old.get("/blind?status=200&gate=slow");
+        let login = async {
+            gate.arrived().await;
+            visitor.get("/login/alice").await;
+            gate.open();
+        };
+        join(slow, login).await;
+        assert_eq!(visitor.get("/take").await.body, "info:one");
+    })
+    .await;
+}
+
+/// Lets `path` come to the `nth` call of its `act`, and drops it there.
+async fn dropped_at(app: &App, visitor: &Visitor<'_>, path: &str, act: Act, nth: usize) -> bool {
+    let gate = app.probe.gate(act);
+    let mut request = Box::pin(visitor.get(path));
+    let mut dropped = true;
+    for n in 1..=nth {
+        rocket::tokio::select! {
+            _ = &mut request => { dropped = false; break }
+            () = gate.arrived() => if n < nth { gate.open() }
+        }
+    }
+    drop(request);
+    gate.open_for_all();
+    dropped
+}
+
+#[async_test]
+async fn a_request_that_is_dropped_half_way_shows_nothing_twice_and_leaves_the_session_whole() {
+    on_every_store(|app| async move {
+        let visitor = visitor_with(&app, &["one"]).await;
+        for path in ["/take", "/oldest", "/blind?status=200"] {
+            assert!(dropped_at(&app, &visitor, path, Act::Load, 1).await);
+            assert_eq!(visitor.get("/peek").await.body, "info:one", "{path}");
+            // The save did not begin.
+            assert!(dropped_at(&app, &visitor, path, Act::Save, 1).await);
+            assert_eq!(visitor.get("/peek").await.body, "info:one", "{path}");
+        }
+        assert_eq!(visitor.get("/take").await.body, "info:one");
+        assert_eq!(visitor.get("/take").await.body, "");
+        assert_eq!(visitor.get("/keys").await.body, "n");
+    })
+    .await;
 }
 
 #[async_test]
@@ -753,7 +826,7 @@ async fn a_duplicate_is_refused_on_request_also_when_two_push_it_at_once() {
 
 #[async_test]
 async fn what_is_too_much_is_an_error_and_the_stored_session_stays() {
-    let settings = |f: Figment| {
+    let settings = |f: rocket::figment::Figment| {
         f.merge(("sessions.limits.notifications", 3))
             .merge(("sessions.limits.notifications_size", 100))
     };

@@ -10,10 +10,11 @@ use rocket::futures::future::join_all;
 use rocket::futures::{StreamExt, TryStreamExt};
 use rocket::http::{Header, Method, Status};
 use rocket::local::asynchronous::Client;
+use rocket::response::Redirect;
 use rocket::{Build, Request, Rocket, State, async_test, catch, catchers, get, post, routes};
 use rocket_session_kit::testing::{Act, Probe};
 use rocket_session_kit::{
-    By, Clock, KeyValue, Limit, MemoryStore, Namespace, RateLimit, Session, Sessions,
+    By, Clock, Error, KeyValue, Limit, MemoryStore, Namespace, RateLimit, Session, Sessions,
 };
 
 use crate::support::process::Server;
@@ -46,6 +47,35 @@ fn never(_one: RateLimit<LogIns>, _other: RateLimit<LogIns>, _none: Never) {}
 #[get("/limited", rank = 2)]
 fn limited(_again: Option<RateLimit<LogIns>>, limit: RateLimit<LogIns>) -> String {
     format!("{} {:?}", limit.remaining(), limit.resets_in())
+}
+
+/// Serves also who comes too often, who gets less.
+#[get("/less")]
+fn less(limit: Option<RateLimit<LogIns>>, session: &Session) -> Result<String, Error> {
+    session.increment("less", 1)?;
+    Ok(limit.map_or("less".into(), |limit| limit.remaining().to_string()))
+}
+
+struct Rare;
+
+impl Limit for Rare {
+    const NAME: &'static str = "rare";
+    const LIMIT: u32 = 1;
+    const WINDOW: u64 = 3600;
+    const BY: By = By::Address;
+}
+
+#[get("/both")]
+fn both(_one: RateLimit<LogIns>, _other: RateLimit<Rare>) -> &'static str {
+    "served"
+}
+
+#[get("/either")]
+fn either(one: Option<RateLimit<LogIns>>, other: Option<RateLimit<Rare>>) -> Status {
+    match (one, other) {
+        (Some(_), Some(_)) => Status::Ok,
+        _ => Status::TooManyRequests,
+    }
 }
 
 #[get("/one/<_name>")]
@@ -98,11 +128,22 @@ async fn too_many(request: &Request<'_>) -> String {
     format!("{} {} too often", request.method(), request.uri())
 }
 
+/// Sends those who come too often elsewhere.
+#[catch(429)]
+async fn come_later(request: &Request<'_>) -> Redirect {
+    too_many(request).await;
+    Redirect::to("/later")
+}
+
 fn build(rocket: Rocket<Build>) -> Rocket<Build> {
     rocket
         .manage(Ran::default())
-        .mount("/", routes![work, never, limited, one, sent, late])
+        .mount(
+            "/",
+            routes![work, never, limited, less, both, either, one, sent, late],
+        )
         .register("/api", catchers![too_many])
+        .register("/shop", catchers![come_later])
 }
 
 /// Three requests in a minute, and `more`.
@@ -367,6 +408,55 @@ async fn a_refused_request_makes_no_session_and_changes_none() {
 }
 
 #[async_test]
+async fn a_refused_request_makes_no_session_whatever_the_catcher_answers() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    statuses(&visitor, "/api/work", 3).await;
+    let answer = visitor.get("/shop/x").await;
+    assert_eq!(answer.status, Status::SeeOther);
+    assert!(answer.session_cookie().is_none());
+    assert!(app.list().await.is_empty());
+}
+
+#[async_test]
+async fn a_handler_that_serves_beyond_a_limit_keeps_what_it_does() {
+    let app = App::built(|figment| figment, build).await;
+    let visitor = app.visitor();
+    for body in ["1", "0", "less", "less"] {
+        let answer = visitor.get("/less").await;
+        assert_eq!((answer.status.code, answer.body.as_str()), (200, body));
+        assert_eq!(answer.header("Retry-After"), None);
+    }
+    assert_eq!(visitor.get("/get/less").await.body, "4");
+}
+
+#[async_test]
+async fn who_is_told_when_to_come_again_is_served_then() {
+    // By whichever limit is the last to have room.
+    for path in ["/both", "/either"] {
+        let app = App::built(|figment| figment, build).await;
+        let visitor = app.visitor();
+        assert_eq!(visitor.get(path).await.status.code, 200);
+        assert_eq!(statuses(&visitor, "/one/x", 2).await, [200, 429]);
+        for _ in 0..2 {
+            let answer = visitor.get(path).await;
+            assert_eq!(answer.status.code, 429);
+            if path == "/either" {
+                assert_eq!(answer.header("Retry-After"), Some("3600"));
+            }
+        }
+        // The limit that refuses first hides the other.
+        let mut refused = 0;
+        while let Some(after) = visitor.get(path).await.header("Retry-After") {
+            refused += 1;
+            assert!(refused < 9, "what it was told is not so");
+            app.clock.advance(seconds(after.parse().unwrap()));
+        }
+        assert_eq!(refused, if path == "/both" { 2 } else { 1 });
+    }
+}
+
+#[async_test]
 async fn a_limit_of_a_route_counts_each_of_its_requests_once() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.visitor();
@@ -574,6 +664,46 @@ async fn a_header_is_believed_only_from_a_proxy() {
         status_from(&app.client, "10.0.0.1", FORWARDED, &["198.51.100.1"]).await,
         200
     );
+}
+
+#[async_test]
+async fn the_standard_header_of_proxies_is_read_too() {
+    let proxies = ",ip_header=\"forwarded\",proxies=[\"10.0.0.0/8\",\"fd00::1\"]";
+    for (same, lines) in [
+        ("198.51.100.1", &["for=198.51.100.1"][..]),
+        (
+            "198.51.100.1",
+            &["For=\"198.51.100.1:4711\";proto=https;by=10.0.0.1"],
+        ),
+        (
+            "198.51.100.1",
+            &["proto=http; FOR=\"[::ffff:198.51.100.1]:80\""],
+        ),
+        (
+            "198.51.100.1",
+            &["for=1.2.3.4, for=198.51.100.1, for=10.9.9.9;host=a"],
+        ),
+        (
+            "198.51.100.1",
+            &["for=\"1.2.3.4", "for=198.51.100.1,for=\"[fd00::1]\""],
+        ),
+        ("2001:db8:1:2::1", &["for=\"[2001:db8:1:2:3::4]\""]),
+        // Who is hidden counts as the proxy that hides it.
+        ("10.0.0.1", &["for=unknown"]),
+        ("10.0.0.1", &["for=198.51.100.1, for=_hidden"]),
+        ("10.0.0.1", &["198.51.100.1"]),
+        ("10.0.0.1", &["for=198.51.100.1, by=10.0.0.1"]),
+    ] {
+        let app = app(proxies).await;
+        for _ in 0..3 {
+            let status = status_from(&app.client, same, "Forwarded", &[]).await;
+            assert_eq!(status, 200, "{same}");
+        }
+        let status = status_from(&app.client, "10.0.0.1", "Forwarded", lines).await;
+        assert_eq!(status, 429, "{lines:?}");
+        let other = status_from(&app.client, "10.0.0.1", "Forwarded", &["for=198.51.100.2"]).await;
+        assert_eq!(other, 200);
+    }
 }
 
 #[async_test]

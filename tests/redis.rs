@@ -632,6 +632,28 @@ async fn a_master_that_was_demoted_is_left_for_the_new_one() {
 }
 
 #[async_test]
+async fn requests_at_once_share_one_connection() {
+    let server = Redis::start();
+    let app = app(&server).await;
+    let visitor = app.known_visitor().await;
+    let connections = || -> u64 {
+        let stats = server.cli(&["INFO", "stats"]);
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.expect("the server counts them")
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    let before = connections();
+    let answers = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
+    assert!(answers.iter().all(|answer| answer.status.code == 200));
+    // The one is that of the question.
+    assert_eq!(connections() - before, 1);
+}
+
+#[async_test]
 async fn settings_that_contradict_each_other_are_told_with_their_key() {
     log::keep();
     for (key, settings) in [

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 # program:package (`perl` alone may lack its modules; `json_pp` comes with them)
 needed="strace:strace flock:util-linux setpriv:util-linux openssl:openssl chromium:chromium chromedriver:chromium-driver
-    redis-server:redis-server redis-cli:redis-tools memcached:memcached json_pp:perl"
+    redis-server:redis-server redis-cli:redis-tools memcached:memcached json_pp:perl python3:python3"
 
 missing=
 for entry in $needed; do

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rocket::figment::Figment;
+use rocket::futures::FutureExt;
 use rocket::response::Redirect;
 use rocket::{async_test, catch, catchers, get, routes};
 use rocket_session_kit::testing::{Act, Probe};
@@ -24,6 +25,17 @@ async fn saves(session: &Session) -> Result<&'static str> {
     Ok("saved")
 }
 
+/// Does not wait for its save, as a handler does whose patience is over.
+#[get("/gives_up?<user>")]
+fn gives_up(user: Option<&str>, session: &Session) -> Result<String> {
+    session.increment("tries", 1)?;
+    if let Some(user) = user {
+        session.log_in(user);
+    }
+    let saved = session.save().now_or_never();
+    Ok(saved.is_none().to_string())
+}
+
 #[catch(503)]
 fn down() -> &'static str {
     "the application's own page"
@@ -34,7 +46,10 @@ fn quick(figment: Figment) -> Figment {
 }
 
 async fn app() -> App {
-    App::built(quick, |rocket| rocket.mount("/", routes![moves, saves])).await
+    App::built(quick, |rocket| {
+        rocket.mount("/", routes![moves, saves, gives_up])
+    })
+    .await
 }
 
 type Fault = fn(&Probe, Act);
@@ -239,6 +254,29 @@ async fn a_handler_that_saves_itself_gets_the_error() {
     app.probe.heal();
     assert_eq!(visitor.get("/saves").await.body, "saved");
     assert_eq!(visitor.get("/get/saves").await.body, "1");
+}
+
+#[async_test]
+async fn what_a_handler_did_not_wait_for_is_saved_when_its_answer_leaves() {
+    let app = app().await;
+    for (visitor, before) in [(app.visitor(), ""), (app.known_visitor().await, "n,")] {
+        for path in ["/gives_up", "/gives_up?user=alice"] {
+            let cookie = visitor.cookie("id");
+            let gate = app.probe.gate(Act::Save);
+            let opens = async {
+                gate.arrived().await;
+                gate.open_for_all();
+            };
+            let (answer, ()) = rocket::futures::future::join(visitor.get(path), opens).await;
+            assert_eq!(answer.body, "true", "it was not saved at once");
+            if path.ends_with("alice") {
+                assert_ne!(visitor.cookie("id"), cookie, "a log-in renews");
+            }
+        }
+        assert_eq!(visitor.get("/keys").await.body, format!("{before}tries"));
+        assert_eq!(visitor.get("/get/tries").await.body, "2");
+        assert_eq!(visitor.get("/who").await.body, "alice");
+    }
 }
 
 #[async_test]

@@ -263,8 +263,9 @@ impl Cache {
     /// for `ttl`, or for `sessions.cache.ttl` where that is `None`.
     ///
     /// Requests that miss the same value at once wait, in one process, for one of them to compute
-    /// it. Where that one fails, panics or is dropped, each of the others computes for itself.
-    /// Processes do not wait for each other; the first value is kept.
+    /// it. Where that one fails, panics or is dropped, another does; where that one does not get
+    /// through either, each of the others computes for itself, so that nobody waits for more than
+    /// two. Processes do not wait for each other; the first value is kept.
     ///
     /// A value is not kept when, since its computation began, any process removed or set what is
     /// under `name`, or cleared the cache: what was computed from old data never outlives the
@@ -292,19 +293,23 @@ impl Cache {
     {
         let key = self.namespace.key(name);
         let ttl = ttl.into().or(self.ttl);
-        let (lease, seat) = match self.find(&key).await {
-            Ok(Found::Value(bytes)) => return Ok(read(&bytes)?),
-            Ok(Found::Lease(lease, seat)) => (Some(lease), seat),
-            Ok(Found::Commotion) => (None, Seat::Lead(Lead::alone())),
-            // The store is down, which was logged.
-            Err(_) => (None, self.flights.board(key.as_str().as_bytes())),
-        };
-        let lead = match seat {
-            Seat::Lead(lead) => Some(lead),
-            Seat::Passenger(flight) => match flight.arrival().await {
-                Some(bytes) => return Ok(read(&bytes)?),
-                None => None,
-            },
+        let mut waited = false;
+        let (lease, lead) = loop {
+            let (lease, seat) = match self.find(&key).await {
+                Ok(Found::Value(bytes)) => return Ok(read(&bytes)?),
+                Ok(Found::Lease(lease, seat)) => (Some(lease), seat),
+                Ok(Found::Commotion) => (None, Seat::Lead(Lead::alone())),
+                // The store is down, which was logged.
+                Err(_) => (None, self.flights.board(key.as_str().as_bytes())),
+            };
+            match seat {
+                Seat::Lead(lead) => break (lease, Some(lead)),
+                Seat::Passenger(flight) => match flight.arrival().await {
+                    Some(bytes) => return Ok(read(&bytes)?),
+                    None if waited => break (lease, None),
+                    None => waited = true,
+                },
+            }
         };
         let value = compute().await?;
         let bytes: Arc<[u8]> = write(&value)?.into();

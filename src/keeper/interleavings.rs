@@ -270,7 +270,7 @@ proptest! {
             let (_, held) = new_session(&keeper, &[]).await;
             if !logged_in {
                 // A session that is nothing but its notifications comes and goes.
-                keeper.end(held.id, None).await.expect("the store works");
+                keeper.end(held.id, None, None).await.expect("the store works");
             }
             let (mut newest, mut found, mut expected) = (held.id, Vec::new(), Vec::new());
             let mut open: [Option<Session>; 4] = Default::default();
@@ -278,7 +278,8 @@ proptest! {
                 let Some(session) = &open[*who] else {
                     open[*who] = match keeper.load(&newest).await.expect("the store works") {
                         Found::Live(record, held) => {
-                            Some(Session::resumed(Arc::clone(&keeper), record, held, false))
+                            let presented = Presented::Session { id: held.id, outdated: false };
+                            Some(Session::resumed(Arc::clone(&keeper), record, held, presented))
                         }
                         _ => Some(Session::fresh(Arc::clone(&keeper), Presented::Nothing, None)),
                     };
@@ -337,7 +338,7 @@ proptest! {
             let mut ended = HashSet::new();
             for (at, (who, acts)) in steps.iter().enumerate() {
                 if at == end_at {
-                    keeper.end(held.id, None).await.expect("the store works");
+                    keeper.end(held.id, None, None).await.expect("the store works");
                     ended.insert(held.id);
                 }
                 match open[*who].take() {
@@ -354,7 +355,7 @@ proptest! {
                     }
                 }
             }
-            keeper.end(held.id, None).await.expect("the store works");
+            keeper.end(held.id, None, None).await.expect("the store works");
             for request in open.into_iter().flatten() {
                 let kept = keeper.update(request.view, request.held, &request.changes).await;
                 assert!(matches!(kept.expect("the store works"), Kept::Gone));

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use rocket::futures::FutureExt;
 use rocket::tokio::time::timeout;
-use uuid::Uuid;
 
 use crate::change::Change;
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::notice::Notice;
@@ -39,6 +38,8 @@ pub(crate) struct Keeper {
     /// Seconds.
     touch_every: u64,
     pub(crate) store_timeout: Duration,
+    /// Whether an id that a session had may be another's later, as that of a token may.
+    ids_come_back: bool,
     queues: Queues,
     /// When a failure of the store was last logged, in milliseconds since 1970.
     complained: AtomicU64,
@@ -94,6 +95,12 @@ impl Kept {
     }
 }
 
+/// Returns whether what is there with the tag `there` is the session that had `tag`, and not one
+/// that began after its end. One that this crate did not write has none.
+fn same(tag: Option<u64>, there: Option<u64>) -> bool {
+    tag.is_none() || tag == there
+}
+
 impl Keeper {
     pub(crate) fn new(store: Arc<dyn SessionStore>, clock: Clock, config: &Config) -> Self {
         Self {
@@ -105,6 +112,7 @@ impl Keeper {
             // A session that is used keeps clear of its end by nine tenths of the timeout.
             touch_every: config.touch_every.min(config.idle_timeout / 10),
             store_timeout: Duration::from_millis(config.store_timeout),
+            ids_come_back: config.transport != Transport::Cookie,
             queues: Queues::new(),
             complained: AtomicU64::new(0),
         }
@@ -125,11 +133,23 @@ impl Keeper {
 
     /// As [`load`](Self::load), for a request that has the session already.
     async fn reload(&self, id: &SessionId) -> Result<Found> {
+        Ok(match self.look(id).await? {
+            None => Found::Nothing,
+            Some((record, held)) => match record.parting {
+                Some(parting) => Found::Parted(parting),
+                None if self.is_over(&record) => Found::Nothing,
+                None => Found::Live(record, held),
+            },
+        })
+    }
+
+    /// Returns what the store has under `id`, whatever that means.
+    async fn look(&self, id: &SessionId) -> Result<Option<(Record, Held)>> {
         let Some(Stored { bytes, revision }) = self
             .ask("load a session", self.store.load_session(id))
             .await?
         else {
-            return Ok(Found::Nothing);
+            return Ok(None);
         };
         let Some(record) = Record::decode(&bytes) else {
             log::warn!(
@@ -137,13 +157,9 @@ impl Keeper {
             );
             self.ask("keep aside what is no session", self.store.set_aside(id))
                 .await?;
-            return Ok(Found::Nothing);
+            return Ok(None);
         };
-        Ok(match record.parting {
-            Some(parting) => Found::Parted(parting),
-            None if self.is_over(&record) => Found::Nothing,
-            None => Found::Live(record, Held { id: *id, revision }),
-        })
+        Ok(Some((record, Held { id: *id, revision })))
     }
 
     /// Returns whether `record` outlived one of its timeouts, whether or not the store knows.
@@ -161,9 +177,7 @@ impl Keeper {
 
     /// Keeps a new session.
     pub(crate) async fn create(&self, mut record: Record) -> Result<Kept> {
-        record
-            .tag
-            .get_or_insert_with(|| Uuid::new_v4().as_u64_pair().1);
+        record.tag();
         for _ in 0..3 {
             let id = SessionId::random();
             match self.save(&id, &mut record, Expect::Absent).await? {
@@ -184,6 +198,41 @@ impl Keeper {
         Err(self
             .unavailable("create a session")
             .because("every new id was taken already"))
+    }
+
+    /// Keeps a session that begins under `id`, which is that of its visitor's token; or, where
+    /// another request began it meanwhile, what that one kept with `changes` made to it.
+    pub(crate) async fn begin(
+        &self,
+        id: SessionId,
+        mut record: Record,
+        changes: &[Change],
+    ) -> Result<Kept> {
+        let started = Instant::now();
+        record.tag = None;
+        record.tag();
+        let mut expect = Expect::Absent;
+        loop {
+            if let Saved::Saved(revision) = self.save(&id, &mut record, expect).await? {
+                return Ok(Kept::here(record, Held { id, revision }));
+            }
+            self.check_patience(started)?;
+            expect = match self.look(&id).await? {
+                None => Expect::Absent,
+                // The store was asked twice, and the first answer got lost.
+                Some((ours, held)) if ours.rev == record.rev => return Ok(Kept::here(ours, held)),
+                // One that ended. Who still has it finds out by the tag.
+                Some((over, held)) if over.parting.is_some() || self.is_over(&over) => {
+                    Expect::Revision(held.revision)
+                }
+                Some((mut begun, held)) => {
+                    for change in changes {
+                        change.apply(&mut begun, &self.limits)?;
+                    }
+                    return self.update(begun, held, changes).await;
+                }
+            };
+        }
     }
 
     /// Moves on the time of the last request, unless another request did so a moment ago.
@@ -207,8 +256,13 @@ impl Keeper {
         changes: &[Change],
     ) -> Result<Kept> {
         let started = Instant::now();
+        let tag = record.tag;
         let mut turn = None;
         let (mut moved, mut revived) = (false, false);
+        let owner = match changes.iter().any(Change::is_about_the_user) {
+            true => None,
+            false => record.user.clone(),
+        };
         loop {
             let saved = self
                 .save(&held.id, &mut record, Expect::Revision(held.revision))
@@ -245,15 +299,21 @@ impl Keeper {
                             revived,
                         });
                     }
-                    Found::Live(newer, held) => break (newer, held),
+                    Found::Live(newer, held) if same(tag, newer.tag) => break (newer, held),
                     Found::Parted(Parting::Moved(next)) => (id, moved) = (next, true),
-                    Found::Parted(Parting::Ended) | Found::Nothing => return Ok(Kept::Gone),
+                    Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
+                        return Ok(Kept::Gone);
+                    }
                 }
             };
+            if moved && owner.is_some() && record.user != owner {
+                // Somebody else logged in, to whom nothing of the one before is shown.
+                return Ok(Kept::Elsewhere);
+            }
             revived = !record.has_info();
             for change in changes
                 .iter()
-                .filter(|change| !(moved && change.is_about_the_user()))
+                .filter(|change| !(moved && change.stays_behind()))
             {
                 change.apply(&mut record, &self.limits)?;
             }
@@ -273,6 +333,7 @@ impl Keeper {
         mut take_out: impl FnMut(&mut Record) -> Result<Vec<T>>,
     ) -> Result<(Vec<T>, Kept)> {
         let started = Instant::now();
+        let tag = record.tag;
         let mut turn = None;
         let mut revived = false;
         loop {
@@ -306,10 +367,10 @@ impl Keeper {
                 Found::Live(ours, held) if ours.rev == tried => {
                     return Ok((taken, here(ours, held)));
                 }
-                Found::Live(newer, held) => (newer, held),
+                Found::Live(newer, held) if same(tag, newer.tag) => (newer, held),
                 // They went on with whoever renewed it, who may be somebody else.
                 Found::Parted(Parting::Moved(_)) => return Ok((Vec::new(), Kept::Elsewhere)),
-                Found::Parted(Parting::Ended) | Found::Nothing => {
+                Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
                     return Ok((Vec::new(), Kept::Gone));
                 }
             };
@@ -391,20 +452,25 @@ impl Keeper {
     /// Ends the session under `id`, wherever it has got to, for good. Returns whether it was still
     /// there.
     ///
-    /// `revision` is what the caller saw there, if it looked.
+    /// `revision` is what the caller saw there, if it looked, and `tag` which session it was.
     pub(crate) async fn end(
         &self,
         mut id: SessionId,
         mut revision: Option<Revision>,
+        tag: Option<u64>,
     ) -> Result<bool> {
         let started = Instant::now();
         loop {
             self.check_patience(started)?;
             match revision.take() {
                 None => match self.reload(&id).await? {
-                    Found::Live(_, held) => (id, revision) = (held.id, Some(held.revision)),
+                    Found::Live(there, held) if same(tag, there.tag) => {
+                        (id, revision) = (held.id, Some(held.revision));
+                    }
                     Found::Parted(Parting::Moved(next)) => id = next,
-                    Found::Parted(Parting::Ended) | Found::Nothing => return Ok(false),
+                    Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
+                        return Ok(false);
+                    }
                 },
                 // Whoever renews or saves it at this moment finds out by this, and nobody can after
                 // it.
@@ -414,6 +480,11 @@ impl Keeper {
                     Saved::Gone => return Ok(false),
                 },
             }
+        }
+        if self.ids_come_back {
+            // A deletion could meet the session that the token has begun meanwhile. What marks the
+            // end goes by itself, in a minute.
+            return Ok(true);
         }
         if let Err(error) = self
             .ask("delete a session", self.store.delete_session(&id))

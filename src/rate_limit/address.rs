@@ -15,6 +15,9 @@ const HOPS: usize = 32;
 pub(super) struct Proxies {
     networks: Vec<IpNet>,
     header: String,
+    /// Whether that is the standard one (<https://www.rfc-editor.org/rfc/rfc7239>), which tells more
+    /// than addresses.
+    standard: bool,
 }
 
 impl Proxies {
@@ -38,6 +41,7 @@ impl Proxies {
         Ok(Self {
             networks: networks.collect::<Result<_>>()?,
             header: config.ip_header.clone(),
+            standard: config.ip_header.eq_ignore_ascii_case("Forwarded"),
         })
     }
 
@@ -66,13 +70,26 @@ impl Proxies {
             {
                 break;
             }
-            match address(said.trim()) {
+            let told = match self.standard {
+                true => told_in(said).and_then(address),
+                false => address(said.trim()),
+            };
+            match told {
                 Some(address) => nearest = address.to_canonical(),
                 None => break,
             }
         }
         nearest
     }
+}
+
+/// Returns whom an element of the standard header says the request came from.
+fn told_in(element: &str) -> Option<&str> {
+    element.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let is_it = name.trim().eq_ignore_ascii_case("for");
+        is_it.then(|| value.trim().trim_matches('"'))
+    })
 }
 
 /// Reads an address, with or without a port and brackets.

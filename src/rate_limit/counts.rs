@@ -79,7 +79,8 @@ impl Counts {
         found
     }
 
-    /// Says in `response` what was counted, and returns whether the request was refused.
+    /// Says in `response` what was counted, and returns whether the request was refused. A handler
+    /// that serves it nevertheless refuses nothing.
     pub(super) fn tell(&self, response: &mut Response<'_>, headers: LimitHeaders) -> bool {
         // A task that outlives its handler may be counting still.
         let Ok(counted) = self.counted.try_lock() else {
@@ -124,11 +125,19 @@ impl Counts {
             response.set_header(Header::new("RateLimit-Policy", policies));
             response.set_header(Header::new("RateLimit", limits));
         }
-        if tightest.refused && response.status() == Status::TooManyRequests {
-            let seconds = tightest.more_in.div_ceil(1000).to_string();
+        let told_so = tightest.refused && response.status() == Status::TooManyRequests;
+        if told_so {
+            // Before each of them has room again, another try would be refused too.
+            let used_up = counts.iter().filter(|count| count.remaining == 0);
+            let longest = used_up.map(|count| count.more_in).max().unwrap_or(0);
+            let seconds = longest.div_ceil(1000).to_string();
             response.set_header(Header::new("Retry-After", seconds));
             answer::no_store(response);
         }
-        tightest.refused
+        // Beyond the limit of the application no handler ran, whatever its catcher made of it.
+        told_so
+            || counts
+                .iter()
+                .any(|count| count.refused && count.policy.is_app())
     }
 }

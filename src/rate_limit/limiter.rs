@@ -27,6 +27,16 @@ pub(super) struct Policy {
     pub(super) by: By,
 }
 
+impl Policy {
+    /// What the limit of the whole application is called. No other is called so.
+    const APP: &'static str = "app";
+
+    /// Returns whether it is the limit of the whole application.
+    pub(super) fn is_app(&self) -> bool {
+        self.name == Self::APP
+    }
+}
+
 /// Counts requests by the rules of the configuration.
 pub(crate) struct Limiter {
     keeper: Arc<Keeper>,
@@ -57,7 +67,7 @@ impl Limiter {
         live: Arc<AtomicUsize>,
     ) -> Result<Self> {
         let app = Policy {
-            name: "app",
+            name: Policy::APP,
             limit: config.limit,
             window: config.window,
             by: config.by,

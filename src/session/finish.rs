@@ -1,7 +1,9 @@
 //! The session on its way out: what goes to the store, and what the browser is told.
 
-use super::{Over, Presented, Session, State};
+use super::{Ending, Over, Presented, Session, State};
+use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
+use crate::header;
 use crate::id::SessionId;
 use crate::keeper::Kept;
 use crate::record::Record;
@@ -81,63 +83,85 @@ impl Session {
         let _one_at_a_time = self.saving.lock().await;
 
         let ending = self.state.lock().ending;
-        if let Some((id, revision)) = ending {
-            self.keeper.end(id, revision).await?;
+        if let Some(Ending { id, revision, tag }) = ending {
+            self.keeper.end(id, revision, tag).await?;
             let state = &mut *self.state.lock();
             state.ending = None;
             // The store is there again, and what is inserted from here on begins a new session.
             state.over = None;
         }
 
-        let had_base;
-        let (record, held, renew, changes) = {
+        let (record, held, presented, sending) = {
             let state = &mut *self.state.lock();
             if let Some(error) = state.refused.take() {
                 return Err(error);
             }
-            let renew = state.renew && state.record.has_info();
+            let by_cookie = state.presented.is_by_cookie();
+            let renew = by_cookie && state.renew && state.record.has_info();
             let nothing_to_do = state.changes.is_empty() && !(renew && state.held.is_some());
             let nothing_to_keep = state.held.is_none() && !state.record.has_info();
             if state.over.is_some() || nothing_to_do || nothing_to_keep {
                 return Ok(());
             }
+            if state.presented == Presented::NoToken {
+                return Err(header::missing());
+            }
             if state.presented == Presented::Parted && state.held.is_none() && !renew {
                 let why = "the session was renewed a moment ago, and the browser has yet to learn its new id";
                 return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
             }
-            if state.closed && (state.held.is_none() || renew) {
+            if by_cookie && state.closed && (state.held.is_none() || renew) {
                 let why = "it needs a new cookie, and the answer that could set it has left";
                 return Err(Error::new(ErrorKind::Closed, "save the session").because(why));
             }
             state.renew = false;
-            had_base = state.base.is_some();
-            (
-                state.record.clone(),
-                state.held,
+            let sending = Sending {
+                changes: std::mem::take(&mut state.changes),
                 renew,
-                std::mem::take(&mut state.changes),
-            )
+                had_base: state.base.is_some(),
+                session: self,
+            };
+            (state.record.clone(), state.held, state.presented, sending)
         };
 
-        let kept = match held {
-            None => self.keeper.create(record).await,
-            Some(held) if renew => self.keeper.renew(record, held, &changes).await,
-            Some(held) => self.keeper.update(record, held, &changes).await,
-        };
-        let state = &mut *self.state.lock();
-        match kept {
-            Ok(kept) => state.settle(kept, self),
-            Err(error) => {
-                state.renew |= renew;
-                state.changes.splice(0..0, changes);
-                if !had_base {
-                    // It is of a moment at which the store was thought to have these changes.
-                    state.base = None;
-                }
-                return Err(error);
-            }
-        }
+        let changes = &sending.changes;
+        let kept = match (held, presented) {
+            (None, Presented::Token(id)) => self.keeper.begin(id, record, changes).await,
+            (None, _) => self.keeper.create(record).await,
+            (Some(held), _) if sending.renew => self.keeper.renew(record, held, changes).await,
+            (Some(held), _) => self.keeper.update(record, held, changes).await,
+        }?;
+        sending.done();
+        self.state.lock().settle(kept, self);
         Ok(())
+    }
+}
+
+/// Changes on their way to the store. Dropping it puts them back, to be sent again: the store
+/// failed, or nobody waited for it.
+struct Sending<'a> {
+    session: &'a Session,
+    changes: Vec<Change>,
+    renew: bool,
+    had_base: bool,
+}
+
+impl Sending<'_> {
+    /// Says that they arrived.
+    fn done(mut self) {
+        (self.changes, self.renew, self.had_base) = (Vec::new(), false, true);
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let state = &mut *self.session.state.lock();
+        state.renew |= self.renew;
+        state.changes.splice(0..0, self.changes.drain(..));
+        if !self.had_base {
+            // It is of a moment at which the store was thought to have these changes.
+            state.base = None;
+        }
     }
 }
 
@@ -199,6 +223,7 @@ impl State {
             {
                 CookieNews::None
             }
+            (.., Presented::Token(_) | Presented::NoToken) => CookieNews::None,
             (_, Some(held), _) => CookieNews::Set(held.id),
             (_, None, Presented::Session { .. } | Presented::Stale) => CookieNews::Remove,
             (_, None, Presented::Nothing | Presented::Parted) => CookieNews::None,

@@ -1,6 +1,6 @@
 //! The session's beginning, renewal and end.
 
-use super::{Over, Presented, Session};
+use super::{Ending, Over, Presented, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::record::Record;
@@ -35,6 +35,9 @@ impl Session {
     /// opens nothing then.
     ///
     /// Do it whenever the visitor rises in privilege. [`log_in`](Self::log_in) does it itself.
+    ///
+    /// A session that is found by a token in a header keeps its id, which is made of the token: no
+    /// page can plant one.
     pub fn renew(&self) {
         self.state.lock().renew = true;
     }
@@ -74,9 +77,23 @@ impl Session {
     pub fn end(&self) {
         let state = &mut *self.state.lock();
         match (state.held.take(), state.over, state.presented) {
-            (Some(held), ..) => state.ending = Some((held.id, Some(held.revision))),
-            (None, Some(Over::Unavailable), Presented::Session { id, .. }) => {
-                state.ending = Some((id, None))
+            (Some(held), ..) => {
+                state.ending = Some(Ending {
+                    id: held.id,
+                    revision: Some(held.revision),
+                    tag: state.record.tag,
+                });
+            }
+            (
+                None,
+                Some(Over::Unavailable),
+                Presented::Session { id, .. } | Presented::Token(id),
+            ) => {
+                state.ending = Some(Ending {
+                    id,
+                    revision: None,
+                    tag: None,
+                });
             }
             _ => {}
         }
@@ -99,6 +116,9 @@ impl Session {
     /// cookie could no longer be set ([`ErrorKind::Closed`]); when what this request and others put
     /// into the session outgrows its limits or is not of one type ([`ErrorKind::Limit`],
     /// [`ErrorKind::Value`]). Where trying again makes sense, the changes wait for it.
+    ///
+    /// Whoever does not wait for it until it returns, say for a timeout of their own, does not know
+    /// whether the store has the changes; they are sent again when the answer leaves.
     ///
     /// # Example
     ///

@@ -88,8 +88,7 @@ struct State {
     refused: Option<Error>,
     /// Whether the session is to go on under a new id.
     renew: bool,
-    /// A session that is to end, with its revision where that is known.
-    ending: Option<(SessionId, Option<Revision>)>,
+    ending: Option<Ending>,
     /// What the visitor came with.
     presented: Presented,
     /// Whether the browser is to get its cookie again.
@@ -100,18 +99,38 @@ struct State {
     closed: bool,
 }
 
-/// The cookie that a visitor came with.
+/// A session that is to end.
+#[derive(Clone, Copy)]
+struct Ending {
+    id: SessionId,
+    /// Where they are known: what the store had, and which session it was.
+    revision: Option<Revision>,
+    tag: Option<u64>,
+}
+
+/// What a visitor came with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presented {
-    /// None.
+    /// No cookie.
     Nothing,
-    /// One that opened a session. `outdated`: it is sealed with a previous key.
+    /// A cookie that opened a session. `outdated`: it is sealed with a previous key.
     Session { id: SessionId, outdated: bool },
-    /// One that opens nothing.
+    /// A cookie that opens nothing.
     Stale,
-    /// One of a session that went on under another id a moment ago; the new cookie is on its way,
+    /// A cookie of a session that went on under another id a moment ago; the new cookie is on its way,
     /// and is not to be removed.
     Parted,
+    /// A header with a token, which is for ever that of the session under this id.
+    Token(SessionId),
+    /// No token, where that alone finds a session.
+    NoToken,
+}
+
+impl Presented {
+    /// Returns whether the session is, or will be, found by a cookie.
+    fn is_by_cookie(self) -> bool {
+        !matches!(self, Self::Token(_) | Self::NoToken)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,30 +153,24 @@ impl Session {
         Self::new(keeper, record, None, presented)
     }
 
-    /// Returns a session that goes on.
-    pub(crate) fn resumed(keeper: Arc<Keeper>, record: Record, held: Held, outdated: bool) -> Self {
-        Self::new(
-            keeper,
-            record,
-            Some(held),
-            Presented::Session {
-                id: held.id,
-                outdated,
-            },
-        )
+    /// Returns a session that goes on, of a visitor who came with `presented`.
+    pub(crate) fn resumed(
+        keeper: Arc<Keeper>,
+        record: Record,
+        held: Held,
+        presented: Presented,
+    ) -> Self {
+        Self::new(keeper, record, Some(held), presented)
     }
 
-    /// Returns an empty session that saves nothing, for want of the store that has the one under
-    /// `id`.
-    pub(crate) fn unavailable(keeper: Arc<Keeper>, id: SessionId, address: Option<IpAddr>) -> Self {
-        let session = Self::fresh(
-            keeper,
-            Presented::Session {
-                id,
-                outdated: false,
-            },
-            address,
-        );
+    /// Returns an empty session that saves nothing, for want of the store that has the one that
+    /// `presented` leads to.
+    pub(crate) fn unavailable(
+        keeper: Arc<Keeper>,
+        presented: Presented,
+        address: Option<IpAddr>,
+    ) -> Self {
+        let session = Self::fresh(keeper, presented, address);
         session.state.lock().over = Some(Over::Unavailable);
         session
     }

@@ -203,6 +203,7 @@ impl State {
             // It goes on under its id if the handler puts something in.
             (self.held, self.emptied) = (Some(held), true);
             (self.record.created, self.record.address) = (record.created, record.address);
+            self.record.tag = record.tag;
         }
     }
 }

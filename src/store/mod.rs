@@ -8,6 +8,7 @@ mod memcached;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod server;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use memcached::MemcachedStore;
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+pub(crate) use server::Server;
 
 /// A place where sessions wait between two requests.
 ///

@@ -10,10 +10,12 @@ use rocket::local::asynchronous::Client;
 use rocket::{Build, Rocket, Route, State, get};
 use rocket_session_kit::testing::{Gate, Probe};
 use rocket_session_kit::{
-    Clock, MemoryStore, Record, Result, Session, SessionId, SessionStore, Sessions,
+    Clock, DirectoryStore, MemcachedStore, MemoryStore, Record, RedisStore, Result, Session,
+    SessionId, SessionStore, Sessions,
 };
 
 use super::visitor::Visitor;
+use super::{memcached, redis};
 
 /// A launched application, its store and its clock.
 pub(crate) struct App {
@@ -69,6 +71,23 @@ impl App {
             probe,
             clock,
         }
+    }
+
+    /// Runs `test` on each kind of store, with more routes.
+    pub(crate) async fn on_every_store<F: Future<Output = ()>>(
+        build: impl Fn(Rocket<Build>) -> Rocket<Build>,
+        test: impl Fn(Self) -> F,
+    ) {
+        test(Self::built_on(MemoryStore::new(), |f| f, &build).await).await;
+        let there = tempfile::tempdir().expect("there is room for a directory");
+        let directory = DirectoryStore::open(there.path().join("sessions")).expect("it is free");
+        test(Self::built_on(directory, |f| f, &build).await).await;
+        let server = redis::Redis::start();
+        let redis = RedisStore::open(&server.url()).expect("this is its URL");
+        test(Self::built_on(redis, |f| f, &build).await).await;
+        let server = memcached::Memcached::start();
+        let memcached = MemcachedStore::open([server.address()]).expect("this is its address");
+        test(Self::built_on(memcached, |f| f, &build).await).await;
     }
 
     /// Launches another application on the same store and clock, as a restart or a second host
@@ -147,7 +166,7 @@ pub(crate) fn figment() -> Figment {
 pub(crate) struct Gates(Mutex<HashMap<String, Gate>>);
 
 impl Gates {
-    fn named(&self, name: &str) -> Gate {
+    pub(crate) fn named(&self, name: &str) -> Gate {
         self.0
             .lock()
             .unwrap()

@@ -20,6 +20,15 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts a browser that knows nobody.
     pub(crate) fn start() -> Self {
+        Self::started(&json!({}))
+    }
+
+    /// The same, whose visitor lets no page run scripts.
+    pub(crate) fn without_scripts() -> Self {
+        Self::started(&json!({"profile.managed_default_content_settings.javascript": 2}))
+    }
+
+    fn started(preferences: &Value) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver");
         driver
@@ -59,7 +68,8 @@ impl Browser {
             "--disable-sync",
             &format!("--user-data-dir={}", browser._profile.path().display()),
         ];
-        let options = json!({"browserName": "chrome", "goog:chromeOptions": {"args": arguments}});
+        let options = json!({"args": arguments, "prefs": preferences});
+        let options = json!({"browserName": "chrome", "goog:chromeOptions": options});
         let started = browser.post("", &json!({"capabilities": {"alwaysMatch": options}}));
         let id = started["sessionId"].as_str().expect("a session has an id");
         browser.session = format!("{}/{id}", browser.session);
@@ -74,6 +84,44 @@ impl Browser {
             .unwrap_or_default()
             .trim()
             .to_owned()
+    }
+
+    /// The text that the page shows.
+    pub(crate) fn text(&self) -> String {
+        let text = self.get(&format!("/element/{}/text", self.find("body")));
+        text.as_str().unwrap_or_default().trim().to_owned()
+    }
+
+    /// The value of the field that `selector` finds.
+    pub(crate) fn value(&self, selector: &str) -> String {
+        let value = self.get(&format!("/element/{}/property/value", self.find(selector)));
+        value.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Types `text` into the field that `selector` finds, in the place of what is there.
+    pub(crate) fn type_in(&self, selector: &str, text: &str) {
+        let element = self.find(selector);
+        self.post(&format!("/element/{element}/clear"), &json!({}));
+        self.post(
+            &format!("/element/{element}/value"),
+            &json!({ "text": text }),
+        );
+    }
+
+    /// Clicks on what `selector` finds, and waits for the page to which that leads.
+    pub(crate) fn click(&self, selector: &str) {
+        let element = self.find(selector);
+        self.post(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    fn find(&self, selector: &str) -> String {
+        let how = json!({"using": "css selector", "value": selector});
+        let found = self.post("/element", &how);
+        let (_, id) = found
+            .as_object()
+            .and_then(|o| o.iter().next())
+            .expect("it is found");
+        id.as_str().expect("an element has an id").to_owned()
     }
 
     /// Runs JavaScript in the page, and returns what it returns.
@@ -91,14 +139,17 @@ impl Browser {
 
     /// The cookies for the open page, as the browser itself knows them.
     pub(crate) fn cookies(&self) -> Vec<Value> {
-        let url = format!("{}/cookie", self.session);
+        let cookies = self.get("/cookie");
+        cookies.as_array().expect("cookies are a list").clone()
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.session);
         let mut answer = self.agent.get(url).call().expect("chromedriver answers");
-        let answer: Value =
-            serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
-        answer["value"]
-            .as_array()
-            .expect("cookies are a list")
-            .clone()
+        let text = answer.body_mut().read_to_string().unwrap();
+        assert!(answer.status().is_success(), "{path}: {text}");
+        let value: Value = serde_json::from_str(&text).unwrap();
+        value["value"].clone()
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {

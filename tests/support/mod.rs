@@ -19,7 +19,7 @@ use rocket_session_kit::{
 };
 use tempfile::TempDir;
 
-pub(crate) use app::{App, Gates, figment};
+pub(crate) use app::{App, Gates, figment, routes};
 pub(crate) use backend::{Backend, on_every_shared_store, on_every_store};
 pub(crate) use visitor::{Answer, Visitor};
 

@@ -3,9 +3,9 @@
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use rocket::Shutdown;
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
+use rocket::{Build, Rocket, Shutdown};
 use rocket_session_kit::{MemoryStore, Sessions};
 
 use super::app::{Gates, figment, routes};
@@ -19,22 +19,32 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn launch(settings: impl FnOnce(Figment) -> Figment) -> Self {
-        let settings = settings(
-            figment()
-                .merge(("port", 0))
-                .merge(("shutdown.ctrlc", false)),
-        );
+        Self::built(settings, |rocket| rocket)
+    }
+
+    /// The same, with more routes.
+    pub(crate) fn built(
+        settings: impl FnOnce(Figment) -> Figment,
+        build: impl FnOnce(Rocket<Build>) -> Rocket<Build>,
+    ) -> Self {
+        let rocket = rocket::custom(settings(figment()))
+            .manage(Gates::default())
+            .mount("/", routes())
+            .attach(Sessions::with(MemoryStore::new()));
+        Self::of(build(rocket))
+    }
+
+    /// The same for an application of one's own.
+    pub(crate) fn of(rocket: Rocket<Build>) -> Self {
+        let settings = rocket.figment().clone();
+        let settings = settings.merge(("port", 0)).merge(("shutdown.ctrlc", false));
         let (sender, receiver) = mpsc::channel();
         let lifted = AdHoc::on_liftoff("tells its port", move |rocket| {
             Box::pin(async move {
                 let _ = sender.send((rocket.config().port, rocket.shutdown()));
             })
         });
-        let rocket = rocket::custom(settings)
-            .manage(Gates::default())
-            .mount("/", routes())
-            .attach(Sessions::with(MemoryStore::new()))
-            .attach(lifted);
+        let rocket = rocket.configure(settings).attach(lifted);
         let thread = std::thread::spawn(|| {
             rocket::execute(async {
                 rocket.launch().await.expect("the server launches");

@@ -11,6 +11,8 @@ use rocket::local::asynchronous::Client;
 pub(crate) struct Visitor<'a> {
     client: &'a Client,
     address: IpAddr,
+    /// What it sends beside cookies.
+    headers: Vec<(String, String)>,
     jar: Mutex<BTreeMap<String, String>>,
 }
 
@@ -27,6 +29,7 @@ impl<'a> Visitor<'a> {
         Self {
             client,
             address: [127, 0, 0, 1].into(),
+            headers: Vec::new(),
             jar: Mutex::default(),
         }
     }
@@ -36,8 +39,15 @@ impl<'a> Visitor<'a> {
         Self {
             client: self.client,
             address: self.address,
+            headers: self.headers.clone(),
             jar: Mutex::new(self.jar.lock().unwrap().clone()),
         }
+    }
+
+    /// The same client, which sends a header with every request.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The same browser on another network.
@@ -66,6 +76,9 @@ impl<'a> Visitor<'a> {
         }
         if !cookies.is_empty() {
             request.add_header(Header::new("Cookie", cookies));
+        }
+        for (name, value) in &self.headers {
+            request.add_header(Header::new(name.clone(), value.clone()));
         }
         if let Some(form) = form {
             request.add_header(ContentType::Form);

@@ -13,7 +13,9 @@ use memcache::exp::{Delete, Get, Meta, MutationStatus, Set};
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use self::pool::Pool;
-use super::{Expect, Head, Key, KeyValue, Revision, Save, Saved, SessionStore, Stored, Swept};
+use super::{
+    Expect, Head, Key, KeyValue, Revision, Save, Saved, Server, SessionStore, Stored, Swept,
+};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -185,6 +187,15 @@ impl MemcachedStore {
             })
             .try_flatten()
             .boxed()
+    }
+}
+
+#[rocket::async_trait]
+impl Server for MemcachedStore {
+    async fn read(&self, key: &str, _: usize) -> Result<Option<Vec<u8>>> {
+        // It has no items beyond a megabyte, unless it was told to.
+        let stored = self.load("read a key", key, true).await?;
+        Ok(stored.map(|stored| stored.bytes))
     }
 }
 

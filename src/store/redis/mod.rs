@@ -13,7 +13,7 @@ use redis::{Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVer
 use rocket::futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use self::link::{Again, Answer, Link, Servers, Settings};
-use super::{Expect, Head, KeyValue, Save, Saved, SessionStore, Stored, Swept};
+use super::{Expect, Head, KeyValue, Save, Saved, Server, SessionStore, Stored, Swept};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -332,6 +332,25 @@ impl RedisStore {
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(Some(Stored::new(Vec::new()))),
             Err(error) => Err(self.link.failure(act, &error)),
         }
+    }
+}
+
+#[rocket::async_trait]
+impl Server for RedisStore {
+    async fn read(&self, key: &str, most: usize) -> Result<Option<Vec<u8>>> {
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(key).arg(0).arg(most);
+        let act = "read a key";
+        let bytes: Vec<u8> = match self.link.raw(&command, Again::Yes).await {
+            Ok(answer) => self.read(act, answer.value)?,
+            Err(error) if error.code() == Some("WRONGTYPE") => {
+                let why = "what is there is no string of Redis";
+                return Err(Error::new(ErrorKind::Value, act).because(why));
+            }
+            Err(error) => return Err(self.link.failure(act, &error)),
+        };
+        // What is not there is an empty string to it.
+        Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 }
 

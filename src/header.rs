@@ -1,0 +1,186 @@
+//! The header transport: from a token that a client of an API sends to an id.
+
+use rocket::Request;
+use sha2::{Digest, Sha256};
+
+use crate::config::{HeaderConfig, mistake};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+
+/// How many bytes a token has: a shorter one could be guessed.
+const LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
+
+/// The headers that tokens come in, the one that counts first.
+pub(crate) struct TokenHeaders {
+    names: Vec<String>,
+}
+
+impl TokenHeaders {
+    /// Returns the headers that `config` names.
+    ///
+    /// # Errors
+    ///
+    /// When a name is none, is there twice, or means something else.
+    pub(crate) fn new(config: &HeaderConfig) -> Result<Self> {
+        let refuse = |why: String| Err(mistake("sessions.header.names", why));
+        if config.names.is_empty() {
+            return refuse("no header is named; set it to [\"X-Auth-Token\"], for example".into());
+        }
+        for (at, name) in config.names.iter().enumerate() {
+            if name.is_empty() || !name.bytes().all(is_name) {
+                return refuse(
+                    "a header's name has letters, digits, `-` and `_` only; choose such a name"
+                        .into(),
+                );
+            }
+            if config.names[..at]
+                .iter()
+                .any(|before| before.eq_ignore_ascii_case(name))
+            {
+                return refuse(format!("`{name}` is there twice; remove one"));
+            }
+            if MEAN_SOMETHING_ELSE
+                .iter()
+                .any(|taken| taken.eq_ignore_ascii_case(name))
+            {
+                return refuse(format!(
+                    "`{name}` means something else; choose a name such as \"X-Auth-Token\""
+                ));
+            }
+        }
+        Ok(Self {
+            names: config.names.clone(),
+        })
+    }
+
+    /// Returns their names.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Returns the id of the token that `request` brings; `None` when it brings none.
+    ///
+    /// # Errors
+    ///
+    /// When what it brings is no token, or more than one in one header.
+    pub(crate) fn read(&self, request: &Request<'_>) -> Result<Option<SessionId>> {
+        for name in &self.names {
+            let mut values = request.headers().get(name);
+            let Some(value) = values.next() else { continue };
+            if values.next().is_some() {
+                return Err(not_accepted("there is more than one"));
+            }
+            let value = value.trim_ascii();
+            let token = match value.split_at_checked("Bearer ".len()) {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer ") => token,
+                _ => value,
+            };
+            if !LENGTHS.contains(&token.len()) {
+                return Err(not_accepted("it needs 16 to 512 characters"));
+            }
+            // Of two headers of one name proxies make one, with a comma.
+            if !token
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b',')
+            {
+                return Err(not_accepted(
+                    "it may have letters, digits and punctuation marks of ASCII other than a comma",
+                ));
+            }
+            return Ok(Some(id(name, token)));
+        }
+        Ok(None)
+    }
+}
+
+/// Names that browsers, servers or proxies give a meaning.
+const MEAN_SOMETHING_ELSE: [&str; 14] = [
+    "Accept",
+    "Connection",
+    "Content-Length",
+    "Content-Type",
+    "Cookie",
+    "Date",
+    "Host",
+    "Origin",
+    "Referer",
+    "Set-Cookie",
+    "TE",
+    "Transfer-Encoding",
+    "Upgrade",
+    "User-Agent",
+];
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Returns where the session of `token` is. Nobody who sees it there learns the token.
+fn id(name: &str, token: &str) -> SessionId {
+    let mut hash = Sha256::new_with_prefix("rocket_session_kit: a session's token\0");
+    hash.update(name.to_ascii_lowercase());
+    hash.update(b"\0");
+    hash.update(token);
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    SessionId::from_bytes(half)
+}
+
+/// Says why the token of a request is not accepted, and nothing of it.
+fn not_accepted(why: &'static str) -> Error {
+    Error::new(ErrorKind::Unauthorized, "accept the session's token").because(why)
+}
+
+/// What is said where a change needs a token to be kept.
+pub(crate) fn missing() -> Error {
+    Error::new(ErrorKind::Unauthorized, "keep the session")
+        .because("the request brings no token; see `sessions.header.names`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(names: &[&str]) -> Result<TokenHeaders> {
+        TokenHeaders::new(&HeaderConfig {
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn names_that_cannot_work_are_refused() {
+        assert!(headers(&["X-Auth-Token", "Authorization"]).is_ok());
+        for bad in [
+            &[][..],
+            &[""],
+            &["X Auth"],
+            &["X-Auth\r\n"],
+            &["X:"],
+            &["cookie"],
+            &["HOST"],
+            &["X-Auth", "x-auth"],
+        ] {
+            let error = headers(bad).err().expect("it cannot work").to_string();
+            assert!(error.contains("sessions.header.names"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_of_name_and_token_and_stays_what_it_is() {
+        let token = "0123456789abcdef0123456789abcdef";
+        // Sessions that are kept must be found by later versions too.
+        assert_eq!(
+            id("X-Auth-Token", token).to_hex(),
+            "9a0dbfa5da694d9facf494af864582bf"
+        );
+        assert_eq!(id("x-auth-token", token), id("X-Auth-Token", token));
+        assert_ne!(id("X-Other", token), id("X-Auth-Token", token));
+        assert!(
+            id("X-Auth-Token", token)
+                .to_hex()
+                .parse::<SessionId>()
+                .is_ok()
+        );
+    }
+}

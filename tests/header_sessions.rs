@@ -1,0 +1,574 @@
+//! Sessions of clients that send a token in a header: found by it and by nothing else, and as safe
+//! as those of a cookie although the token stays when its session ends.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rocket::error::ErrorKind::FailedFairings;
+use rocket::figment::Figment;
+use rocket::figment::providers::{Format, Toml};
+use rocket::futures::TryStreamExt;
+use rocket::futures::future::{join, join_all};
+use rocket::http::Status;
+use rocket::local::asynchronous::Client;
+use rocket::{State, async_test, get, routes};
+use rocket_session_kit::{
+    Clock, CsrfToken, MemoryStore, Notifications, Notify, Result, Session, SessionId, Sessions,
+};
+
+use crate::support::served::Served;
+use crate::support::{App, Backend, Gates, Visitor, figment, log, on_every_store};
+
+const NAME: &str = "X-Auth-Token";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const OTHER: &str = "another-token-of-another-client.";
+
+/// An application on a back end as it is configured.
+struct Api {
+    client: Client,
+    clock: Clock,
+    _backend: Backend,
+}
+
+impl Api {
+    async fn on(backend: Backend) -> Self {
+        let clock = Clock::manual();
+        let rocket = rocket::custom(backend.figment(r#"transport="header",store_timeout=20000"#))
+            .manage(clock.clone())
+            .manage(Gates::default())
+            .mount("/", crate::support::routes())
+            .mount("/", more())
+            .attach(Sessions::fairing());
+        Self {
+            client: Client::untracked(rocket).await.unwrap(),
+            clock,
+            _backend: backend,
+        }
+    }
+
+    fn visitor(&self, token: &str) -> Visitor<'_> {
+        Visitor::new(&self.client).with(NAME, token)
+    }
+
+    fn gate(&self, name: &str) -> rocket_session_kit::testing::Gate {
+        self.client.rocket().state::<Gates>().unwrap().named(name)
+    }
+
+    fn sessions(&self) -> &Sessions {
+        self.client.rocket().state().unwrap()
+    }
+
+    async fn ids(&self) -> Vec<SessionId> {
+        let all: Vec<_> = self.sessions().iter_sessions().try_collect().await.unwrap();
+        all.into_iter().map(|(id, _)| id).collect()
+    }
+}
+
+fn more() -> Vec<rocket::Route> {
+    routes![push, take, form, token, uses, responder, end_all]
+}
+
+#[get("/push/<message>?<gate>")]
+async fn push(
+    message: &str,
+    gate: Option<&str>,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    gates.wait(gate).await;
+    notes.info(message)
+}
+
+#[get("/take?<gate>")]
+async fn take(gate: Option<&str>, notes: &Notifications, gates: &State<Gates>) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(notes.take_all().await?.len().to_string())
+}
+
+#[get("/form")]
+fn form(session: &Session) -> String {
+    session.create_form_token()
+}
+
+#[get("/token")]
+fn token(token: CsrfToken) -> String {
+    token.to_string()
+}
+
+#[get("/use/<token>?<gate>")]
+async fn uses(
+    token: &str,
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(session.remove_form_token(token).await?.to_string())
+}
+
+#[get("/responder")]
+fn responder() -> Notify<&'static str> {
+    Notify::info("done", "it is done")
+}
+
+#[get("/end_all")]
+async fn end_all(sessions: &Sessions) -> Result<String> {
+    Ok(sessions.end_all_of("alice", None).await?.to_string())
+}
+
+async fn app(more: &'static str) -> App {
+    App::built(settings(more), |rocket| rocket.mount("/", self::more())).await
+}
+
+fn settings(text: &'static str) -> impl FnOnce(Figment) -> Figment {
+    move |figment| figment.merge(Toml::string(&format!("sessions={{{text}}}")))
+}
+
+fn with<'a>(app: &'a App, token: &str) -> Visitor<'a> {
+    app.visitor().with(NAME, token)
+}
+
+async fn a_token_finds_its_session_and_no_cookie_is_ever_set(backend: Backend) {
+    let api = Api::on(backend).await;
+    let (one, two) = (api.visitor(TOKEN), api.visitor(OTHER));
+    for answer in [
+        one.get("/get/a").await,
+        one.get("/set/a/1").await,
+        one.get("/login/alice").await,
+        one.get("/renew").await,
+    ] {
+        assert_eq!(answer.status, Status::Ok);
+        assert_eq!(answer.header("Set-Cookie"), None);
+        assert_eq!(answer.header("Vary"), Some(NAME));
+    }
+    assert_eq!(one.get("/get/a").await.body, r#""1""#);
+    assert_eq!(one.get("/who").await.body, "alice");
+    assert_eq!(one.get("/existing").await.status, Status::Ok);
+    assert_eq!(two.get("/get/a").await.body, "none");
+    assert_eq!(two.get("/existing").await.status, Status::NotFound);
+    assert_eq!(api.ids().await.len(), 1, "who only looks begins nothing");
+    let answer = one.get("/logout").await;
+    assert_eq!(answer.header("Set-Cookie"), None);
+    assert_eq!(one.get("/keys").await.body, "");
+    assert!(api.ids().await.is_empty());
+}
+
+async fn requests_that_begin_a_session_at_once_lose_nothing(backend: Backend) {
+    let api = Api::on(backend).await;
+    let visitor = api.visitor(TOKEN);
+    let gate = api.gate("all");
+    let requests = join_all((0..40).map(|_| visitor.get("/add/count/1?gate=all")));
+    let all_loaded = async {
+        for _ in 0..40 {
+            gate.arrived().await;
+        }
+        gate.open_for_all();
+    };
+    let (answers, ()) = join(requests, all_loaded).await;
+    assert!(answers.iter().all(|answer| answer.status == Status::Ok));
+    assert_eq!(visitor.get("/get/count").await.body, "40");
+    assert_eq!(api.ids().await.len(), 1);
+}
+
+async fn what_was_under_way_at_the_end_does_not_reach_the_tokens_next_session(backend: Backend) {
+    let api = Api::on(backend).await;
+    let visitor = api.visitor(TOKEN);
+    for path in [
+        "/set/a/1",
+        "/add/n/1",
+        "/append/a/1",
+        "/remove/n",
+        "/clear",
+        "/touch",
+        "/get/n",
+        "/renew",
+        "/login/alice",
+        "/login/bob",
+        "/set_user/bob",
+        "/push/secret",
+        "/take",
+        "/logout",
+    ] {
+        visitor.get("/login/alice").await;
+        visitor.get("/set/old/1").await;
+        visitor.get("/push/old").await;
+        // So that a touch is due too.
+        api.clock.advance(Duration::from_secs(120));
+        let gate = api.gate(path);
+        let slow_path = format!("{path}?gate={path}");
+        let slow = visitor.get(&slow_path);
+        let meanwhile = async {
+            gate.arrived().await;
+            assert_eq!(visitor.get("/logout").await.status, Status::Ok);
+            // At once, and with nothing of what was there.
+            assert_eq!(visitor.get("/keys").await.body, "");
+            assert_eq!(visitor.get("/who").await.body, "nobody");
+            assert_eq!(visitor.get("/add/n/7").await.body, "7");
+            visitor.get("/push/new").await;
+            gate.open();
+        };
+        let (answer, ()) = join(slow, meanwhile).await;
+        assert_eq!(answer.status, Status::Ok, "{path}");
+        assert_eq!(answer.header("Set-Cookie"), None);
+        if path == "/take" {
+            assert_eq!(answer.body, "0", "they were of the session that ended");
+        }
+        assert_eq!(visitor.get("/keys").await.body, "n", "{path}");
+        assert_eq!(visitor.get("/get/n").await.body, "7", "{path}");
+        assert_eq!(visitor.get("/who").await.body, "nobody", "{path}");
+        assert_eq!(visitor.get("/take").await.body, "1", "{path}");
+        visitor.get("/logout").await;
+    }
+}
+
+async fn a_form_token_of_a_session_that_ended_is_of_no_use_to_the_next(backend: Backend) {
+    let api = Api::on(backend).await;
+    let visitor = api.visitor(TOKEN);
+    let token = visitor.get("/form").await.body;
+    let gate = api.gate("slow");
+    let path = format!("/use/{token}?gate=slow");
+    let slow = visitor.get(&path);
+    let meanwhile = async {
+        gate.arrived().await;
+        visitor.get("/logout").await;
+        visitor.get("/form").await;
+        gate.open();
+    };
+    let (answer, ()) = join(slow, meanwhile).await;
+    assert_eq!(answer.body, "false");
+    let token = visitor.get("/form").await.body;
+    let used = visitor.get(&format!("/use/{token}")).await;
+    assert_eq!(used.body, "true");
+}
+
+async fn an_administrator_ends_it_and_the_token_begins_anew(backend: Backend) {
+    let api = Api::on(backend).await;
+    let visitor = api.visitor(TOKEN);
+    for _ in 0..2 {
+        visitor.get("/login/alice").await;
+        assert_eq!(api.visitor(OTHER).get("/end_all").await.body, "1");
+        assert_eq!(visitor.get("/who").await.body, "nobody");
+        assert_eq!(visitor.get("/add/n/1").await.body, "1");
+        visitor.get("/end").await;
+    }
+}
+
+on_every_store! {
+    a_token_finds_its_session_and_no_cookie_is_ever_set
+    requests_that_begin_a_session_at_once_lose_nothing
+    what_was_under_way_at_the_end_does_not_reach_the_tokens_next_session
+    a_form_token_of_a_session_that_ended_is_of_no_use_to_the_next
+    an_administrator_ends_it_and_the_token_begins_anew
+}
+
+#[async_test]
+async fn a_session_that_expired_makes_room_for_the_next() {
+    let app = app(r#"transport="header",idle_timeout=100"#).await;
+    let visitor = with(&app, TOKEN);
+    visitor.get("/set/old/1").await;
+    app.clock.advance(Duration::from_secs(100));
+    assert_eq!(visitor.get("/keys").await.body, "");
+    visitor.get("/set/new/1").await;
+    assert_eq!(visitor.get("/keys").await.body, "new");
+    // Also where a shorter timeout holds now, and the store does not know.
+    let strict = app
+        .again(settings(r#"transport="header",idle_timeout=10"#))
+        .await;
+    app.clock.advance(Duration::from_secs(50));
+    let visitor = with(&strict, TOKEN);
+    assert_eq!(visitor.get("/keys").await.body, "");
+    assert_eq!(visitor.get("/set/newer/1").await.status, Status::Ok);
+    assert_eq!(visitor.get("/keys").await.body, "newer");
+}
+
+#[async_test]
+async fn a_session_that_ends_and_begins_in_one_request_is_a_new_one() {
+    let app = app(r#"transport="header""#).await;
+    let visitor = with(&app, TOKEN);
+    visitor.get("/set/old/1").await;
+    assert_eq!(visitor.get("/end?then=now").await.status, Status::Ok);
+    assert_eq!(visitor.get("/keys").await.body, "then");
+}
+
+#[async_test]
+async fn an_end_deletes_nothing_that_a_new_session_may_have_taken_the_place_of() {
+    let app = app(r#"transport="header""#).await;
+    let visitor = with(&app, TOKEN);
+    visitor.get("/set/old/1").await;
+    app.probe.calls();
+    visitor.get("/logout").await;
+    let calls = app.probe.calls();
+    assert_eq!((calls.save, calls.delete), (1, 0));
+    assert!(app.list().await.is_empty());
+}
+
+#[async_test]
+async fn a_log_in_keeps_the_id_and_renews_what_it_can() {
+    let app = app(r#"transport="header""#).await;
+    let visitor = with(&app, TOKEN);
+    let form = visitor.get("/form").await.body;
+    let before = app.list().await[0].0;
+    visitor.get("/login/alice").await;
+    assert_eq!(app.list().await[0].0, before);
+    assert_eq!(visitor.get(&format!("/use/{form}")).await.body, "false");
+}
+
+#[async_test]
+async fn without_a_token_nothing_can_be_kept_and_it_is_said() {
+    let app = app(r#"transport="header""#).await;
+    let nobody = app.visitor();
+    assert_eq!(nobody.get("/bare").await.header("Vary"), None);
+    let answer = nobody.get("/get/a").await;
+    assert_eq!((answer.status, &*answer.body), (Status::Ok, "none"));
+    assert_eq!(answer.header("Vary"), Some(NAME));
+    assert_eq!(nobody.get("/existing").await.status, Status::NotFound);
+    assert_eq!(nobody.get("/take").await.body, "0");
+    assert_eq!(nobody.get("/logout").await.status, Status::Ok);
+    for path in [
+        "/set/a/1",
+        "/login/alice",
+        "/set_user/alice",
+        "/push/a",
+        "/form",
+        "/token",
+        "/responder",
+    ] {
+        let answer = nobody.get(path).await;
+        assert_eq!(answer.status, Status::Unauthorized, "{path}");
+        assert!(answer.body.contains("token"), "{path}: {}", answer.body);
+        assert_eq!(answer.header("Set-Cookie"), None);
+    }
+    assert!(app.list().await.is_empty());
+    assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
+}
+
+#[async_test]
+async fn what_is_no_token_is_refused_and_never_looked_for() {
+    log::keep();
+    let app = app(r#"transport="header""#).await;
+    let long = "secret4711".repeat(52);
+    for bad in [
+        "",
+        "secret4711",
+        &long,
+        "secret4711 secret4711",
+        "secret4711,secret4711",
+        "secret4711secret4711\u{fc}",
+        "secret4711secret4711\t",
+        "Bearer secret4711",
+        "Basic secret4711secret4711",
+    ] {
+        for path in ["/get/a", "/set/a/1"] {
+            let answer = with(&app, bad).get(path).await;
+            // What stands around a header's value does not belong to it.
+            let expected = match bad.ends_with('\t') {
+                true => Status::Ok,
+                false => Status::Unauthorized,
+            };
+            assert_eq!(answer.status, expected, "{bad:?}");
+            assert!(!answer.body.contains("secret4711"));
+        }
+    }
+    app.probe.calls();
+    let twice = with(&app, TOKEN).with(NAME, OTHER);
+    assert_eq!(twice.get("/get/a").await.status, Status::Unauthorized);
+    let twice = with(&app, TOKEN).with("x-auth-token", TOKEN);
+    assert_eq!(twice.get("/get/a").await.status, Status::Unauthorized);
+    assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
+    assert!(log::lines_with("secret4711").is_empty());
+}
+
+#[async_test]
+async fn a_token_stays_out_of_logs_errors_and_the_store() {
+    log::keep();
+    let app = app(r#"transport="header""#).await;
+    let secret = "secret-token-815-secret-token-815";
+    let visitor = with(&app, secret);
+    visitor.get("/set/a/1").await;
+    app.probe.fail(rocket_session_kit::testing::Act::Load);
+    let answer = visitor.get("/get/a").await;
+    assert_eq!(answer.status, Status::ServiceUnavailable);
+    assert!(!answer.body.contains("815"));
+    app.probe.heal();
+    assert_eq!(visitor.get("/get/a").await.body, r#""1""#);
+    assert!(log::lines_with("secret-token").is_empty());
+    let (id, record) = app.list().await.remove(0);
+    assert!(!id.to_hex().contains("815") && !format!("{record:?}").contains("secret"));
+}
+
+#[async_test]
+async fn the_first_of_several_headers_counts_and_each_has_its_own_sessions() {
+    let app = app(r#"transport="header",header.names=["X-Dark","X-Light"]"#).await;
+    let (dark, light) = (
+        app.visitor().with("X-Dark", TOKEN),
+        app.visitor().with("x-light", TOKEN),
+    );
+    dark.get("/set/dark/1").await;
+    assert_eq!(light.get("/keys").await.body, "");
+    light.get("/set/light/1").await;
+    let both = app.visitor().with("X-Light", TOKEN).with("X-Dark", TOKEN);
+    let answer = both.get("/keys").await;
+    assert_eq!(answer.body, "dark");
+    assert_eq!(answer.header("Vary"), Some("X-Dark, X-Light"));
+    assert_eq!(light.get("/keys").await.body, "light");
+    assert_eq!(
+        with(&app, TOKEN).get("/existing").await.status,
+        Status::NotFound
+    );
+}
+
+#[async_test]
+async fn a_bearer_token_is_one_too() {
+    let app = app(r#"transport="header",header.names=["Authorization"]"#).await;
+    let bearer = app
+        .visitor()
+        .with("Authorization", &format!("Bearer {TOKEN}"));
+    bearer.get("/set/a/1").await;
+    let bearer = app
+        .visitor()
+        .with("Authorization", &format!("bearer {TOKEN}"));
+    assert_eq!(bearer.get("/get/a").await.body, r#""1""#);
+}
+
+#[async_test]
+async fn a_session_is_found_by_what_is_configured_and_by_nothing_else() {
+    let by_cookie = app("").await;
+    let browser = by_cookie.known_visitor().await;
+    browser.get("/set/cookie/1").await;
+    let by_header = by_cookie.again(settings(r#"transport="header""#)).await;
+    let client = with(&by_header, TOKEN);
+    client.get("/set/header/1").await;
+
+    // A cookie says nothing where the header counts, and is neither set nor removed.
+    let name = "id";
+    let cookie = browser.cookie(name).unwrap();
+    let visitor = by_header.visitor();
+    visitor.set_cookie(name, &cookie);
+    let answer = visitor.get("/keys").await;
+    assert_eq!(answer.body, "");
+    let visitor = with(&by_header, TOKEN);
+    visitor.set_cookie(name, &cookie);
+    assert_eq!(visitor.get("/keys").await.body, "header");
+    assert_eq!(visitor.get("/logout").await.header("Set-Cookie"), None);
+
+    // And a header nothing where the cookie counts.
+    client.get("/set/header/1").await;
+    let answer = with(&by_cookie, TOKEN).get("/keys").await;
+    assert_eq!((&*answer.body, answer.header("Vary")), ("", Some("Cookie")));
+}
+
+#[async_test]
+async fn with_both_a_cookie_that_opens_a_session_wins_and_else_the_header() {
+    let app = app(r#"transport="both""#).await;
+    let browser = app.visitor();
+    let answer = browser.get("/set/cookie/1").await;
+    assert!(answer.sets_session(), "who brings neither gets a cookie");
+    assert_eq!(answer.header("Vary"), Some("Cookie, X-Auth-Token"));
+
+    let client = with(&app, TOKEN);
+    assert!(!client.get("/set/header/1").await.sets_session());
+    assert_eq!(client.get("/keys").await.body, "header");
+
+    let both = browser.copy().with(NAME, TOKEN);
+    assert_eq!(both.get("/keys").await.body, "cookie");
+    // A cookie that opens nothing is passed over, and left alone.
+    let stale = with(&app, TOKEN);
+    stale.set_cookie("id", "nonsense");
+    let answer = stale.get("/keys").await;
+    assert_eq!(
+        (&*answer.body, answer.header("Set-Cookie")),
+        ("header", None)
+    );
+
+    // A log-out by the cookie ends that session and no other.
+    assert!(both.get("/logout").await.removes_session());
+    assert_eq!(both.get("/keys").await.body, "header");
+}
+
+#[async_test]
+async fn who_has_a_tokens_session_for_a_while_counts_alone() {
+    let app = app(r#"transport="header",rate_limit={limit=2,window=60}"#).await;
+    let (one, two) = (with(&app, TOKEN), with(&app, OTHER));
+    one.get("/set/a/1").await;
+    two.get("/set/a/1").await;
+    // Both came from one address, and are new.
+    assert_eq!(one.get("/bare").await.status, Status::TooManyRequests);
+    app.clock.advance(Duration::from_secs(61));
+    for visitor in [&one, &two] {
+        for expected in [Status::Ok, Status::Ok, Status::TooManyRequests] {
+            assert_eq!(visitor.get("/bare").await.status, expected);
+        }
+    }
+    // Nobody without a token that has a session shares in that.
+    let nobody = with(&app, "a-token-that-nobody-ever-saw-yet");
+    assert_eq!(nobody.get("/bare").await.status, Status::Ok);
+}
+
+#[async_test]
+async fn settings_that_cannot_work_stop_the_launch() {
+    log::keep();
+    for (text, key) in [
+        (r#"transport="headers""#, "sessions.transport"),
+        (
+            r#"transport="header",header.names=[]"#,
+            "sessions.header.names",
+        ),
+        (
+            r#"transport="both",header.names=["a b"]"#,
+            "sessions.header.names",
+        ),
+        (
+            r#"transport="header",header.names=["Cookie"]"#,
+            "sessions.header.names",
+        ),
+        (
+            r#"transport="header",header.names=["A","a"]"#,
+            "sessions.header.names",
+        ),
+        (r#"header.name="A""#, "sessions.header.name"),
+    ] {
+        let before = log::lines_with(key).len();
+        let rocket =
+            rocket::custom(settings(text)(figment())).attach(Sessions::with(MemoryStore::new()));
+        let error = rocket.ignite().await.expect_err("this cannot work");
+        assert!(matches!(error.kind(), FailedFairings(_)), "{text}");
+        assert!(log::lines_with(key).len() > before, "{text}");
+    }
+}
+
+#[test]
+fn on_a_real_socket_a_token_is_all_it_takes() {
+    let served = Served::launch(settings(r#"transport="header""#));
+    let ask = |path: &str, headers: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", served.port)).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(!answer.to_ascii_lowercase().contains("set-cookie"));
+        let status: u16 = answer[9..12].parse().unwrap();
+        let body = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+        (status, body)
+    };
+    let token = format!("X-Auth-Token: {TOKEN}\r\n");
+    assert_eq!(ask("/add/n/1", &token), (200, "1".into()));
+    let spelt = format!("x-auth-token:  {TOKEN} \r\n");
+    assert_eq!(ask("/add/n/1", &spelt), (200, "2".into()));
+    assert_eq!(ask("/get/n", ""), (200, "none".into()));
+    assert_eq!(ask("/add/n/1", "").0, 401);
+    assert_eq!(ask("/get/n", &format!("{token}{token}")).0, 401);
+    assert_eq!(
+        ask("/get/n", &format!("X-Auth-Token: {}\r\n", "a".repeat(600))).0,
+        401
+    );
+    assert_eq!(
+        ask("/get/n", &format!("Cookie: X-Auth-Token={TOKEN}\r\n")),
+        (200, "none".into())
+    );
+    assert_eq!(
+        ask(&format!("/get/n?X-Auth-Token={TOKEN}"), ""),
+        (200, "none".into())
+    );
+}

@@ -1,0 +1,520 @@
+//! What the Python systems kept becomes sessions, and what is hostile in it becomes an error.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use rocket::futures::TryStreamExt;
+use rocket::http::Cookie;
+use rocket::local::asynchronous::Client;
+use rocket_session_kit::import::{Refused, Session3Directory, keep, pycket, pyramid_kvs, session3};
+use rocket_session_kit::{Notifications, Record, Session, Sessions};
+use serde_json::Value;
+
+use crate::support::{Backend, Gates, on_every_store};
+
+fn data(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/data/python/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(path).expect("it is kept in the repository")
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_763_745_460)
+}
+
+/// The values as the JSON text they are kept as, to the byte.
+fn texts(imported: &Record) -> Vec<(String, String)> {
+    let record = imported;
+    let names = record.keys().into_iter();
+    names
+        .map(|name| {
+            let raw: Option<Box<serde_json::value::RawValue>> = record.get(&name).unwrap();
+            let text = raw.expect("it was listed").get().to_owned();
+            (name, text)
+        })
+        .collect()
+}
+
+fn expected(without: &[&str]) -> Vec<(String, String)> {
+    [
+        ("name", r#""Zoë 😀""#),
+        ("visits", "3"),
+        ("big", "1208925819614629174706176"),
+        ("minus", "-1180591620717411303424"),
+        ("price", "1.5"),
+        ("yes", "true"),
+        ("nothing", "null"),
+        ("list", r#"[1,[2,{"deep":"x"}]]"#),
+        ("pair", r#"[1,"two"]"#),
+        ("set", "[7]"),
+        ("bytes", r#""plain""#),
+        ("when", r#""2026-11-21T04:38:19.000123""#),
+        ("day", r#""2026-11-21""#),
+        ("ordered", r#"{"b":1,"a":2}"#),
+    ]
+    .iter()
+    .filter(|(name, _)| !without.contains(name))
+    .map(|&(name, text)| (name.to_owned(), text.to_owned()))
+    .collect()
+}
+
+#[test]
+fn what_pycket_kept_in_redis_is_read_to_the_byte() {
+    let (session, notifications) = (data("pycket-session"), data("pycket-notifications"));
+    let imported = pycket(Some(&session), Some(&notifications), now()).unwrap();
+    assert_eq!(texts(&imported), expected(&[]));
+    assert_eq!(imported.created_at(), now());
+    assert_eq!(imported.user(), None);
+}
+
+#[test]
+fn what_pyramid_kvs_kept_in_redis_is_read_from_both_codecs() {
+    for (name, without) in [
+        ("pyramid_kvs-pickle", &[][..]),
+        ("pyramid_kvs-json", &["bytes", "set", "when", "day"]),
+    ] {
+        let imported = pyramid_kvs(&data(name), now()).unwrap();
+        let compact = |(name, text): (String, String)| {
+            let value: Value = serde_json::from_str(&text).unwrap();
+            (name, value.to_string())
+        };
+        let read: Vec<_> = texts(&imported).into_iter().map(compact).collect();
+        let want: Vec<_> = expected(without).into_iter().map(compact).collect();
+        assert_eq!(read, want, "{name}");
+    }
+}
+
+#[test]
+fn what_session3_kept_is_read_with_user_times_address_and_tokens() {
+    let plain = session3(&data("session3/8JkxvbRB2qQ")).unwrap();
+    assert_eq!(plain.user(), Some("anna"));
+    assert_eq!(plain.remote_address(), "192.0.2.7".parse().ok());
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(plain.created_at(), at(1_763_700_000));
+    assert_eq!(plain.accessed_at(), at(1_763_700_100));
+    assert_eq!(
+        texts(&plain),
+        [("shelf".into(), r#"["own","attribute"]"#.into())]
+    );
+    let full = session3(&data("session3/Zw7fQdGmX0s")).unwrap();
+    assert_eq!(full.user(), Some("42"));
+    assert_eq!(texts(&full), expected(&[]));
+}
+
+#[test]
+fn a_directory_of_session3_gives_its_sessions_and_counts_the_rest() {
+    let there = tempfile::tempdir().unwrap();
+    let path = there.path();
+    let whole = data("session3/8JkxvbRB2qQ");
+    std::fs::write(path.join("good"), &whole).unwrap();
+    std::fs::write(path.join("cut"), &whole[..40]).unwrap();
+    std::fs::write(path.join("huge"), vec![0x80; 2 << 20]).unwrap();
+    // Five that are no session.
+    std::fs::write(path.join("empty"), "").unwrap();
+    std::fs::write(path.join("README"), "nothing").unwrap();
+    std::fs::write(path.join("dict"), b"\x80\x02}.").unwrap();
+    std::fs::create_dir(path.join("directory")).unwrap();
+    std::os::unix::fs::symlink(path.join("good"), path.join("link")).unwrap();
+
+    let mut sessions = Session3Directory::open(path).unwrap();
+    let mut found: Vec<_> = sessions
+        .by_ref()
+        .map(|(name, read)| (name.into_string().unwrap(), read.err()))
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(
+        found,
+        [
+            ("cut".into(), Some(Refused::Truncated)),
+            ("good".into(), None),
+            ("huge".into(), Some(Refused::TooLarge)),
+        ]
+    );
+    assert_eq!(sessions.skipped(), 5);
+}
+
+#[rocket::get("/notes")]
+async fn notes(notes: &Notifications) -> rocket_session_kit::Result<String> {
+    let saved: Option<Value> = notes.take("saved").await?;
+    let left: Option<u8> = notes.take("left").await?;
+    let all = notes.take_all().await?.into_iter();
+    let all: Vec<_> = all
+        .map(|note| format!("{}: {note}", note.queue()))
+        .collect();
+    Ok(format!("{saved:?} {left:?} {all:?}"))
+}
+
+#[rocket::get("/token/<token>")]
+async fn token(token: &str, session: &Session) -> rocket_session_kit::Result<String> {
+    Ok(session.remove_form_token(token).await?.to_string())
+}
+
+/// What was kept elsewhere goes on here, with all that belongs to it.
+async fn an_imported_session_goes_on(backend: Backend) {
+    let clock = rocket_session_kit::Clock::system();
+    let rocket = rocket::custom(backend.figment("idle_timeout=999999999"))
+        .manage(clock)
+        .manage(Gates::default())
+        .mount("/", crate::support::routes())
+        .mount("/", rocket::routes![notes, token])
+        .attach(Sessions::fairing());
+    let client = Client::untracked(rocket).await.unwrap();
+    let sessions: &Sessions = client.rocket().state().unwrap();
+    let import = async |record: Record| {
+        let day = Duration::from_secs(86_400);
+        let kept = keep(sessions.store(), record, day).await.unwrap();
+        kept.expect("there is something in it").to_hex()
+    };
+    let ask = async |id: &str, path: &str| {
+        let cookie = Cookie::new("id", id.to_owned());
+        let request = client.get(path.to_owned()).private_cookie(cookie);
+        request.dispatch().await.into_string().await.unwrap()
+    };
+
+    let (session, notifications) = (data("pycket-session"), data("pycket-notifications"));
+    let one = import(pycket(Some(&session), Some(&notifications), now()).unwrap()).await;
+    assert_eq!(ask(&one, "/add/visits/1").await, "4");
+    assert_eq!(
+        ask(&one, "/notes").await,
+        r#"Some(Object {"text": String("Saved.")}) Some(2) []"#
+    );
+    assert_eq!(ask(&one, "/notes").await, "None None []");
+
+    let two = import(pyramid_kvs(&data("pyramid_kvs-pickle"), now()).unwrap()).await;
+    assert_eq!(
+        ask(&two, "/get/when").await,
+        r#""2026-11-21T04:38:19.000123""#
+    );
+    assert_eq!(
+        ask(&two, "/notes").await,
+        r#"None None ["info: Saved.", "info: Saved.", "warnings: {\"code\":7}"]"#
+    );
+
+    let three = import(session3(&data("session3/8JkxvbRB2qQ")).unwrap()).await;
+    assert_eq!(ask(&three, "/who").await, "anna");
+    // The first of 33 had gone already.
+    for (token, used) in [
+        ("token-0", "false"),
+        ("token-1", "true"),
+        ("token-1", "false"),
+    ] {
+        assert_eq!(ask(&three, &format!("/token/{token}")).await, used);
+    }
+    let all: Vec<_> = sessions.iter_sessions().try_collect().await.unwrap();
+    assert_eq!(all.len(), 3);
+
+    let empty = pyramid_kvs(b"{}", now()).unwrap();
+    let day = Duration::from_secs(86_400);
+    assert_eq!(keep(sessions.store(), empty, day).await.unwrap(), None);
+}
+
+on_every_store! {
+    an_imported_session_goes_on
+}
+
+/// A dict with one value, written by `value`.
+fn dict(value: &[u8]) -> Vec<u8> {
+    [b"\x80\x04}\x8c\x01k", value, b"s."].concat()
+}
+
+fn refused(value: &[u8]) -> String {
+    match pycket(Some(&dict(value)), None, now()) {
+        Ok(imported) => panic!("it was read: {:?}", texts(&imported)),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn nothing_that_a_pickle_names_is_called_and_the_error_names_it() {
+    for (value, name) in [
+        (&b"cos\nsystem\n(S'touch /tmp/x'\ntR"[..], "os.system"),
+        (
+            b"\x8c\x02os\x8c\x06system\x93\x8c\x06secret\x85R",
+            "os.system",
+        ),
+        (b"\x8c\x05posix\x8c\x06system\x93", "posix.system"),
+        (b"(cos\nsystem\nS'secret'\no", "os.system"),
+        (b"(S'secret'\nios\nsystem\n", "os.system"),
+        (
+            b"cuuid\nUUID\n)\x81}\x8c\x03int\x8c\x06secretsb",
+            "uuid.UUID",
+        ),
+        (b"cdecimal\nDecimal\n(S'1.5'\ntR", "decimal.Decimal"),
+        (b"cbuiltins\neval\n\x8c\x06secret\x85R", "builtins.eval"),
+        (b"Psecret\n", "outside of the pickle"),
+        (b"\x82\x01", "outside of the pickle"),
+        (b"ca secret\nthing!\n", "not shown"),
+    ] {
+        let error = refused(value);
+        assert!(error.contains(name), "{error} names {name}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn what_has_no_form_in_json_is_refused_by_its_type() {
+    for (value, name) in [
+        (&b"C\x01\xff"[..], "bytes that are not UTF-8"),
+        (b"Fnan\n", "a float that is infinite or no number"),
+        (
+            b"G\x7f\xf0\0\0\0\0\0\0",
+            "a float that is infinite or no number",
+        ),
+        (b"}K\x01K\x02s", "a dict's key that is an int"),
+        (b"}NK\x02s", "a dict's key that is None"),
+        (b"}K\x01\x85K\x02s", "a dict's key that is a tuple"),
+        (b"\x8c\x03\xed\xa0\x80", "a str that is no text"),
+        (b"V\\ud800\n", "a str that is no text"),
+        (&[&b"\x8b\0\x01\0\0"[..], &[1; 256]].concat(), "600 digits"),
+    ] {
+        assert!(refused(value).contains(name), "{}", refused(value));
+    }
+}
+
+#[test]
+fn bombs_are_refused_and_cost_little() {
+    let read = |bytes: &[u8]| pycket(Some(bytes), None, now()).err();
+    // A list in itself, and a dict in itself.
+    assert_eq!(read(&dict(b"]q\0h\0a")), Some(Refused::Recursive));
+    assert_eq!(
+        read(b"\x80\x02}q\0X\x01\0\0\0kh\0s."),
+        Some(Refused::Recursive)
+    );
+    // Each list holds the one before ten times: 10^40 items.
+    let mut bomb = b"](K\x01e".to_vec();
+    for id in 0..40 {
+        bomb.extend([b'q', id, b'0', b']', b'(']);
+        bomb.extend([b'h', id].repeat(10));
+        bomb.push(b'e');
+    }
+    assert_eq!(read(&dict(&bomb)), Some(Refused::TooLarge));
+    // The same by copies of the top.
+    let bomb = [&b"]"[..], &b"222222222(le"[..]].concat();
+    assert!(read(&dict(&bomb)).is_some());
+    // One key 100 000 times, in a dict that is named 10 000 times.
+    let mut bomb = b"}q\0(".to_vec();
+    bomb.extend(b"U\x01aN".repeat(100_000));
+    bomb.extend(b"u0](");
+    bomb.extend(b"h\0".repeat(10_000));
+    bomb.push(b'e');
+    assert_eq!(read(&dict(&bomb)), Some(Refused::TooLarge));
+    // One list, and one text, that a function is to copy 50 000 times.
+    let list = [&b"("[..], &b"N".repeat(400_000), b"lq\0"].concat();
+    let set = [
+        &b"c__builtin__\nset\nq\x01"[..],
+        &b"h\x01h\0\x85R".repeat(50_000),
+    ]
+    .concat();
+    assert_eq!(read(&[list, set].concat()), Some(Refused::TooLarge));
+    let text = [
+        &b"X\x80\x1a\x06\0"[..],
+        &b"a".repeat(400_000),
+        b"q\0X\x06\0\0\0latin1q\x02",
+    ]
+    .concat();
+    let encode = [
+        &b"c_codecs\nencode\nq\x01"[..],
+        &b"h\x01h\0h\x02\x86R".repeat(50_000),
+    ]
+    .concat();
+    assert_eq!(read(&[text, encode].concat()), Some(Refused::TooLarge));
+    // Deep, in lists and in tuples; 100 000 of them would overrun a stack.
+    for open in [&b"]"[..], b")"] {
+        let close: &[u8] = if open == b"]" { b"a" } else { b"\x85" };
+        let many = |n: usize| match open {
+            b"]" => [open.repeat(n), close.repeat(n - 1)].concat(),
+            _ => [open.to_vec(), close.repeat(n - 1)].concat(),
+        };
+        assert_eq!(read(&dict(&many(100))), None);
+        assert_eq!(read(&dict(&many(101))), Some(Refused::TooDeep));
+        assert_eq!(read(&dict(&many(100_000))), Some(Refused::TooDeep));
+    }
+    // Lengths that nothing follows.
+    for value in [
+        &b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff"[..],
+        b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f",
+        b"\x96\0\0\0\0\0\0\0\x40",
+        b"B\xff\xff\xff\xff",
+        b"T\xff\xff\xff\x7f",
+        b"X\xff\xff\xff\xff",
+        b"\x8b\xff\xff\xff\x7f",
+    ] {
+        assert_eq!(read(&dict(value)), Some(Refused::Truncated));
+    }
+    // A far place in the memo takes no room, and the whole is bounded.
+    assert_eq!(read(&dict(b"Nr\xff\xff\xff\xff")), None);
+    assert_eq!(read(&vec![b'('; (1 << 20) + 1]), Some(Refused::TooLarge));
+    assert!(pyramid_kvs(&[b"{\"a\":", &b"[".repeat(500_000)[..]].concat(), now()).is_err());
+}
+
+#[test]
+fn what_python_2_wrote_is_read() {
+    let zero = b"(dp0\nS'name'\np1\nS'Zo\\xc3\\xab \\'x\\''\np2\nsS'n'\nL18446744073709551616L\nsS'u'\nV\\u20ac\\U0001f600\nsS't'\nI01\nsS'i'\nI-7\nsS'f'\nF1.5\ns.";
+    let imported = pycket(Some(zero), None, now()).unwrap();
+    let text: Vec<_> = texts(&imported);
+    let text: Vec<_> = text.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    assert_eq!(
+        text,
+        [
+            ("name", r#""Zoë 'x'""#),
+            ("n", "18446744073709551616"),
+            ("u", r#""€😀""#),
+            ("t", "true"),
+            ("i", "-7"),
+            ("f", "1.5"),
+        ]
+    );
+}
+
+const FILES: [&str; 5] = [
+    "pycket-session",
+    "pycket-notifications",
+    "pyramid_kvs-pickle",
+    "session3/8JkxvbRB2qQ",
+    "session3/Zw7fQdGmX0s",
+];
+
+fn read_any(bytes: &[u8]) -> bool {
+    let ways = [
+        pycket(Some(bytes), Some(bytes), now()).is_ok(),
+        pyramid_kvs(bytes, now()).is_ok(),
+        session3(bytes).is_ok(),
+    ];
+    ways.contains(&true)
+}
+
+#[test]
+fn a_file_that_was_cut_anywhere_is_refused() {
+    for name in FILES.into_iter().chain(["pyramid_kvs-json"]) {
+        let whole = data(name);
+        assert!(read_any(&whole), "{name}");
+        for cut in 0..whole.len() {
+            assert!(!read_any(&whole[..cut]), "{name} cut at {cut}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn changed_bytes_never_panic(
+        file in 0..FILES.len(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut bytes = data(FILES[file]);
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        read_any(&bytes);
+    }
+
+    #[test]
+    fn random_instructions_never_panic(
+        bytes in proptest::collection::vec(
+            prop_oneof![
+                prop::sample::select(&b"\x80\x95.(012pqr\x94ghjN\x88\x89ILFJKM\x8a\x8bGSTBUC\x8e\x96VX\x8c\x8d)\x85\x86\x87t]\x8fl\x91ae\x90}dsuc\x93R\x81\x92iob"[..]),
+                any::<u8>(),
+                Just(0),
+                Just(b'\n'),
+            ],
+            0..60,
+        ),
+    ) {
+        read_any(&bytes);
+    }
+}
+
+/// Writes random plain structures, each as JSON and as a pickle of one of the protocols.
+const WRITER: &str = r#"
+import json, pickle, random
+r = random.Random(20261121)
+def value(depth):
+    kind = r.randrange(10 if depth else 7)
+    if kind == 0: return None
+    if kind == 1: return r.random() < 0.5
+    if kind == 2: return r.choice([0, -1, 255, 256, 65535, 65536, 2**31, -2**31, r.getrandbits(r.randrange(1, 300)), -r.getrandbits(300), -128, -2**63, 2**63])
+    if kind == 3: return r.choice([0.0, -0.5, 1e300, 5e-324, r.random(), r.uniform(-1e9, 1e9)])
+    if kind < 7: return text()
+    if kind == 7: return [value(depth - 1) for _ in range(r.randrange(5))]
+    if kind == 8: return tuple(value(depth - 1) for _ in range(r.randrange(5)))
+    shared = value(depth - 1)
+    return {text(): r.choice([shared, value(depth - 1)]) for _ in range(r.randrange(5))}
+def text():
+    return "".join(r.choice("ab \\'\"\n\r\t\0\x7f\xe9\u20ac\u2028\U0001f600u0041x") for _ in range(r.choice([0, 3, 9, 300])))
+for n in range(1000):
+    d = {text(): value(4) for _ in range(r.randrange(6))}
+    for protocol in range(6):
+        print(pickle.dumps(d, protocol).hex(), json.dumps(d, ensure_ascii=False).encode().hex())
+"#;
+
+#[test]
+fn a_thousand_random_structures_are_read_as_python_means_them_in_every_protocol() {
+    let mut python = Command::new("python3")
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is installed: see tests/run.sh");
+    let mut input = python.stdin.take().unwrap();
+    input.write_all(WRITER.as_bytes()).unwrap();
+    drop(input);
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let unhex = |text: &str| -> Vec<u8> {
+        let pairs = text.as_bytes().chunks(2);
+        pairs
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    };
+    let mut compared = 0;
+    for line in std::str::from_utf8(&output.stdout).unwrap().lines() {
+        let (pickle, json) = line.split_once(' ').unwrap();
+        let (pickle, json) = (unhex(pickle), unhex(json));
+        let read = pycket(Some(&pickle), None, now()).expect("it is plain");
+        // Through the same reader of JSON, whose names and big numbers stay text.
+        let want = pyramid_kvs(&json, now()).expect("it is plain");
+        let plain = |imported: &Record| -> Vec<(String, String)> {
+            let all = texts(imported).into_iter();
+            all.map(|(name, text)| (name, canonical(&text))).collect()
+        };
+        assert_eq!(plain(&read), plain(&want));
+        compared += 1;
+    }
+    assert_eq!(compared, 6000);
+}
+
+/// The JSON with numbers as both sides spell them: whole ones to the digit, others as a float.
+fn canonical(json: &str) -> String {
+    let mut out = String::new();
+    let mut rest = json;
+    let mut quoted = String::new();
+    while let Some(c) = rest.chars().next() {
+        if c == '"' {
+            let mut strings = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+            quoted.clear();
+            quoted.push_str(&strings.next().unwrap().unwrap());
+            out.push_str(&format!("{quoted:?}"));
+            rest = &rest[strings.byte_offset()..];
+        } else if c == '-' || c.is_ascii_digit() {
+            let end = rest
+                .find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c)))
+                .unwrap_or(rest.len());
+            let number = &rest[..end];
+            if number.contains(['.', 'e', 'E']) {
+                out.push_str(&format!("{:?}", number.parse::<f64>().unwrap()));
+            } else {
+                out.push_str(number);
+            }
+            rest = &rest[end..];
+        } else {
+            if !c.is_whitespace() {
+                out.push(c);
+            }
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    out
+}
