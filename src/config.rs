@@ -10,7 +10,6 @@ use rocket::figment::value::magic::RelativePathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Durability;
 
 /// The table that all of this stands in.
 const TABLE: &str = "sessions";
@@ -145,6 +144,21 @@ pub(crate) struct DirectoryConfig {
     /// Relative to the `Rocket.toml` that names it.
     pub(crate) path: RelativePathBuf,
     pub(crate) sync: Durability,
+}
+
+/// What of a saved session survives when the power fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// What the system has written by then. The default: a session is rarely worth waiting for the
+    /// disk.
+    #[default]
+    None,
+    /// The session as it was or as it is, but perhaps as it was: its data is on the disk before it
+    /// is renamed into place.
+    Data,
+    /// The session as it is: the directory's entry is on the disk too.
+    Full,
 }
 
 /// `[default.sessions.redis]`: one server by its `url`, a cluster by its `urls`, or what `sentinels`

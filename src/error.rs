@@ -46,7 +46,8 @@ pub enum ErrorKind {
 ///
 /// A handler returns it with `?`. The visitor is then answered by the application's catcher for the
 /// status: 503 with `Retry-After` when the store is [`Unavailable`](ErrorKind::Unavailable), 401
-/// when a token is needed ([`Unauthorized`](ErrorKind::Unauthorized)), 403 when the request is [`Forbidden`](ErrorKind::Forbidden), 500 otherwise.
+/// when a token is needed ([`Unauthorized`](ErrorKind::Unauthorized)), 403 when the request is
+/// [`Forbidden`](ErrorKind::Forbidden), 500 otherwise.
 ///
 /// # Example
 ///

@@ -65,8 +65,10 @@
 //!
 //! The cookie holds a random id, sealed by AES-256-GCM under Rocket's `secret_key`: an id alone,
 //! seen in a store or a backup, opens nothing. Ids are never adopted from a client, and change at
-//! every log-in. No id, key, cookie or value is in a log, an error or a `Debug`. The cookie is
-//! `HttpOnly`, `SameSite=Lax` and, outside the debug profile, `Secure` with the prefix `__Host-`.
+//! every log-in; only where `transport` says so, a token that a client sends in a header leads to a
+//! session, under a hash of it. No id, key, cookie or value is in a log, an error or a `Debug`. The
+//! cookie is `HttpOnly`, `SameSite=Lax` and, outside the debug profile, `Secure` with the prefix
+//! `__Host-`.
 //!
 //! # Features
 //!
@@ -107,6 +109,7 @@ mod values;
 
 pub use cache::Cache;
 pub use clock::Clock;
+pub use config::Durability;
 pub use csrf::{CsrfForm, CsrfToken};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
@@ -121,8 +124,8 @@ pub use store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{
-    DirectoryStore, Durability, Expect, Head, Key, KeyValue, MemoryStore, Namespace, Revision,
-    Save, Saved, SessionStore, Stored, Swept,
+    DirectoryStore, Expect, Head, Key, KeyValue, MemoryStore, Namespace, Revision, Save, Saved,
+    SessionStore, Stored, Swept,
 };
 
 /// The guide, whose examples are tests.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
-use rocket::futures::future::join_all;
+use rocket::futures::stream::{FuturesUnordered, StreamExt};
 use rocket::{Ignite, Request, Rocket};
 use serde::de::DeserializeOwned;
 
@@ -200,9 +200,11 @@ impl PerlSite {
             let answer = server.read(&key, self.size + 1);
             self.keeper.ask(ACT, answer).await
         };
-        let answers = join_all(self.servers.iter().map(|server| ask(&**server))).await;
+        let asked = self.servers.iter().map(|server| ask(&**server));
+        let mut answers: FuturesUnordered<_> = asked.collect();
         let mut failed = None;
-        for answer in answers {
+        // The first that has it will do: one that is down need not be waited for.
+        while let Some(answer) = answers.next().await {
             match answer {
                 Ok(Some(image)) if image.len() > self.size => {
                     let why = format!(

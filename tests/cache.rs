@@ -285,7 +285,12 @@ async fn a_value_is_kept_for_its_time(backend: Backend) {
         .set_for("long", &1, Duration::from_secs(3600))
         .await
         .unwrap();
+    // For no time at all, which on some servers is another word for ever.
+    let none = Duration::ZERO;
+    cache.set_for("none", &1, none).await.unwrap();
     let one = || async { Ok::<_, Error>(1) };
+    let computed = cache.get_or_compute("computed for none", none, one).await;
+    assert_eq!(computed.unwrap(), 1);
     cache.get_or_compute("computed", None, one).await.unwrap();
     let hour = Duration::from_secs(3600);
     cache
@@ -497,6 +502,7 @@ async fn many_who_wait_for_what_always_fails_do_not_wait_one_after_the_other() {
 on_every_shared_store! {
     a_removal_by_another_process_forbids_what_was_computed_before_it
     the_first_of_two_processes_that_compute_is_kept
+    what_a_process_left_unfinished_when_it_died_is_computed_at_once
 }
 
 /// Two processes on one back end, in directories of their own.
@@ -528,6 +534,19 @@ async fn a_removal_by_another_process_forbids_what_was_computed_before_it(backen
     assert_eq!(body(&other, "/get/a"), "none");
     // And where nobody removes it, it is kept.
     assert_eq!(body(&one, "/compute/a/new"), "new");
+    assert_eq!(body(&other, "/get/a"), "new");
+}
+
+async fn what_a_process_left_unfinished_when_it_died_is_computed_at_once(backend: Backend) {
+    let [(one, there), (other, elsewhere)] = two_processes(&backend);
+    std::fs::write(elsewhere.path().join("go"), "").unwrap();
+    let url = one.url("/compute/a/never");
+    let computing = std::thread::spawn(move || ureq::get(url).call().is_err());
+    wait_until("it computes", || there.path().join("computing").exists());
+    one.kill();
+    assert!(computing.join().unwrap());
+    assert_eq!(body(&other, "/get/a"), "none");
+    assert_eq!(body(&other, "/compute/a/new"), "new");
     assert_eq!(body(&other, "/get/a"), "new");
 }
 

@@ -1,4 +1,5 @@
-//! A directory of sessions is safe: between processes, against kills, full disks, and whatever else lies in it.
+//! A directory of sessions is safe: between processes, against kills, full disks, and whatever else
+//! lies in it.
 
 use std::fs;
 use std::io::{BufRead, Read, Write};
@@ -398,7 +399,8 @@ async fn a_lock_on_a_file_that_was_replaced_meanwhile_protects_nothing() {
     let place = place();
     place.create().await;
     let id = place.id.to_hex();
-    // This one opens the file, and is held up before it locks it; by then the other has replaced it.
+    // This one opens the file, and is held up before it locks it; by then the other has replaced
+    // it.
     let slow = worker("increment", &place.path, &id, 40);
     let mut strace = Command::new("strace");
     strace.args([

@@ -1,5 +1,9 @@
 //! A form is done once, and only when the application's own page sent it.
 
+use std::collections::HashSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rocket::data::Capped;
 use rocket::form::{Contextual, Strict};
 use rocket::fs::TempFile;
@@ -7,7 +11,9 @@ use rocket::futures::future::{join, join_all};
 use rocket::http::{ContentType, Header, Method};
 use rocket::local::blocking::Client;
 use rocket::response::content::RawHtml;
-use rocket::{Build, FromForm, Rocket, State, async_test, get, post, put, routes};
+use rocket::{
+    Build, FromForm, Rocket, State, async_test, delete, get, options, patch, post, put, routes,
+};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{CsrfForm, CsrfToken, Result, Session};
 
@@ -66,6 +72,18 @@ fn page(token: CsrfToken) -> String {
     format!("{token} {token:?}")
 }
 
+#[options("/page")]
+fn page_options(_token: CsrfToken) {}
+
+#[put("/page")]
+fn page_put(_token: CsrfToken) {}
+
+#[delete("/page")]
+fn page_delete(_token: CsrfToken) {}
+
+#[patch("/page")]
+fn page_patch(_token: CsrfToken) {}
+
 #[post("/like")]
 fn like(_token: CsrfToken, session: &Session) -> Result<()> {
     session.increment("likes", 1).map(drop)
@@ -118,6 +136,10 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
         own,
         csrf,
         page,
+        page_options,
+        page_put,
+        page_delete,
+        page_patch,
         like,
         entry,
         shown_again,
@@ -316,6 +338,105 @@ async fn a_log_in_makes_every_token_new() {
         send(&visitor, &app, "/like", &[("X-CSRF-Token", &csrf)]).await,
         200
     );
+}
+
+#[async_test]
+async fn every_bit_of_a_token_counts() {
+    let app = app().await;
+    let visitor = app.visitor();
+    let token = visitor.get("/csrf").await.body;
+    let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+    assert_eq!(bytes.len() % 2, 0);
+    let mut wrong = vec![
+        bytes[1..].to_vec(),
+        bytes[..bytes.len() - 2].to_vec(),
+        vec![],
+    ];
+    for at in 0..bytes.len() {
+        let mut other = bytes.clone();
+        other[at] ^= 1;
+        wrong.push(other);
+    }
+    // Shorter halves, and longer ones.
+    let (mask, masked) = bytes.split_at(bytes.len() / 2);
+    wrong.push([&mask[..1], &masked[..1]].concat());
+    wrong.push([mask, &[0], masked, &[0]].concat());
+    for wrong in wrong {
+        let wrong = URL_SAFE_NO_PAD.encode(wrong);
+        let headers = [("X-CSRF-Token", wrong.as_str())];
+        assert_eq!(send(&visitor, &app, "/like", &headers).await, 403);
+        let form = format!("text=a&csrf_token={wrong}");
+        let answer = visitor.send(Method::Post, "/entry", Some(&form)).await;
+        assert_eq!(answer.status.code, 403);
+    }
+    let headers = [("X-CSRF-Token", token.as_str())];
+    assert_eq!(send(&visitor, &app, "/like", &headers).await, 200);
+}
+
+#[async_test]
+async fn the_same_token_never_looks_the_same() {
+    let app = app().await;
+    let visitor = app.visitor();
+    let mut seen = HashSet::new();
+    for _ in 0..50 {
+        let token = URL_SAFE_NO_PAD
+            .decode(visitor.get("/csrf").await.body)
+            .unwrap();
+        let (mask, masked) = token.split_at(token.len() / 2);
+        assert!(seen.insert(mask.to_vec()) && seen.insert(masked.to_vec()));
+    }
+}
+
+#[async_test]
+async fn what_changes_nothing_needs_no_token_and_no_other_method_gets_by_as_such() {
+    let app = app().await;
+    let visitor = app.visitor();
+    visitor.get("/csrf").await;
+    for (method, path, status) in [
+        (Method::Get, "/page", 200),
+        (Method::Head, "/page", 200),
+        (Method::Options, "/page", 200),
+        (Method::Put, "/page", 403),
+        (Method::Delete, "/page", 403),
+        (Method::Patch, "/page", 403),
+        (Method::Post, "/like", 403),
+        (Method::Head, "/like", 404),
+        (Method::Get, "/like", 404),
+        (Method::Options, "/like", 404),
+    ] {
+        let answer = visitor.send(method, path, None).await;
+        assert_eq!(answer.status.code, status, "{method} {path}");
+    }
+    // Nor is another site kept from a page to which it links.
+    let mut request = app.client.get("/page");
+    request.add_header(Header::new("Sec-Fetch-Site", "cross-site"));
+    assert_eq!(request.dispatch().await.status().code, 200);
+}
+
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    // What a clock cannot be asked reliably, the source can.
+    for (source, allowed) in [
+        (
+            include_str!("../src/csrf.rs"),
+            &[
+                "field.name.source() == FIELD",
+                "field.name.source() != FIELD",
+                "mask.len() == masked.len()",
+            ][..],
+        ),
+        (
+            include_str!("../src/session/form_tokens.rs"),
+            &["state.over == Some(Over::Gone)"],
+        ),
+    ] {
+        assert!(source.contains(".ct_eq("));
+        for line in source.lines().filter(|line| !line.trim().starts_with("//")) {
+            let compares = line.contains("==") || line.contains("!=") || line.contains(".eq(");
+            let fine = allowed.iter().any(|allowed| line.contains(allowed));
+            assert!(!compares || fine, "{line}");
+        }
+    }
 }
 
 #[async_test]

@@ -862,6 +862,23 @@ async fn what_is_too_much_is_an_error_and_the_stored_session_stays() {
 }
 
 #[async_test]
+async fn at_most_64_wait_and_64_kib_to_the_byte() {
+    let app = app().await;
+    let visitor = app.visitor();
+    assert_eq!(visitor.get("/push_many/65/1").await.status.code, 500);
+    assert_eq!(visitor.get("/push_many/64/1").await.status.code, 200);
+    assert_eq!(visitor.get("/push/info/more").await.status.code, 500);
+    // The name of the queue counts, and the text as JSON.
+    let visitor = app.visitor();
+    let most = 65_536 - "info".len() - r#""0""#.len();
+    let path = format!("/push_many/1/{}", most + 1);
+    assert_eq!(visitor.get(&path).await.status.code, 500);
+    let path = format!("/push_many/1/{most}");
+    assert_eq!(visitor.get(&path).await.status.code, 200);
+    assert_eq!(visitor.get("/take").await.body.len(), "info:0".len() + most);
+}
+
+#[async_test]
 async fn a_record_without_notifications_reads_and_holds_no_heading() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;

@@ -389,12 +389,17 @@ async fn a_server_that_is_frozen_is_a_503_in_time() {
 }
 
 #[async_test]
-async fn of_several_memcached_servers_each_is_asked() {
+async fn of_several_memcached_servers_each_is_asked_and_none_waited_for_in_vain() {
     let servers = [(); 3].map(|()| Server::memcached());
+    let dead = Proxy::to(servers[0].place().1);
     let places = servers.iter().map(|server| server.place().1);
-    let places: Vec<_> = places.map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    let places: Vec<_> = places
+        .chain([dead.port])
+        .map(|port| format!("\"127.0.0.1:{port}\""))
+        .collect();
+    dead.lose();
     let text = format!(
-        r#"sessions.perl={{cookie_name="session_id",servers=[{}]}}"#,
+        r#"sessions={{store_timeout=600000,perl={{cookie_name="session_id",servers=[{}]}}}}"#,
         places.join(",")
     );
     let app = App::built(

@@ -78,6 +78,11 @@ fn either(one: Option<RateLimit<LogIns>>, other: Option<RateLimit<Rare>>) -> Sta
     }
 }
 
+#[get("/panics")]
+fn panics() {
+    panic!("a test makes the handler panic")
+}
+
 #[get("/one/<_name>")]
 fn one(_name: &str, _limit: RateLimit<LogIns>) -> &'static str {
     "served"
@@ -140,7 +145,9 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
         .manage(Ran::default())
         .mount(
             "/",
-            routes![work, never, limited, less, both, either, one, sent, late],
+            routes![
+                work, never, limited, less, both, either, panics, one, sent, late
+            ],
         )
         .register("/api", catchers![too_many])
         .register("/shop", catchers![come_later])
@@ -269,6 +276,37 @@ async fn every_counted_answer_says_how_many_are_left() {
 }
 
 #[async_test]
+async fn answers_of_a_broken_handler_and_of_a_catcher_say_it_too() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    for (path, status, left) in [("/panics", 500, "2"), ("/nowhere", 404, "1")] {
+        let answer = visitor.get(path).await;
+        assert_eq!(answer.status.code, status);
+        assert_eq!(answer.header("X-RateLimit-Remaining"), Some(left));
+    }
+}
+
+#[async_test]
+async fn a_clock_that_is_set_back_locks_nobody_out() {
+    let app = app("").await;
+    let visitor = app.visitor();
+    assert_eq!(visitor.get("/set/n/1").await.status, Status::Ok);
+    app.clock.advance(seconds(3600));
+    assert_eq!(
+        statuses(&visitor, "/api/work", 4).await,
+        [200, 200, 200, 429]
+    );
+    // Before the session began, so that the address counts.
+    app.clock.set_back(seconds(5 * 3600));
+    assert_eq!(
+        statuses(&visitor, "/api/work", 4).await,
+        [200, 200, 200, 429]
+    );
+    app.clock.advance(seconds(60));
+    assert_eq!(visitor.get("/api/work").await.status, Status::Ok);
+}
+
+#[async_test]
 async fn the_headers_are_those_that_are_asked_for() {
     for (headers, x, ietf) in [
         ("both", true, true),
@@ -324,6 +362,7 @@ async fn to_drop_the_cookie_buys_nothing() {
     for _ in 0..10 {
         let visitor = app.visitor();
         served += usize::from(visitor.get("/set/n/1").await.status == Status::Ok);
+        app.clock.advance(seconds(5));
         for _ in 0..5 {
             served += usize::from(visitor.get("/api/work").await.status == Status::Ok);
         }

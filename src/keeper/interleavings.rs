@@ -1,4 +1,5 @@
-//! Two requests of one session, in every order: what one changed and the other did not touch is never lost.
+//! Two requests of one session, in every order: what one changed and the other did not touch is
+//! never lost.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

@@ -78,8 +78,9 @@ pub(crate) enum Kept {
         revived: bool,
     },
     /// Another request saw to it. Where it renewed the session meanwhile, the changes are kept
-    /// under the new id, and the visitor of *this* request is not told which: it may be somebody
-    /// else, who knew the old one.
+    /// under the new id, but for those that [stay behind](Change::stays_behind), and all of them
+    /// do where somebody else is logged in there. The visitor of *this* request is not told which
+    /// id that is: it may be somebody else, who knew the old one.
     Elsewhere,
     /// The session ended meanwhile. Nothing was kept.
     Gone,

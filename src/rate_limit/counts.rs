@@ -7,7 +7,7 @@ use rocket::http::{Header, Status};
 use rocket::tokio::sync::Mutex;
 use rocket::{Request, Response};
 
-use super::limiter::Policy;
+use super::policy::Policy;
 use crate::answer;
 use crate::config::LimitHeaders;
 use crate::error::Result;

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::address::Proxies;
 use super::counts::{Count, Counts};
 use super::hits::{Hits, SKEW};
+use super::policy::Policy;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
@@ -17,25 +18,6 @@ use crate::guard::Slot;
 use crate::keeper::{Keeper, PATIENCE};
 use crate::queues::{NoTurn, Queues, remember};
 use crate::store::{Key, KeyValue, Namespace};
-
-/// How many requests of whom in how many seconds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Policy {
-    pub(super) name: &'static str,
-    pub(super) limit: u32,
-    pub(super) window: u64,
-    pub(super) by: By,
-}
-
-impl Policy {
-    /// What the limit of the whole application is called. No other is called so.
-    const APP: &'static str = "app";
-
-    /// Returns whether it is the limit of the whole application.
-    pub(super) fn is_app(&self) -> bool {
-        self.name == Self::APP
-    }
-}
 
 /// Counts requests by the rules of the configuration.
 pub(crate) struct Limiter {

@@ -4,6 +4,7 @@ mod address;
 mod counts;
 mod hits;
 mod limiter;
+mod policy;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,8 +21,8 @@ use crate::sessions::Sessions;
 
 use self::counts::Count;
 pub(crate) use self::counts::Counts;
-use self::limiter::Policy;
 pub(crate) use self::limiter::{Limiter, no_store};
+use self::policy::Policy;
 
 /// How many requests one visitor may send to the routes that ask for a [`RateLimit`] of it.
 ///

@@ -117,8 +117,8 @@ pub(crate) enum Presented {
     Session { id: SessionId, outdated: bool },
     /// A cookie that opens nothing.
     Stale,
-    /// A cookie of a session that went on under another id a moment ago; the new cookie is on its way,
-    /// and is not to be removed.
+    /// A cookie of a session that went on under another id a moment ago; the new cookie is on its
+    /// way, and is not to be removed.
     Parted,
     /// A header with a token, which is for ever that of the session under this id.
     Token(SessionId),

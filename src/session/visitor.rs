@@ -25,8 +25,8 @@ impl Session {
     /// Logs `user` in: says who the visitor is, and [renews](Self::renew) the id, so that whoever
     /// knew the old one, or planted it, has nothing of the log-in.
     ///
-    /// The values and the notifications stay, unless somebody else was logged in before: nothing of one user is shown to
-    /// another.
+    /// The values and the notifications stay, unless somebody else was logged in before: nothing of
+    /// one user is shown to another.
     ///
     /// # Example
     ///

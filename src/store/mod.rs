@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::id::SessionId;
 use crate::record::Record;
 
-pub use directory::{DirectoryStore, Durability};
+pub use directory::DirectoryStore;
 pub use key_value::{Key, KeyValue, Namespace};
 #[cfg(feature = "memcached")]
 pub use memcached::MemcachedStore;

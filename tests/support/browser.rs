@@ -1,4 +1,5 @@
-//! A real browser: Chromium, driven by ChromeDriver over the WebDriver protocol (<https://www.w3.org/TR/webdriver2/>).
+//! A real browser: Chromium, driven by ChromeDriver over the WebDriver protocol
+//! (<https://www.w3.org/TR/webdriver2/>).
 
 use std::io::BufRead;
 use std::process::{Command, Stdio};

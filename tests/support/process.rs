@@ -93,7 +93,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts an example with the given `ROCKET_` settings (an empty one is not set), in a directory of its own so that it reads no `Rocket.toml`.
+    /// Starts an example with the given `ROCKET_` settings (an empty one is not set), in a
+    /// directory of its own so that it reads no `Rocket.toml`.
     pub(crate) fn start(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Self {
         Self::try_start(name, directory, settings)
             .unwrap_or_else(|log| panic!("{name} does not launch:\n{log}"))
@@ -169,7 +170,8 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// Sends a request with `cookie`, and returns status, `Set-Cookie` (its name and value) and body.
+    /// Sends a request with `cookie`, and returns status, `Set-Cookie` (its name and value) and
+    /// body.
     pub(crate) fn get(&self, path: &str, cookie: Option<&str>) -> (u16, Option<String>, String) {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)

@@ -1,4 +1,5 @@
-//! Real Redis servers on free ports, single, in a cluster and under sentinels; they die with the test.
+//! Real Redis servers on free ports, single, in a cluster and under sentinels; they die with the
+//! test.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};

@@ -1,7 +1,8 @@
 //! A process that uses a directory of sessions while others do, and may be killed at any moment.
 //!
-//! `worker increment DIRECTORY ID TIMES` adds to one session; `worker write DIRECTORY ID` saves it until it is killed or the
-//! session is gone; `worker load DIRECTORY ID TIMES` reads it. Each tells on standard output how often it did.
+//! `worker increment DIRECTORY ID TIMES` adds to one session; `worker write DIRECTORY ID` saves it
+//! until it is killed or the session is gone; `worker load DIRECTORY ID TIMES` reads it. Each tells
+//! on standard output how often it did.
 
 use std::time::Duration;
 

@@ -9,9 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
-use super::Durability;
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Durability, Limits};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What files under way are called. No id and no key begins so.

@@ -13,12 +13,12 @@ use rocket::futures::StreamExt;
 use rocket::futures::stream::{self, BoxStream};
 use rocket::tokio::task::{spawn_blocking, yield_now};
 use rocket::tokio::time::sleep;
-use serde::{Deserialize, Serialize};
 
 use self::dir::{Dir, Warm};
 use super::edit::{self, Step};
 use super::{Key, KeyValue, Namespace, Save, Saved, SessionStore, Stored, Swept};
 use crate::clock::Clock;
+use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::record::Record;
@@ -56,21 +56,6 @@ pub struct DirectoryStore {
 
 /// The largest value of an entry: what is read of a file, less the line before the value.
 const LARGEST_VALUE: usize = dir::LARGEST as usize - 32;
-
-/// What of a saved session survives when the power fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// What the system has written by then. The default: a session is rarely worth waiting for the
-    /// disk.
-    #[default]
-    None,
-    /// The session as it was or as it is, but perhaps as it was: its data is on the disk before it
-    /// is renamed into place.
-    Data,
-    /// The session as it is: the directory's entry is on the disk too.
-    Full,
-}
 
 impl DirectoryStore {
     /// Returns the store in the directory at `path`, which is created when it is missing, but not
