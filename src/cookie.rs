@@ -245,12 +245,12 @@ fn seal_of(config: &rocket::Config, name: &str) -> Result<Seal> {
     })
 }
 
-/// What every browser and every decoder of percent signs leaves alone.
 /// Returns whether a cookie can be called `name`.
 pub(crate) fn is_good_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_name)
 }
 
+/// What every browser and every decoder of percent signs leaves alone.
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
 }

@@ -357,12 +357,12 @@ impl Fairing for SessionsFairing {
         // request that was refused makes no session.
         let failed = refused || response.status() == Status::InternalServerError;
         let slot = Slot::of(request);
+        if slot.has_perl() {
+            answer::vary(response, "Cookie");
+        }
         let posted = slot.posted();
         if !posted.is_empty() && !failed {
             return Box::pin(deliver(slot, posted, request, response));
-        }
-        if slot.has_perl() {
-            answer::vary(response, "Cookie");
         }
         let Some(opened) = slot.get() else {
             return Box::pin(Done);

@@ -21,12 +21,15 @@ const ACT: &str = "read the Perl session";
 /// How long an id may be.
 const LONGEST_ID: usize = 128;
 
+/// The most bytes that `size` may allow: what Redis takes for a value.
+const LARGEST: usize = 512 * 1024 * 1024;
+
 /// The session of a Perl site, on whose domain this application runs too: a hash that the site
 /// keeps in Redis or Memcached by Storable's `nfreeze` or `freeze`.
 ///
-/// It is only read. `[default.sessions.perl]` in `Rocket.toml` says by which cookie, and under which
-/// keys. `Option<&PerlSession>` is `None` for a visitor whom the Perl site does not know; without
-/// `Option` such a request is forwarded to the next route. It is loaded once in a request.
+/// It is only read. `[default.sessions.perl]` in `Rocket.toml` says by which cookie, and under
+/// which keys. `Option<&PerlSession>` is `None` for a visitor whom the Perl site does not know;
+/// without `Option` such a request is forwarded to the next route. It is loaded once in a request.
 ///
 /// Who the visitor is to *this* application is another question: a session of its own is had from
 /// [`&Session`](crate::Session).
@@ -34,7 +37,9 @@ const LONGEST_ID: usize = 128;
 /// # Errors
 ///
 /// As a guard it fails with 503 when the server does not answer, and with 500 when what is there is
-/// larger than `size`, or of another type than a string of Redis.
+/// larger than `size`, or of another type than a string of Redis. Rocket makes `None` of a guard
+/// that fails, too: where a visitor must not pass for a stranger while the server is down, take
+/// `Result<&PerlSession, Error>`.
 ///
 /// # Example
 ///
@@ -66,6 +71,16 @@ impl PerlSession {
         let found = hash(&image)?.get(name);
         let read = |value: Value<'_>| value.deserialize().map_err(|error| unread(&error));
         Ok(found.map(read).transpose()?.flatten())
+    }
+
+    /// Returns whether there is a value under `name`, be it `undef`, as Perl's `exists` does.
+    ///
+    /// # Errors
+    ///
+    /// When what the site keeps is no image of Storable, or is no hash.
+    pub fn contains_key(&self, name: &str) -> Result<bool> {
+        let image = self.image()?;
+        Ok(hash(&image)?.get(name).is_some())
     }
 
     /// Returns the names of all values, in no order.
@@ -163,6 +178,10 @@ impl PerlSite {
             let why = "it has at most 100 letters, digits and punctuation marks of ASCII; set it to what the Perl site's keys begin with";
             return Err(mistake("sessions.perl.key_prefix", why));
         }
+        if !(1..=LARGEST).contains(&config.size) {
+            let why = format!("a session has between 1 and {LARGEST} bytes; set it to that");
+            return Err(mistake("sessions.perl.size", why));
+        }
         Ok(Some(Self {
             cookie_name,
             key_prefix: config.key_prefix.clone(),
@@ -228,7 +247,9 @@ fn id(value: &str) -> Option<Cow<'_, str>> {
     // Perl encodes what base64 has beside letters and digits.
     let id = percent_decode_str(value).decode_utf8().ok()?;
     let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,@~=+/".contains(&byte);
-    (!id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(usual)).then_some(id)
+    // No site makes `..`, and whatever else goes by the keys may take it for a way up.
+    let plain = id.bytes().all(usual) && !id.contains("..");
+    (!id.is_empty() && id.len() <= LONGEST_ID && plain).then_some(id)
 }
 
 /// What the guard says that finds no site.
@@ -255,7 +276,7 @@ mod tests {
         assert_eq!(id("a%2Bb").unwrap(), "a+b");
         for bad in [
             "", "a b", "a\r\nb", "a%0d%0ab", "a%00", "a:b", "a*", "a?b", "a[b]", "%ff", "\u{e9}",
-            "{a}", "a;b", "\"a\"",
+            "{a}", "a;b", "\"a\"", "..", "a/../b", "%2e.",
         ] {
             assert!(id(bad).is_none(), "{bad:?}");
         }

@@ -1,22 +1,28 @@
 //! The session of a Perl site: what Perl itself keeps on real servers is read, and never written.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rocket::error::ErrorKind::{FailedFairings, SentinelAborts};
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
 use rocket::http::{Header, Status};
 use rocket::{Route, async_test, get, routes};
-use rocket_session_kit::{MemoryStore, PerlSession, Result, Sessions};
+use rocket_session_kit::{Error, MemoryStore, Notify, PerlSession, Result, Sessions};
 use serde::Deserialize;
 
 use crate::support::memcached::Memcached;
 use crate::support::proxy::Proxy;
-use crate::support::redis::Redis;
+use crate::support::redis::{Cluster, Redis, Sentinels};
 use crate::support::served::Served;
 use crate::support::{Answer, App, figment, log};
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// Much longer than a call may take here, and much shorter than a server that hangs.
+const SOON: Duration = Duration::from_secs(10);
 
 /// What Perl does: freezes a value, and keeps it on the server as its clients do.
 const KEEP: &str = r#"
@@ -70,12 +76,9 @@ impl Server {
     /// Lets Perl keep `what`, frozen as it says `how`, under `key`.
     fn keep(&self, key: &str, how: &str, what: &str) {
         let (kind, port) = self.place();
-        let mut perl = Command::new("perl");
-        perl.args(["-e", KEEP, kind, &port.to_string(), key, how, what]);
-        let output = perl.stdin(Stdio::null()).output();
-        let output = output.expect("this test needs `perl`, with its Storable");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "perl failed: {told}");
+        if let Err(told) = keep_at(kind, port, key, how, what) {
+            panic!("perl failed: {told}");
+        }
     }
 
     /// Settings that lead to the server behind `port`.
@@ -108,8 +111,36 @@ impl Server {
     }
 }
 
+/// Lets Perl keep `what` on the server behind `port`; what it said, where that refused.
+fn keep_at(kind: &str, port: u16, key: &str, how: &str, what: &str) -> Result<(), String> {
+    let mut perl = Command::new("perl");
+    perl.args(["-e", KEEP, kind, &port.to_string(), key, how, what]);
+    let output = perl.stdin(Stdio::null()).output();
+    let output = output.expect("this test needs `perl`, with its Storable");
+    let told = || String::from_utf8_lossy(&output.stderr).into_owned();
+    output.status.success().then_some(()).ok_or_else(told)
+}
+
 fn perl() -> Vec<Route> {
-    routes![user, nobody, twice, whole, typed, keys, classes]
+    routes![
+        user, nobody, twice, whole, typed, keys, classes, has, either, notify
+    ]
+}
+
+#[get("/has/<name>")]
+fn has(name: &str, perl: &PerlSession) -> Result<String> {
+    Ok(perl.contains_key(name)?.to_string())
+}
+
+#[get("/either")]
+fn either(perl: Result<&PerlSession, Error>, optional: Option<&PerlSession>) -> String {
+    let kind = perl.map(drop).map_err(|error| error.kind());
+    format!("{kind:?} {}", optional.is_some())
+}
+
+#[get("/notify")]
+fn notify(_perl: &PerlSession) -> Notify<&'static str> {
+    Notify::info("read", "for the next page")
 }
 
 #[get("/user")]
@@ -207,6 +238,25 @@ async fn what_perl_keeps_is_read_as_values_with_types() {
 }
 
 #[async_test]
+async fn a_name_is_there_if_perl_says_that_it_exists() {
+    for server in Server::both() {
+        let app = server.app("").await;
+        server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
+        for (path, there) in [
+            ("/perl/has/user", "true"),
+            ("/perl/has/nothing", "true"),
+            ("/perl/has/missing", "false"),
+            ("/perl/has/city", "false"),
+        ] {
+            assert_eq!(body(&app, path).await, there, "{path}");
+        }
+        server.keep(&format!("perlsess::{ID}"), "nfreeze", "list");
+        let (status, _) = get(&app, "/perl/has/user", &format!("session_id={ID}")).await;
+        assert_eq!(status, Status::InternalServerError);
+    }
+}
+
+#[async_test]
 async fn an_object_is_its_data_and_tells_its_class() {
     for server in Server::both() {
         let app = server.app("").await;
@@ -252,6 +302,28 @@ async fn an_answer_that_asked_for_it_varies_by_cookie() {
 }
 
 #[async_test]
+async fn it_varies_by_cookie_also_where_sessions_are_found_by_a_header() {
+    let server = Server::redis();
+    let settings = server.settings(server.place().1, "");
+    let app = App::built(
+        |figment| settings(figment).merge(("sessions.transport", "header")),
+        |rocket| rocket.mount("/perl", perl()),
+    )
+    .await;
+    server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
+    for path in ["/perl/user", "/perl/notify"] {
+        let visitor = app.visitor();
+        visitor.set_cookie("session_id", ID);
+        let answer = visitor.get(path).await;
+        let vary = answer.header("Vary").unwrap_or_default();
+        assert!(
+            vary.split(", ").any(|name| name == "Cookie"),
+            "{path}: {vary}"
+        );
+    }
+}
+
+#[async_test]
 async fn whom_the_perl_site_does_not_know_is_passed_over() {
     for server in Server::both() {
         let app = server.app("").await;
@@ -270,13 +342,19 @@ async fn a_hostile_cookie_never_reaches_the_server() {
         // Whatever is asked for begins with nothing: all keys of the server are in reach.
         let app = server.app(r#",key_prefix="""#).await;
         server.keep("session:0123", "nfreeze", "session");
-        server.keep("a/../b", "nfreeze", "session");
+        for key in ["..", "a..b", "a/../b"] {
+            server.keep(key, "nfreeze", "session");
+        }
         let before = server.asked();
         let long = "a".repeat(10_000);
         for value in [
             "session:0123",
             "session%3a0123",
             "session%3A0123",
+            "..",
+            "a..b",
+            "a/../b",
+            "%2e%2E",
             "a b",
             "a%20b",
             "a%0d%0aflush_all",
@@ -318,6 +396,42 @@ fn on_a_real_socket_the_first_cookie_counts_as_in_perl() {
     assert_eq!(ask(format!("session_id=x; session_id={ID}")), "nobody");
     assert_eq!(ask(format!("Session_ID={ID}")), "nobody");
     assert_eq!(ask(format!("session%5Fid={ID}")), "nobody");
+}
+
+#[test]
+fn on_a_real_socket_bytes_that_no_browser_sends_never_reach_the_server() {
+    for server in Server::both() {
+        server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
+        let settings = server.settings(server.place().1, "");
+        let served = Served::built(settings, |rocket| rocket.mount("/perl", perl()));
+        let ask = |cookie: &[u8]| {
+            let mut stream = TcpStream::connect(("127.0.0.1", served.port)).unwrap();
+            let head =
+                b"GET /perl/user HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: ";
+            stream
+                .write_all(&[head, cookie, b"\r\n\r\n"].concat())
+                .unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        assert!(ask(format!("session_id={ID}").as_bytes()).ends_with(r#"Some("ann")"#));
+        let before = server.asked();
+        for bytes in [
+            &b"a\r\nflush_all"[..],
+            b"a\nflush_all",
+            b"a\rflush_all",
+            b"a\r\n\tflush_all",
+            b"a\0b",
+            b"\xff\xfe",
+            b"a\x7fb",
+        ] {
+            // With an id that would be asked for, if the rest were cut off.
+            let answer = ask(&[b"session_id=", ID.as_bytes(), bytes].concat());
+            assert!(!answer.contains("ann"), "{bytes:?}: {answer}");
+        }
+        assert_eq!(server.asked(), before, "nothing was asked for");
+    }
 }
 
 #[async_test]
@@ -372,7 +486,12 @@ async fn a_server_that_is_frozen_is_a_503_in_time() {
         let proxy = Proxy::to(server.place().1);
         let settings = server.settings(proxy.port, "");
         let app = App::built(
-            |figment| settings(figment).merge(("sessions.store_timeout", 400)),
+            |figment| {
+                settings(figment)
+                    .merge(("sessions.store_timeout", 400))
+                    // That is about the sessions of this application.
+                    .merge(("sessions.when_store_is_down", "anonymous"))
+            },
             |rocket| rocket.mount("/perl", perl()),
         )
         .await;
@@ -380,9 +499,14 @@ async fn a_server_that_is_frozen_is_a_503_in_time() {
         proxy.lose();
         let visitor = app.visitor();
         visitor.set_cookie("session_id", ID);
+        let started = Instant::now();
         let answer = visitor.get("/perl/user").await;
         assert_eq!(answer.status, Status::ServiceUnavailable);
         assert!(answer.header("Retry-After").is_some());
+        // Rocket makes no difference between an optional guard that fails and one that is not there.
+        let answer = visitor.get("/perl/either").await;
+        assert_eq!(answer.body, "Err(Unavailable) false");
+        assert!(started.elapsed() < SOON, "a call may take 400 ms");
         // Who comes without such a cookie does not notice.
         assert_eq!(app.visitor().get("/perl/user").await.body, "nobody");
     }
@@ -470,6 +594,14 @@ async fn settings_that_cannot_work_stop_the_launch() {
             r#"cookie_name="a",url="redis://h",key_prefix="a b""#,
             "sessions.perl.key_prefix",
         ),
+        (
+            r#"cookie_name="a",url="redis://h",size=0"#,
+            "sessions.perl.size",
+        ),
+        (
+            r#"cookie_name="a",url="redis://h",size=9223372036854775807"#,
+            "sessions.perl.size",
+        ),
         (r#"cookie="a""#, "sessions.perl.cookie"),
     ] {
         let text = format!(r#"sessions.perl={{{settings}}}"#);
@@ -491,4 +623,114 @@ async fn the_guard_without_its_setting_stops_the_launch() {
     let error = rocket.ignite().await.expect_err("this cannot work");
     assert!(matches!(error.kind(), SentinelAborts(_)));
     assert!(!log::lines_with("[default.sessions.perl]").is_empty());
+}
+
+#[async_test]
+async fn a_cluster_and_what_the_sentinels_name_are_read_too() {
+    let read = async |redis: String, id: &str| {
+        let text = format!(
+            r#"sessions={{redis={{{redis}}},perl={{cookie_name="session_id",store="redis"}}}}"#
+        );
+        let app = App::built(
+            |figment| figment.merge(Toml::string(&text)),
+            |rocket| rocket.mount("/perl", perl()),
+        )
+        .await;
+        let found = get(&app, "/perl/user", &format!("session_id={id}")).await;
+        let (status, _) = get(&app, "/perl/keys", "session_id=unknown").await;
+        assert_eq!(found, (Status::Ok, r#"Some("ann")"#.into()));
+        assert_eq!(status, Status::Unauthorized);
+    };
+
+    // Its keys are on different nodes.
+    let urls = Cluster::shared();
+    for id in ["one", "two", "three", "four"] {
+        let took = urls.iter().filter(|url| {
+            let port = url.rsplit(':').next().expect("there is one");
+            let port = port.parse().expect("it is a number");
+            keep_at(
+                "redis",
+                port,
+                &format!("perlsess::{id}"),
+                "nfreeze",
+                "session",
+            )
+            .is_ok()
+        });
+        assert_eq!(took.count(), 1, "one node has the key");
+        read(format!("urls={urls:?}"), id).await;
+    }
+
+    let set = Sentinels::start();
+    let port = set.servers[0].port;
+    keep_at(
+        "redis",
+        port,
+        &format!("perlsess::{ID}"),
+        "nfreeze",
+        "session",
+    )
+    .unwrap();
+    read(
+        format!(r#"sentinels={:?},master="mymaster""#, set.urls()),
+        ID,
+    )
+    .await;
+}
+
+#[async_test]
+async fn the_server_is_sent_nothing_but_reads() {
+    let server = Server::redis();
+    server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
+    let Server::Redis(redis) = &server else {
+        unreachable!()
+    };
+    redis.cli(&["CONFIG", "RESETSTAT"]);
+    visit(&server).await;
+    let stats = redis.cli(&["INFO", "commandstats"]);
+    let mut sent: Vec<&str> = stats
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next())
+        // What the test itself and the driver's greeting are.
+        .filter(|name| !["config|resetstat", "hello", "client|setinfo"].contains(name))
+        .collect();
+    sent.sort_unstable();
+    assert_eq!(sent, ["getrange"]);
+
+    let server = Server::memcached();
+    server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
+    let Server::Memcached(memcached) = &server else {
+        unreachable!()
+    };
+    let stats = || {
+        let stats = memcached.ask("stats", "END").into_iter();
+        let changes = ["cmd_", "delete_", "incr_", "decr_", "cas_", "touch_"];
+        let counts = stats.filter(|line| {
+            let name = line.strip_prefix("STAT ").unwrap_or_default();
+            changes.iter().any(|start| name.starts_with(start))
+                && !name.starts_with("cmd_get ")
+                && !name.starts_with("cmd_meta ")
+        });
+        counts.collect::<Vec<_>>()
+    };
+    let before = stats();
+    assert!(
+        before.iter().any(|line| line == "STAT cmd_set 1"),
+        "{before:?}"
+    );
+    visit(&server).await;
+    assert_eq!(stats(), before);
+}
+
+/// Sends what can be sent: sessions that are read, unknown, broken, and come with a cookie of no id.
+async fn visit(server: &Server) {
+    let app = server.app("").await;
+    let known = format!("session_id={ID}");
+    for path in ["/perl/user", "/perl/twice", "/perl/whole", "/perl/keys"] {
+        assert_eq!(get(&app, path, &known).await.0, Status::Ok, "{path}");
+    }
+    let (status, _) = get(&app, "/perl/classes", "session_id=unknown").await;
+    assert_eq!(status, Status::Unauthorized);
+    let (status, _) = get(&app, "/perl/keys", "session_id=a%20b").await;
+    assert_eq!(status, Status::Unauthorized);
 }

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program:package (`perl` alone may lack its modules; `json_pp` comes with them)
+# program:package (the `perl` of `perl-base` has no Storable; where `json_pp` is, all of Perl is)
 needed="strace:strace flock:util-linux setpriv:util-linux openssl:openssl chromium:chromium chromedriver:chromium-driver
     redis-server:redis-server redis-cli:redis-tools memcached:memcached json_pp:perl python3:python3"
 
@@ -21,6 +21,7 @@ if [ -n "$missing" ]; then
     $as_root apt-get update -q
     DEBIAN_FRONTEND=noninteractive $as_root apt-get install -q -y --no-install-recommends $missing
 fi
+perl -MStorable -MJSON::PP -MIO::Socket::INET -e 1 # says what is missing, and fails
 if [ "$(id -u)" != 0 ]; then
     echo "some tests mount a tiny disk and give files to another user: run this as root" >&2
     exit 1

@@ -1,6 +1,7 @@
 //! Perl's Storable, read: what `freeze`, `nfreeze`, `store` and `nstore` wrote, as Rust values.
 //!
-//! 1. [`from_slice`] turns an image into any type that serde can deserialize, `serde_json::Value` among them.
+//! 1. [`from_slice`] turns an image into any type that serde can deserialize, `serde_json::Value`
+//!    among them.
 //! 2. [`Image`] shows what such a type cannot hold: classes of objects, shared things, cycles.
 //! 3. [`Options`] say how much either puts up with.
 //!
