@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rocket::fairing::{self, Fairing, Info, Kind};
 use rocket::futures::FutureExt;
-use rocket::http::{Method, Status};
+use rocket::http::{Header, Method, Status};
 use rocket::tokio;
 use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
@@ -203,7 +203,19 @@ async fn close(
                 log::error!("{error}");
             }
             answer::replace(response, &error);
+            challenge(&error, request, response);
         }
+    }
+}
+
+/// Says how to send a token, where `error` is that there is none.
+fn challenge(error: &Error, request: &Request<'_>, response: &mut Response<'_>) {
+    let headers = Sessions::of(request)
+        .ok()
+        .and_then(|sessions| sessions.headers.as_ref());
+    let said = response.headers().contains("WWW-Authenticate");
+    if let Some(headers) = headers.filter(|_| error.kind() == ErrorKind::Unauthorized && !said) {
+        response.set_header(Header::new("WWW-Authenticate", headers.challenge()));
     }
 }
 
@@ -225,7 +237,10 @@ async fn deliver(
             }
             close(session, request, response, false).await;
         }
-        Err(error) => answer::replace(response, &error),
+        Err(error) => {
+            answer::replace(response, &error);
+            challenge(&error, request, response);
+        }
     }
 }
 
@@ -368,8 +383,14 @@ impl Fairing for SessionsFairing {
             return Box::pin(Done);
         };
         vary(request, response);
-        let Ok(session) = opened else {
-            return Box::pin(Done);
+        let session = match opened {
+            Ok(session) => session,
+            Err(error) => {
+                if response.status() == Status::Unauthorized {
+                    challenge(&error, request, response);
+                }
+                return Box::pin(Done);
+            }
         };
         match session.finish_at_once(failed) {
             Some(news) => {

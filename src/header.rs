@@ -7,8 +7,9 @@ use crate::config::{HeaderConfig, mistake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 
-/// How many bytes a token has: a shorter one could be guessed.
-const LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
+/// How many bytes a token has: a shorter one could be guessed, and those of identity providers are
+/// long.
+const LENGTHS: std::ops::RangeInclusive<usize> = 16..=4096;
 
 /// The headers that tokens come in, the one that counts first.
 pub(crate) struct TokenHeaders {
@@ -39,9 +40,9 @@ impl TokenHeaders {
             {
                 return refuse(format!("`{name}` is there twice; remove one"));
             }
-            if MEAN_SOMETHING_ELSE
-                .iter()
-                .any(|taken| taken.eq_ignore_ascii_case(name))
+            let lower = name.to_ascii_lowercase();
+            if MEAN_SOMETHING_ELSE.contains(&lower.as_str())
+                || FAMILIES.iter().any(|family| lower.starts_with(family))
             {
                 return refuse(format!(
                     "`{name}` means something else; choose a name such as \"X-Auth-Token\""
@@ -56,6 +57,18 @@ impl TokenHeaders {
     /// Returns their names.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Returns what `WWW-Authenticate` says beside a 401: in which headers a token may come.
+    pub(crate) fn challenge(&self) -> String {
+        let challenges =
+            self.names
+                .iter()
+                .map(|name| match name.eq_ignore_ascii_case("Authorization") {
+                    true => "Bearer".to_owned(),
+                    false => format!("Token header=\"{name}\""),
+                });
+        challenges.collect::<Vec<_>>().join(", ")
     }
 
     /// Returns the id of the token that `request` brings; `None` when it brings none.
@@ -76,7 +89,7 @@ impl TokenHeaders {
                 _ => value,
             };
             if !LENGTHS.contains(&token.len()) {
-                return Err(not_accepted("it needs 16 to 512 characters"));
+                return Err(not_accepted("it needs 16 to 4096 characters"));
             }
             // Of two headers of one name proxies make one, with a comma.
             if !token
@@ -93,22 +106,36 @@ impl TokenHeaders {
     }
 }
 
-/// Names that browsers, servers or proxies give a meaning.
-const MEAN_SOMETHING_ELSE: [&str; 14] = [
-    "Accept",
-    "Connection",
-    "Content-Length",
-    "Content-Type",
-    "Cookie",
-    "Date",
-    "Host",
-    "Origin",
-    "Referer",
-    "Set-Cookie",
-    "TE",
-    "Transfer-Encoding",
-    "Upgrade",
-    "User-Agent",
+/// Names that browsers, servers or proxies give a meaning, in lower case.
+const MEAN_SOMETHING_ELSE: [&str; 16] = [
+    "connection",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "from",
+    "host",
+    "origin",
+    "range",
+    "referer",
+    "set-cookie",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+];
+
+/// How more such names begin.
+const FAMILIES: [&str; 8] = [
+    "accept",
+    "content-",
+    "if-",
+    "proxy-",
+    "sec-",
+    "x-csrf-",
+    "x-forwarded",
+    "x-real-",
 ];
 
 fn is_name(byte: u8) -> bool {
@@ -159,6 +186,9 @@ mod tests {
             &["X:"],
             &["cookie"],
             &["HOST"],
+            &["accept-language"],
+            &["X-Forwarded-For"],
+            &["X-CSRF-Token"],
             &["X-Auth", "x-auth"],
         ] {
             let error = headers(bad).err().expect("it cannot work").to_string();

@@ -338,6 +338,8 @@ async fn without_a_token_nothing_can_be_kept_and_it_is_said() {
         assert_eq!(answer.status, Status::Unauthorized, "{path}");
         assert!(answer.body.contains("token"), "{path}: {}", answer.body);
         assert_eq!(answer.header("Set-Cookie"), None);
+        let challenge = answer.header("WWW-Authenticate");
+        assert_eq!(challenge, Some(r#"Token header="X-Auth-Token""#), "{path}");
     }
     assert!(app.list().await.is_empty());
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
@@ -347,7 +349,7 @@ async fn without_a_token_nothing_can_be_kept_and_it_is_said() {
 async fn what_is_no_token_is_refused_and_never_looked_for() {
     log::keep();
     let app = app(r#"transport="header""#).await;
-    let long = "secret4711".repeat(52);
+    let long = "secret4711".repeat(410);
     for bad in [
         "",
         "secret4711",
@@ -372,7 +374,9 @@ async fn what_is_no_token_is_refused_and_never_looked_for() {
     }
     app.probe.calls();
     let twice = with(&app, TOKEN).with(NAME, OTHER);
-    assert_eq!(twice.get("/get/a").await.status, Status::Unauthorized);
+    let answer = twice.get("/get/a").await;
+    assert_eq!(answer.status, Status::Unauthorized);
+    assert!(answer.header("WWW-Authenticate").is_some());
     let twice = with(&app, TOKEN).with("x-auth-token", TOKEN);
     assert_eq!(twice.get("/get/a").await.status, Status::Unauthorized);
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
@@ -560,7 +564,7 @@ fn on_a_real_socket_a_token_is_all_it_takes() {
     assert_eq!(ask("/add/n/1", "").0, 401);
     assert_eq!(ask("/get/n", &format!("{token}{token}")).0, 401);
     assert_eq!(
-        ask("/get/n", &format!("X-Auth-Token: {}\r\n", "a".repeat(600))).0,
+        ask("/get/n", &format!("X-Auth-Token: {}\r\n", "a".repeat(5000))).0,
         401
     );
     assert_eq!(
