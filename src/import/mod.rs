@@ -204,10 +204,10 @@ fn json_object(bytes: &[u8]) -> Result<Named, Error> {
     // What a session's reader could not read later is found here: numbers beyond a float's
     // range, half a surrogate pair, too deep a nesting.
     serde_json::from_slice::<serde_json::Value>(bytes).map_err(|error| {
-        let kind = match error.is_eof() {
-            true => ErrorKind::Truncated,
-            false => ErrorKind::Malformed("it is not JSON that can be read"),
-        };
+        if error.is_eof() {
+            return Error::new(ErrorKind::Truncated, JSON).at(bytes.len());
+        }
+        let kind = ErrorKind::Malformed("it is not JSON that can be read");
         let lines = bytes.split_inclusive(|&byte| byte == b'\n');
         let before: usize = lines.take(error.line().max(1) - 1).map(<[u8]>::len).sum();
         Error::new(kind, JSON).at(before + error.column().max(1) - 1)
