@@ -206,8 +206,16 @@ async fn an_imported_session_goes_on(backend: Backend) {
     ] {
         assert_eq!(ask(&three, &format!("/token/{token}")).await, used);
     }
+    // Of more tokens than a session has here, the newest come along.
+    let many: String = (0..40).map(|n| format!("S'token-{n}'\n")).collect();
+    let many = [b"](", many.as_bytes(), b"e"].concat();
+    let many = with_attributes(&[("_form_tokens", &many)]);
+    let four = import(session3(&many).unwrap()).await;
+    assert_eq!(ask(&four, "/token/token-7").await, "false");
+    assert_eq!(ask(&four, "/token/token-8").await, "true");
+
     let all: Vec<_> = sessions.iter_sessions().try_collect().await.unwrap();
-    assert_eq!(all.len(), 3);
+    assert_eq!(all.len(), 4);
 
     let empty = pyramid_kvs(b"{}", now()).unwrap();
     let day = Duration::from_secs(86_400);
@@ -220,8 +228,8 @@ on_every_store! {
 
 /// What an imported session says to a visitor of `app` who has it.
 async fn ask(app: &App, record: Record, paths: &[&str]) -> Vec<(u16, String)> {
-    let day = Duration::from_secs(86_400);
-    let id = keep(app.sessions().store(), record, day).await.unwrap();
+    let long = Duration::from_secs(864_000);
+    let id = keep(app.sessions().store(), record, long).await.unwrap();
     let id = id.expect("there is something in it").to_hex();
     let mut answers = Vec::new();
     for path in paths {
@@ -244,6 +252,24 @@ async fn an_imported_session_is_over_when_it_was_not_used_for_the_idle_timeout()
     let paths = &["/get/n"];
     assert_eq!(ask(&app, at(86_000), paths).await, [(200, "1".into())]);
     assert_eq!(ask(&app, at(87_000), paths).await, [(200, "none".into())]);
+    // The clock of its host was ahead, by many years: it was used now.
+    let ahead = with_attributes(&[("_access_time", b"F9e9\n"), ("user", b"S'anna'\n")]);
+    assert_eq!(session3(&ahead).unwrap().user(), Some("anna"));
+    let now = SystemTime::now();
+    let id = keep(
+        app.sessions().store(),
+        session3(&ahead).unwrap(),
+        Duration::from_secs(60),
+    )
+    .await
+    .unwrap();
+    let (_, kept) = app
+        .list()
+        .await
+        .into_iter()
+        .find(|(own, _)| Some(*own) == id)
+        .unwrap();
+    assert!(kept.accessed_at() <= now + Duration::from_secs(60));
 }
 
 #[rocket::async_test]
