@@ -9,9 +9,9 @@ use super::spelling::{decimal, from_twos_complement, iso_8601, latin_1, unescape
 
 /// The longest pickle or JSON text that is read, in bytes.
 pub(super) const MAX_INPUT: usize = 1 << 20;
-/// How much may be done for one pickle beyond reading it once, in items and bytes. A memo lets a
-/// small one name the same thing many times.
-const MAX_WORK: usize = 4 * MAX_INPUT;
+/// How much of one pickle may be copied, in items and bytes. A memo lets a small one name the same
+/// thing many times.
+const MAX_COPIED: usize = 4 * MAX_INPUT;
 
 /// Where a value stands in a pickle's list of values.
 ///
@@ -42,26 +42,6 @@ pub(super) enum Node<'a> {
     },
 }
 
-/// What may still be done for a pickle.
-pub(super) struct Work {
-    left: usize,
-}
-
-impl Work {
-    pub(super) fn new() -> Self {
-        Self { left: MAX_WORK }
-    }
-
-    /// Fails when more than is left is to be done.
-    pub(super) fn spend(&mut self, items_or_bytes: usize) -> Result<(), ErrorKind> {
-        self.left = self
-            .left
-            .checked_sub(items_or_bytes)
-            .ok_or(ErrorKind::TooLarge)?;
-        Ok(())
-    }
-}
-
 /// Returns the name of a class or function, as far as an error may show it: who wrote the pickle
 /// wrote it.
 pub(super) fn printable(name: &str) -> &str {
@@ -86,7 +66,7 @@ pub(super) struct Machine<'a> {
     /// How high the stack was at each mark.
     marks: Vec<usize>,
     memo: HashMap<u32, At>,
-    work: Work,
+    copied: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -100,7 +80,7 @@ impl<'a> Machine<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
-            work: Work::new(),
+            copied: 0,
         }
     }
 
@@ -330,7 +310,7 @@ impl<'a> Machine<'a> {
                         return Err(ErrorKind::Malformed("a class's name in it is no text"));
                     };
                     let class = qualified(module, name)?;
-                    self.work.spend(class.len())?;
+                    self.copies(class.len())?;
                     self.push(Node::Global(class));
                 }
                 // REDUCE
@@ -381,6 +361,14 @@ impl<'a> Machine<'a> {
         }
     }
 
+    fn copies(&mut self, items_or_bytes: usize) -> Result<(), ErrorKind> {
+        self.copied = self.copied.saturating_add(items_or_bytes);
+        match self.copied > MAX_COPIED {
+            true => Err(ErrorKind::TooLarge),
+            false => Ok(()),
+        }
+    }
+
     /// Counts what a function is given: some copy it, and a memo gives one list to many.
     fn pay_for(&mut self, arguments: At) -> Result<(), ErrorKind> {
         let size = |at: &At| match self.get(*at) {
@@ -394,7 +382,7 @@ impl<'a> Machine<'a> {
             return Ok(());
         };
         let sizes = arguments.iter().map(size).fold(0, usize::saturating_add);
-        self.work.spend(arguments.len().saturating_add(sizes))
+        self.copies(arguments.len().saturating_add(sizes))
     }
 
     /// Returns what the few harmless functions give that Python's own types are pickled with.
@@ -495,7 +483,7 @@ impl<'a> Machine<'a> {
             return Err(ErrorKind::Malformed("it makes an object of no class"));
         };
         let class = class.clone();
-        self.work.spend(class.len())?;
+        self.copies(class.len())?;
         self.push(Node::Object { class, state: None });
         Ok(())
     }

@@ -3,9 +3,10 @@
 use indexmap::IndexMap;
 
 use super::error::{Error, ErrorKind};
-use super::machine::{At, MAX_INPUT, Machine, Node, Work, printable};
+use super::machine::{At, MAX_INPUT, Machine, Node, printable};
 
-/// The longest JSON text that one pickle may become, in bytes.
+/// The longest JSON text that one pickle may become, in bytes. It bounds the work too: whatever is
+/// looked at once more, as a memo names it, is written once more.
 const MAX_OUTPUT: usize = MAX_INPUT;
 /// How deep lists and dicts may be nested. Below what JSON parsers take, which is 128.
 const MAX_DEPTH: usize = 100;
@@ -74,7 +75,6 @@ impl<'a> Pickle<'a> {
             pickle: self,
             out: String::new(),
             path: Vec::new(),
-            work: Work::new(),
         };
         writer.write(at).map_err(|fault| self.locate(fault))?;
         Ok(writer.out)
@@ -138,7 +138,6 @@ struct Writer<'p, 'a> {
     out: String,
     /// What is being written: a value in here that comes again contains itself.
     path: Vec<At>,
-    work: Work,
 }
 
 impl Writer<'_, '_> {
@@ -150,7 +149,6 @@ impl Writer<'_, '_> {
         if self.path.len() > MAX_DEPTH {
             return Err(fail(ErrorKind::TooDeep));
         }
-        self.work.spend(1).map_err(fail)?;
         match self.pickle.node(at) {
             Node::None => self.out.push_str("null"),
             Node::Bool(true) => self.out.push_str("true"),
