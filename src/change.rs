@@ -34,7 +34,7 @@ pub(crate) enum Change {
 }
 
 /// How many form tokens a session has at most; beyond it the oldest goes.
-const TOKENS: usize = 32;
+pub(crate) const TOKENS: usize = 32;
 
 /// How many requests may give a session its first CSRF token at the same time.
 const CSRF: usize = 8;

@@ -34,11 +34,6 @@ impl Notice {
         Self::new(true, name, value)
     }
 
-    /// Returns what another system had in `queue`, which need not be a string.
-    pub(crate) fn in_queue(queue: &str, value: Box<RawValue>) -> Self {
-        Self::new(false, queue, value)
-    }
-
     fn new(named: bool, queue: &str, value: Box<RawValue>) -> Self {
         let (high, low) = Uuid::new_v4().as_u64_pair();
         Self {

@@ -2,68 +2,35 @@
 //!
 //! Nothing in a pickle is ever looked up, built or called: it is read as data, within bounds of
 //! size, depth and work. What has no form in JSON is refused by an error that names its type or
-//! class, and shows no value.
+//! class and its place, and shows no value.
 
+mod error;
+mod machine;
 mod pickle;
 mod session3;
+mod spelling;
 
-use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
-use crate::error::{Error, ErrorKind};
 use crate::id::SessionId;
 use crate::notice::Notice;
 use crate::record::Record;
 use crate::store::{Expect, Save, Saved, SessionStore};
-use pickle::{At, Node, Pickle};
+use machine::{At, MAX_INPUT, Node};
+use pickle::Pickle;
 
+pub use error::{Error, ErrorKind};
 pub use session3::{Session3Directory, session3};
+
+/// What is read, for errors.
+const PICKLED: &str = "pickled session";
+const JSON: &str = "session in JSON";
 
 /// JSON texts under their names.
 type Named = IndexMap<String, Box<RawValue>>;
-
-/// Why something is not imported. It names types and classes, and shows no value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refused {
-    /// It is longer than 1 MiB, would become JSON longer than that, or takes too much work.
-    TooLarge,
-    /// Lists and dicts are nested more than 100 deep.
-    TooDeep,
-    /// A value contains itself.
-    Recursive,
-    /// It ends too early.
-    Truncated,
-    /// It is not what Python's `pickle` or `json` writes.
-    Malformed(&'static str),
-    /// It holds something that has no form in JSON, or not the one that is needed there.
-    Type(String),
-    /// It can be read and is something else than a session.
-    NotASession,
-    /// The file or directory cannot be read.
-    Io(std::io::ErrorKind),
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("cannot import a session: ")?;
-        match self {
-            Self::TooLarge => f.write_str("it is too large"),
-            Self::TooDeep => f.write_str("it is nested too deep"),
-            Self::Recursive => f.write_str("a value in it contains itself"),
-            Self::Truncated => f.write_str("it ends too early"),
-            Self::Malformed(why) => f.write_str(why),
-            Self::Type(found) => write!(f, "it holds {found}"),
-            Self::NotASession => f.write_str("it is something else"),
-            Self::Io(kind) => write!(f, "{kind}"),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}
 
 /// Returns the session that pycket kept as `session` (in Redis: in `db_sessions`), with the
 /// notifications that it kept under the same key (in `db_notifications`): values under a name, each
@@ -90,13 +57,17 @@ pub fn pycket(
     session: Option<&[u8]>,
     notifications: Option<&[u8]>,
     now: SystemTime,
-) -> Result<Record, Refused> {
+) -> Result<Record, Error> {
     let mut record = Record::new(seconds(now), None);
-    for (name, value) in session.map_or(Ok(IndexMap::new()), pickled_dict)? {
-        record.put(&name, value);
+    if let Some(session) = session {
+        for (name, value) in pickled_dict(session, PICKLED)? {
+            record.put(&name, value);
+        }
     }
-    for (name, value) in notifications.map_or(Ok(IndexMap::new()), pickled_dict)? {
-        record.notifications.push(Notice::named(&name, value));
+    if let Some(notifications) = notifications {
+        for (name, value) in pickled_dict(notifications, "pickled notifications")? {
+            record.notifications.push(Notice::named(&name, value));
+        }
     }
     Ok(record)
 }
@@ -122,12 +93,13 @@ pub fn pycket(
 /// let record = import::pyramid_kvs(session, SystemTime::now()).unwrap();
 /// assert_eq!(record.keys(), ["visits"]);
 /// ```
-pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Refused> {
-    // No pickle begins with a brace.
-    let values = if bytes.trim_ascii_start().first() == Some(&b'{') {
-        json_object(bytes)?
-    } else {
-        pickled_dict(bytes)?
+pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
+    // pyramid_kvs tries its own codec first and `pickle` then. No text is both: no pickle begins
+    // with a brace.
+    let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
+    let (what, values) = match is_json {
+        true => (JSON, json_object(bytes)?),
+        false => (PICKLED, pickled_dict(bytes, PICKLED)?),
     };
     let mut record = Record::new(seconds(now), None);
     for (name, value) in values {
@@ -139,12 +111,18 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Refused> {
             continue;
         };
         let queue = if queue.is_empty() { "info" } else { queue };
-        let messages: Vec<Box<RawValue>> = serde_json::from_str(value.get())
-            .map_err(|_| Refused::Type("flashed messages that are no list".into()))?;
-        let notices = messages
-            .into_iter()
-            .map(|message| Notice::in_queue(queue, message));
-        record.notifications.extend(notices);
+        let messages: Vec<Box<RawValue>> = serde_json::from_str(value.get()).map_err(|_| {
+            Error::new(
+                ErrorKind::Type("flashed messages that are no list".into()),
+                what,
+            )
+        })?;
+        for message in messages {
+            // What is no text is shown as JSON.
+            let text = serde_json::from_str(message.get());
+            let text = text.unwrap_or_else(|_| message.get().to_owned());
+            record.notifications.push(Notice::message(queue, &text));
+        }
     }
     Ok(record)
 }
@@ -153,7 +131,8 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Refused> {
 /// there is nothing in it to keep.
 ///
 /// A session that had not been used for `idle_timeout` is over here too, when somebody comes with
-/// it.
+/// it. `[default.sessions.limits]` are not asked: what a visitor had stays, and what would make a
+/// session grow beyond them is refused later.
 ///
 /// # Errors
 ///
@@ -182,8 +161,12 @@ pub async fn keep(
         return Ok(None);
     }
     let id = SessionId::random();
+    let now = seconds(SystemTime::now());
+    // The other clock may have been ahead.
+    record.created = record.created.min(now);
+    record.accessed = record.accessed.min(now);
     record.tag();
-    let bytes = record.encode(seconds(SystemTime::now()).saturating_add(ttl.as_secs()));
+    let bytes = record.encode(now.saturating_add(ttl.as_secs()));
     let save = Save {
         bytes: &bytes,
         ttl,
@@ -193,35 +176,43 @@ pub async fn keep(
         Saved::Saved(_) => Ok(Some(id)),
         Saved::Changed | Saved::Gone => {
             let why = "a new id was taken already";
-            Err(Error::new(ErrorKind::Unavailable, "keep a session").because(why))
+            let kind = crate::ErrorKind::Unavailable;
+            Err(crate::Error::new(kind, "keep a session").because(why))
         }
     }
 }
 
-/// Returns the names of a pickled dict and the JSON text under each.
-fn pickled_dict(bytes: &[u8]) -> Result<Named, Refused> {
-    let pickle = Pickle::read(bytes)?;
+/// Returns the names of the pickled dict `bytes`, which is `what`, and the JSON text under each.
+fn pickled_dict(bytes: &[u8], what: &'static str) -> Result<Named, Error> {
+    let pickle = Pickle::read(bytes, what)?;
     if !matches!(pickle.node(pickle.root), Node::Dict(_)) {
-        return Err(Refused::NotASession);
+        return Err(Error::new(ErrorKind::NotASession, what));
     }
     values(&pickle, pickle.root)
 }
 
 /// Returns the names of the dict at `at` and the JSON text under each.
-fn values(pickle: &Pickle<'_>, at: At) -> Result<Named, Refused> {
+fn values(pickle: &Pickle<'_>, at: At) -> Result<Named, Error> {
     // As one text first: the bounds are those of the whole.
     json_object(pickle.json(at)?.as_bytes())
 }
 
-fn json_object(bytes: &[u8]) -> Result<Named, Refused> {
-    const BAD: Refused = Refused::Malformed("it is not JSON");
-    if bytes.len() > 2 * pickle::MAX_INPUT {
-        return Err(Refused::TooLarge);
+fn json_object(bytes: &[u8]) -> Result<Named, Error> {
+    if bytes.len() > MAX_INPUT {
+        return Err(Error::new(ErrorKind::TooLarge, JSON).at(MAX_INPUT));
     }
     // What a session's reader could not read later is found here: numbers beyond a float's
     // range, half a surrogate pair, too deep a nesting.
-    serde_json::from_slice::<serde_json::Value>(bytes).map_err(|_| BAD)?;
-    serde_json::from_slice(bytes).map_err(|_| BAD)
+    serde_json::from_slice::<serde_json::Value>(bytes).map_err(|error| {
+        if error.is_eof() {
+            return Error::new(ErrorKind::Truncated, JSON).at(bytes.len());
+        }
+        let kind = ErrorKind::Malformed("it is not JSON that can be read");
+        let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+        let before: usize = lines.take(error.line().max(1) - 1).map(<[u8]>::len).sum();
+        Error::new(kind, JSON).at(before + error.column().max(1) - 1)
+    })?;
+    serde_json::from_slice(bytes).map_err(|_| Error::new(ErrorKind::NotASession, JSON))
 }
 
 fn seconds(time: SystemTime) -> u64 {

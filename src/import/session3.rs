@@ -2,15 +2,32 @@
 
 use std::ffi::OsString;
 use std::fs::{File, ReadDir};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fs2::FileExt;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
-use super::pickle::{self, Node, Pickle};
-use super::{Refused, values};
+use super::error::{Error, ErrorKind};
+use super::machine::{At, MAX_INPUT, Node};
+use super::pickle::Pickle;
+use super::{Named, PICKLED, json_object, values};
+use crate::change::TOKENS;
 use crate::record::Record;
+
+/// Session3's own attributes.
+const OWN: [&str; 6] = [
+    "id",
+    "user",
+    "_remote_address",
+    "_creation_time",
+    "_access_time",
+    "_form_tokens",
+];
+
+/// The end of the year 9999: no clock told a later time.
+const YEAR_9999: u64 = 253_402_300_799;
 
 /// Returns the session that Session3 kept as `bytes`.
 ///
@@ -20,63 +37,80 @@ use crate::record::Record;
 ///
 /// # Errors
 ///
-/// [`Refused::NotASession`] when it is no object with Session3's attributes; another error when it
+/// [`ErrorKind::NotASession`] when it is no object with Session3's attributes; another error when it
 /// cannot be read, or holds what has no form in JSON. The user may be `None`, text or a whole
 /// number.
-pub fn session3(bytes: &[u8]) -> Result<Record, Refused> {
-    let pickle = Pickle::read(bytes)?;
+///
+/// # Example
+///
+/// ```rust
+/// use rocket_session_kit::import::{self, ErrorKind};
+///
+/// // pickle.dumps({"visits": 3}, 2): a dict, and no session of Session3's.
+/// let error = import::session3(b"\x80\x02}q\x00X\x06\x00\x00\x00visitsq\x01K\x03s.").unwrap_err();
+/// assert_eq!(error.kind(), &ErrorKind::NotASession);
+/// ```
+pub fn session3(bytes: &[u8]) -> Result<Record, Error> {
+    let pickle = Pickle::read(bytes, PICKLED)?;
+    let something_else = || Error::new(ErrorKind::NotASession, PICKLED);
     let Node::Object {
         state: Some(state), ..
     } = pickle.node(pickle.root)
     else {
-        return Err(Refused::NotASession);
+        return Err(something_else());
     };
-    let attributes = match pickle.node(*state) {
-        Node::Dict(_) => pickle.dict(*state)?,
-        _ => return Err(Refused::NotASession),
-    };
-    let time = |name| match attributes.get(name).map(|&at| pickle.node(at)) {
-        // Saturates: what is before 1970 becomes 0.
-        Some(Node::Float(seconds)) if seconds.is_finite() => Ok(*seconds as u64),
-        _ => Err(Refused::NotASession),
-    };
-    let own = ["id", "user", "_remote_address", "_form_tokens"];
-    if !own.iter().all(|name| attributes.contains_key(name)) {
-        return Err(Refused::NotASession);
+    if !matches!(pickle.node(*state), Node::Dict(_)) {
+        return Err(something_else());
     }
-    // A time beyond the year 9999 is none that a clock told.
-    let sane = |seconds: u64| seconds.min(253_402_300_799);
+    let attributes = pickle.dict(*state)?;
+    if !OWN.iter().all(|name| attributes.contains_key(name)) {
+        return Err(something_else());
+    }
+    let time = |name| match pickle.node(attributes[name]) {
+        // Saturates: what is before 1970 becomes 0.
+        Node::Float(seconds) if seconds.is_finite() => Ok((*seconds as u64).min(YEAR_9999)),
+        _ => Err(pickle.refuse(attributes[name])),
+    };
     let address = pickle
         .text(attributes["_remote_address"])
         .and_then(|text| text.parse().ok());
-    let mut record = Record::new(sane(time("_creation_time")?), address);
-    record.accessed = sane(time("_access_time")?).max(record.created);
+    let mut record = Record::new(time("_creation_time")?, address);
+    record.accessed = time("_access_time")?.max(record.created);
     let user = attributes["user"];
     record.user = match pickle.node(user) {
         Node::None => None,
         Node::Int(digits) => Some(digits.clone()),
-        _ => Some(pickle.text(user).ok_or(pickle.refuse(user))?.to_owned()),
+        _ => Some(text(&pickle, user)?),
     };
-
-    for &token in pickle.items(attributes["_form_tokens"])? {
-        let text = pickle.text(token).ok_or(pickle.refuse(token))?;
-        record.tokens.push(text.to_owned());
+    let tokens = pickle.items(attributes["_form_tokens"])?;
+    // The newest, as many as a session may have.
+    for &token in &tokens[tokens.len().saturating_sub(TOKENS)..] {
+        record.tokens.push(text(&pickle, token)?);
     }
+
     // The whole once, so that many attributes cannot each use up the bounds.
-    let all = values(&pickle, *state)?;
-    for (name, value) in all {
-        match name.as_str() {
-            "id" | "user" | "_remote_address" | "_creation_time" | "_access_time"
-            | "_form_tokens" => {}
+    for (name, value) in values(&pickle, *state)? {
+        let inner = match name.as_str() {
+            name if OWN.contains(&name) => continue,
             "data" if matches!(pickle.node(attributes["data"]), Node::Dict(_)) => {
-                for (name, value) in super::json_object(value.get().as_bytes())? {
-                    record.put(&name, value);
-                }
+                json_object(value.get().as_bytes())?
             }
-            _ => record.put(&name, value),
+            _ => Named::from_iter([(name, value)]),
+        };
+        for (name, value) in inner {
+            if record.values.get(&name).is_some() {
+                let twice = ErrorKind::Type("an attribute and a value of one name".into());
+                return Err(Error::new(twice, PICKLED));
+            }
+            record.put(&name, value);
         }
     }
     Ok(record)
+}
+
+fn text(pickle: &Pickle<'_>, at: At) -> Result<String, Error> {
+    let text = pickle.text(at).ok_or_else(|| pickle.refuse(at))?;
+    Ok(text.to_owned())
 }
 
 /// The sessions in a directory of Session3's `DirectorySessionStore`, one after the other.
@@ -102,6 +136,8 @@ pub struct Session3Directory {
     path: PathBuf,
     entries: ReadDir,
     skipped: u64,
+    /// Of these, the empty files that were not told yet.
+    empty: u64,
 }
 
 impl Session3Directory {
@@ -110,13 +146,15 @@ impl Session3Directory {
     /// # Errors
     ///
     /// When it cannot be read.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Refused> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        let entries = path.read_dir().map_err(|error| Refused::Io(error.kind()))?;
+        let failed = |error: io::Error| Error::new(ErrorKind::Io(error.kind()), "directory");
+        let entries = path.read_dir().map_err(failed)?;
         Ok(Self {
             path,
             entries,
             skipped: 0,
+            empty: 0,
         })
     }
 
@@ -126,53 +164,75 @@ impl Session3Directory {
         self.skipped
     }
 
-    /// Returns what the file is, if it looks like a pickle at all.
-    fn read(&self, name: &OsString) -> Result<Record, Refused> {
-        let failed = |error: std::io::Error| match error.kind() {
-            // It went while the directory was read.
-            std::io::ErrorKind::NotFound => Refused::NotASession,
-            kind => Refused::Io(kind),
+    /// Returns the session in the file, or `None` when it holds something else.
+    fn read(&mut self, name: &OsString) -> Result<Option<Record>, Error> {
+        let failed = |error: io::Error| Error::new(ErrorKind::Io(error.kind()), "file");
+        let bytes = self.bytes(name).map_err(failed)?;
+        self.empty += u64::from(bytes.as_ref().is_some_and(Vec::is_empty));
+        // Session3 writes protocol 2 or 4, which begin with this byte.
+        let Some(bytes) = bytes.filter(|bytes| bytes.first() == Some(&0x80)) else {
+            return Ok(None);
         };
+        match session3(&bytes) {
+            Err(error) if *error.kind() == ErrorKind::NotASession => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// Returns what is in the file, as far as it is looked at; `None` when it is no plain file.
+    fn bytes(&self, name: &OsString) -> io::Result<Option<Vec<u8>>> {
         // Not to wait for a pipe's other end, if it became one just now.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::open(self.path.join(name), flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            Err(rustix::io::Errno::LOOP) => return Err(Refused::NotASession),
-            Err(error) => return Err(failed(error.into())),
+            // It went, or became a link, while the directory was read.
+            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(Refused::NotASession);
+        if !file.metadata()?.is_file() {
+            return Ok(None);
         }
         // Session3 locks a file while it writes it.
-        FileExt::lock_shared(&file).map_err(failed)?;
+        FileExt::lock_shared(&file)?;
         let mut bytes = Vec::new();
-        let limit = pickle::MAX_INPUT as u64 + 1;
-        file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-        // Session3 writes protocol 2 or 4, which begin with this byte.
-        if bytes.first() != Some(&0x80) {
-            return Err(Refused::NotASession);
+        file.take(MAX_INPUT as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn tell(&mut self) {
+        let empty = std::mem::take(&mut self.empty);
+        if empty > 0 {
+            log::warn!(
+                "{empty} files of Session3's were empty and were left out: it empties a file before it writes it, and was interrupted there or is running"
+            );
         }
-        session3(&bytes)
     }
 }
 
 impl Iterator for Session3Directory {
-    type Item = (OsString, Result<Record, Refused>);
+    type Item = (OsString, Result<Record, Error>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let entry = match self.entries.next()? {
-                Ok(entry) => entry,
-                Err(error) => return Some((OsString::new(), Err(Refused::Io(error.kind())))),
+            let entry = match self.entries.next() {
+                Some(Ok(entry)) => entry,
+                Some(Err(error)) => {
+                    let kind = ErrorKind::Io(error.kind());
+                    return Some((OsString::new(), Err(Error::new(kind, "directory"))));
+                }
+                None => {
+                    self.tell();
+                    return None;
+                }
             };
             let name = entry.file_name();
             let read = match entry.file_type() {
-                Ok(kind) if !kind.is_file() => Err(Refused::NotASession),
+                Ok(kind) if !kind.is_file() => Ok(None),
                 _ => self.read(&name),
             };
-            match read {
-                Err(Refused::NotASession) => self.skipped += 1,
-                read => return Some((name, read)),
+            match read.transpose() {
+                Some(read) => return Some((name, read)),
+                None => self.skipped += 1,
             }
         }
     }
