@@ -76,9 +76,9 @@ pub(crate) fn perl(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn Server>
         let store = |server: &String| {
             let mut config = config.clone();
             config.memcached.servers = vec![server.clone()];
-            memcached(key, &config, clock).map_err(|error| error.at(key))
+            memcached(key, &config, clock)
         };
-        servers.iter().map(store).collect()
+        servers.iter().map(store).collect::<Result<Vec<_>>>()
     };
     match (&perl.url, &perl.servers[..]) {
         (Some(url), []) => {
@@ -92,10 +92,13 @@ pub(crate) fn perl(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn Server>
             let server = redis(key, &config, clock).map_err(|error| error.at(key))?;
             Ok(vec![server])
         }
-        (None, [_, ..]) => each(&perl.servers, "sessions.perl.servers"),
+        (None, [_, ..]) => {
+            let key = "sessions.perl.servers";
+            each(&perl.servers, key).map_err(|error| error.at(key))
+        }
         (None, []) => match perl.store.unwrap_or(config.store) {
             StoreName::Redis => Ok(vec![redis("sessions.perl.store", config, clock)?]),
-            StoreName::Memcached => each(&config.memcached.servers, "sessions.memcached.servers"),
+            StoreName::Memcached => each(&config.memcached.servers, "sessions.perl.store"),
             StoreName::Directory | StoreName::Memory => {
                 let why = "a Perl site's sessions are read from \"redis\" or \"memcached\"; set it to one of them, or set `url` or `servers`";
                 Err(mistake("sessions.perl.store", why))
