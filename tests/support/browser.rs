@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::Process;
+use super::process::{Process, wait_until};
 
 /// ChromeDriver, and one window of Chromium.
 pub(crate) struct Browser {
@@ -111,8 +111,17 @@ impl Browser {
 
     /// Clicks on what `selector` finds, and waits for the page to which that leads.
     pub(crate) fn click(&self, selector: &str) {
-        let element = self.find(selector);
+        let (page, element) = (self.find("html"), self.find(selector));
         self.post(&format!("/element/{element}/click"), &json!({}));
+        // A browser that is busy answers before it leaves the page.
+        wait_until("the page is left", || !self.has(&page));
+    }
+
+    /// Whether `element` is still part of the page.
+    fn has(&self, element: &str) -> bool {
+        let url = format!("{}/element/{element}/name", self.session);
+        let answer = self.agent.get(url).call().expect("chromedriver answers");
+        answer.status().is_success()
     }
 
     fn find(&self, selector: &str) -> String {
