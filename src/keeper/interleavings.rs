@@ -327,6 +327,62 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
+    /// Whoever loads, changes, ends and saves in whatever order: nothing of a session that ended
+    /// is in the next of its token, and nothing of that is lost.
+    #[test]
+    fn the_sessions_of_a_token_never_mix(
+        steps in vec((0_usize..4, 0_u8..6), 1..60),
+    ) {
+        let (found, expected) = crate::testing::run(async {
+            let keeper = Arc::new(keeper());
+            let id = SessionId::from_bytes([7; 16]);
+            // How many began, which of them is there, and what it has counted.
+            let (mut began, mut there, mut count) = (0, None, 0);
+            let mut open: [Option<(Session, Option<i32>, i64)>; 4] = Default::default();
+            for (who, deed) in steps {
+                let Some((session, of, added)) = &mut open[who] else {
+                    let token = Presented::Token(id);
+                    open[who] = Some(match keeper.load(&id).await.expect("the store works") {
+                        Found::Live(record, held) => {
+                            let session = Session::resumed(Arc::clone(&keeper), record, held, token);
+                            (session, there, 0)
+                        }
+                        _ => (Session::fresh(Arc::clone(&keeper), token, None), None, 0),
+                    });
+                    continue;
+                };
+                if deed >= 4 {
+                    session.end();
+                    if of.is_some() && *of == there {
+                        (there, count) = (None, 0);
+                    }
+                    (*of, *added) = (None, 0);
+                }
+                if deed != 3 && deed != 4 {
+                    session.increment("n", 1).expect("it is a number");
+                    *added += 1;
+                }
+                if deed >= 3 {
+                    assert_eq!(finish(session).await, None, "no cookie is set");
+                    if of.is_none() && there.is_none() && *added > 0 {
+                        began += 1;
+                        there = Some(began);
+                    }
+                    if of.is_none() || *of == there {
+                        count += *added;
+                    }
+                    open[who] = None;
+                }
+            }
+            let found = match keeper.load(&id).await.expect("the store works") {
+                Found::Live(record, _) => record.get::<i64>("n").expect("it is a number"),
+                _ => None,
+            };
+            (found, there.map(|_| count))
+        });
+        prop_assert_eq!(found, expected);
+    }
+
     /// An end, wherever it comes among loads and saves, is final.
     #[test]
     fn nothing_is_left_of_a_session_that_ended(
