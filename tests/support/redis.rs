@@ -2,10 +2,12 @@
 //! test.
 
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -104,10 +106,21 @@ fn answers(process: &mut Process, port: u16) -> bool {
     let mut ended = false;
     wait_until("the server answers", || {
         ended = process.has_ended();
-        // Without a password it answers that, and it may not know TLS from plain text.
-        ended || TcpStream::connect(("127.0.0.1", port)).is_ok()
+        ended || is_up(port)
     });
     !ended
+}
+
+/// Whether the server on `port` answers, and not only its kernel: then it has its socket too.
+fn is_up(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    // Without a password it says so, and where it wants TLS it hangs up: each is an answer.
+    let _ = stream.write_all(b"PING\r\n");
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let read = stream.read(&mut [0; 64]);
+    read.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true)
 }
 
 pub(crate) fn cli(port: u16, command: &[&str]) -> String {
