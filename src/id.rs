@@ -7,8 +7,14 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
 
-/// The name of one session in its store: a random (version 4) UUID, written as 32 lower-case hex
-/// digits.
+/// The version of UUIDs that are made of random numbers.
+const RANDOM: usize = 4;
+
+/// The version of those that are made of a token's hash.
+const OF_TOKEN: usize = 8;
+
+/// The name of one session in its store: a UUID, written as 32 lower-case hex digits. It is random
+/// (version 4), or, where a token finds the session, made of that token's hash (version 8).
 ///
 /// An id alone opens nothing: what a browser holds is the id sealed with the server's key. Still,
 /// neither `Debug` nor any log line or error of this crate shows one.
@@ -37,9 +43,15 @@ impl SessionId {
         Self(Uuid::new_v4())
     }
 
-    /// Returns the id that is made of `bytes`, which come from a hash.
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    /// Returns the id of the session that a token finds, made of `bytes` of its hash.
+    pub(crate) fn of_token(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// Returns whether a token finds the session: its id is given again when it has ended, as no
+    /// random one is.
+    pub(crate) fn is_of_token(&self) -> bool {
+        self.0.get_version_num() == OF_TOKEN
     }
 
     /// Returns the 32 hex digits: the file name, or the end of the key, that a store uses.
@@ -65,10 +77,9 @@ impl FromStr for SessionId {
             .then(|| Uuid::try_parse(text).ok())
             .flatten()
             .ok_or_else(not_an_id)?;
-        if uuid.get_version_num() == 4 {
-            Ok(Self(uuid))
-        } else {
-            Err(not_an_id())
+        match uuid.get_version_num() {
+            RANDOM | OF_TOKEN => Ok(Self(uuid)),
+            _ => Err(not_an_id()),
         }
     }
 }
@@ -116,6 +127,15 @@ mod tests {
             assert!(no.parse::<SessionId>().is_err(), "{no:?} is no id");
         }
         assert!(id.parse::<SessionId>().is_ok());
+    }
+
+    #[test]
+    fn the_id_of_a_token_is_told_from_every_random_one() {
+        for byte in 0..=255 {
+            let of_token = SessionId::of_token([byte; 16]);
+            assert_eq!(of_token.to_hex().parse::<SessionId>().unwrap(), of_token);
+            assert!(of_token.is_of_token() && !SessionId::random().is_of_token());
+        }
     }
 
     #[test]

@@ -9,12 +9,14 @@ use rocket::error::ErrorKind::FailedFairings;
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
 use rocket::futures::TryStreamExt;
-use rocket::futures::future::{join, join_all};
+use rocket::futures::future::{Either, join, join_all, select};
 use rocket::http::Status;
 use rocket::local::asynchronous::Client;
 use rocket::{State, async_test, get, routes};
+use rocket_session_kit::testing::Act;
 use rocket_session_kit::{
-    Clock, CsrfToken, MemoryStore, Notifications, Notify, Result, Session, SessionId, Sessions,
+    Clock, CsrfToken, Expect, MemoryStore, Notifications, Notify, Result, Save, Session, SessionId,
+    SessionStore, Sessions,
 };
 
 use crate::support::served::Served;
@@ -301,6 +303,69 @@ async fn an_end_deletes_nothing_that_a_new_session_may_have_taken_the_place_of()
     let calls = app.probe.calls();
     assert_eq!((calls.save, calls.delete), (1, 0));
     assert!(app.list().await.is_empty());
+}
+
+#[async_test]
+async fn an_end_by_an_application_of_cookies_deletes_no_new_session_either() {
+    let app = app(r#"transport="header""#).await;
+    let administrators = app.again(|figment| figment).await;
+    let visitor = with(&app, TOKEN);
+    visitor.get("/set/old/1").await;
+    let (id, _) = app.list().await.remove(0);
+    let deletes = app.probe.gate(Act::Delete);
+    let ending = std::pin::pin!(administrators.sessions().end(&id));
+    let deleting = std::pin::pin!(deletes.arrived());
+    // If there is a deletion, it waits until the next session is there.
+    let first = select(ending, deleting).await;
+    visitor.get("/set/new/1").await;
+    deletes.open_for_all();
+    if let Either::Right((_, ending)) = first {
+        ending.await.unwrap();
+    }
+    assert_eq!(visitor.get("/keys").await.body, "new");
+}
+
+#[async_test]
+async fn a_beginning_whose_answer_got_lost_counts_once_also_when_another_saved_since() {
+    let app = app(r#"transport="header""#).await;
+    let visitor = with(&app, TOKEN);
+    let slow = app.probe.gate(Act::Load);
+    let others = async {
+        slow.arrived().await;
+        app.probe.repeat_next_save();
+        slow.open();
+        // Its session is kept, and it looks what is in its place.
+        slow.arrived().await;
+        app.probe.gate(Act::Load).open_for_all();
+        assert_eq!(with(&app, TOKEN).get("/add/n/1").await.body, "2");
+        slow.open();
+    };
+    let (answer, ()) = join(visitor.get("/add/n/1"), others).await;
+    assert_eq!(answer.status, Status::Ok);
+    assert_eq!(visitor.get("/get/n").await.body, "2");
+}
+
+#[async_test]
+async fn what_is_no_session_is_not_overwritten_and_holds_nobody() {
+    let app = app(r#"transport="header""#).await;
+    let visitor = with(&app, TOKEN);
+    visitor.get("/set/n/1").await;
+    let (id, _) = app.list().await.remove(0);
+    let revision = app.probe.load_session(&id).await.unwrap().unwrap().revision;
+    let bytes = br#"{"rev":"9f86d081884c7d65","expires":99999999999,"v":77}"#;
+    let save = Save {
+        bytes,
+        ttl: Duration::from_secs(60),
+        expect: Expect::Revision(revision),
+    };
+    app.probe.save_session(&id, save).await.unwrap();
+    assert_eq!(visitor.get("/keys").await.body, "");
+    app.probe.calls();
+    // The memory store cannot keep it aside.
+    assert_eq!(visitor.get("/set/a/1").await.status.code, 503);
+    assert_eq!(app.probe.calls().save, 3);
+    let there = app.probe.load_session(&id).await.unwrap().unwrap();
+    assert_eq!(there.bytes, bytes);
 }
 
 #[async_test]

@@ -335,7 +335,7 @@ proptest! {
     ) {
         let (found, expected) = crate::testing::run(async {
             let keeper = Arc::new(keeper());
-            let id = SessionId::from_bytes([7; 16]);
+            let id = SessionId::of_token([7; 16]);
             // How many began, which of them is there, and what it has counted.
             let (mut began, mut there, mut count) = (0, None, 0);
             let mut open: [Option<(Session, Option<i32>, i64)>; 4] = Default::default();

@@ -11,7 +11,7 @@ use rocket::tokio::time::timeout;
 
 use crate::change::Change;
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Transport};
+use crate::config::{Config, Limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::notice::Notice;
@@ -38,8 +38,6 @@ pub(crate) struct Keeper {
     /// Seconds.
     touch_every: u64,
     pub(crate) store_timeout: Duration,
-    /// Whether an id that a session had may be another's later, as that of a token may.
-    ids_come_back: bool,
     queues: Queues,
     /// When a failure of the store was last logged, in milliseconds since 1970.
     complained: AtomicU64,
@@ -113,7 +111,6 @@ impl Keeper {
             // A session that is used keeps clear of its end by nine tenths of the timeout.
             touch_every: config.touch_every.min(config.idle_timeout / 10),
             store_timeout: Duration::from_millis(config.store_timeout),
-            ids_come_back: config.transport != Transport::Cookie,
             queues: Queues::new(),
             complained: AtomicU64::new(0),
         }
@@ -213,15 +210,26 @@ impl Keeper {
         record.tag = None;
         record.tag();
         let mut expect = Expect::Absent;
+        let mut vanished = 0;
         loop {
             if let Saved::Saved(revision) = self.save(&id, &mut record, expect).await? {
                 return Ok(Kept::here(record, Held { id, revision }));
             }
             self.check_patience(started)?;
             expect = match self.look(&id).await? {
-                None => Expect::Absent,
-                // The store was asked twice, and the first answer got lost.
-                Some((ours, held)) if ours.rev == record.rev => return Ok(Kept::here(ours, held)),
+                // It expired at this moment, or is no session and the store cannot keep it aside.
+                None if vanished < 2 => {
+                    vanished += 1;
+                    Expect::Absent
+                }
+                None => {
+                    return Err(self
+                        .unavailable("create a session")
+                        .because("what the store has in its place is no session"));
+                }
+                // The store was asked twice, and the first answer got lost. Others may have saved
+                // it since.
+                Some((ours, held)) if ours.tag == record.tag => return Ok(Kept::here(ours, held)),
                 // One that ended. Who still has it finds out by the tag.
                 Some((over, held)) if over.parting.is_some() || self.is_over(&over) => {
                     Expect::Revision(held.revision)
@@ -482,7 +490,7 @@ impl Keeper {
                 },
             }
         }
-        if self.ids_come_back {
+        if id.is_of_token() {
             // A deletion could meet the session that the token has begun meanwhile. What marks the
             // end goes by itself, in a minute.
             return Ok(true);
