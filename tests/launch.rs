@@ -8,8 +8,8 @@ use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::futures::stream::BoxStream;
 use rocket_session_kit::{
-    Cache, DirectoryStore, Limit, MemoryStore, RateLimit, Record, Result, Save, Saved, SessionId,
-    SessionStore, Sessions, Stored, Swept,
+    Cache, DirectoryStore, Limit, MemoryStore, RateLimit, Record, Result, Revision, Save, Saved,
+    SessionId, SessionStore, Sessions, Stored, Swept,
 };
 
 use crate::support::process::Server;
@@ -172,6 +172,10 @@ impl SessionStore for Flags {
     }
 
     async fn delete_session(&self, _: &SessionId) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn delete_session_if(&self, _: &SessionId, _: Revision) -> Result<bool> {
         Ok(false)
     }
 

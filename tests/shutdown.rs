@@ -8,7 +8,7 @@ use std::time::Duration;
 use rocket::futures::stream::BoxStream;
 use rocket::local::asynchronous::Client;
 use rocket_session_kit::{
-    Record, Result, Save, Saved, SessionId, SessionStore, Sessions, Stored, Swept,
+    Record, Result, Revision, Save, Saved, SessionId, SessionStore, Sessions, Stored, Swept,
 };
 
 use crate::support::process::{Server, wait_until};
@@ -98,6 +98,10 @@ impl SessionStore for Sweeping {
     }
 
     async fn delete_session(&self, _: &SessionId) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn delete_session_if(&self, _: &SessionId, _: Revision) -> Result<bool> {
         Ok(false)
     }
 

@@ -10,7 +10,9 @@ use rocket::futures::StreamExt;
 use rocket::futures::stream::{self, BoxStream};
 
 use super::edit::{self, Next, Step};
-use super::{Expect, Head, Key, KeyValue, Namespace, Save, Saved, SessionStore, Stored, Swept};
+use super::{
+    Expect, Head, Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept,
+};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -201,6 +203,17 @@ impl SessionStore for MemoryStore {
             .lock()
             .remove(id)
             .is_some_and(|entry| entry.expires > now))
+    }
+
+    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
+        let now = self.clock.millis();
+        let mut sessions = self.sessions.lock();
+        let there = sessions.get(id).filter(|entry| entry.expires > now);
+        let same = there.is_some_and(|entry| entry.stored.revision == revision);
+        if same {
+            sessions.remove(id);
+        }
+        Ok(same)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool> {

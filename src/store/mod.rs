@@ -41,6 +41,7 @@ pub(crate) use server::Server;
 /// | `load_session`   | `None`                                              | its bytes and their revision               |
 /// | `save_session`   | [`Expect::Absent`]: kept, else [`Saved::Gone`]      | this revision: replaced, else [`Saved::Changed`] |
 /// | `delete_session` | `false`                                             | gone for good, `true`                      |
+/// | `delete_session_if` | `false`                                          | this revision: gone for good, `true`; else `false` |
 /// | `has_session`    | `false`                                             | `true`                                     |
 ///
 /// *Deleted stays deleted*: a save that was under way when the session went answers [`Saved::Gone`]
@@ -95,6 +96,17 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// When the store could not do it, or cannot tell whether it did.
     async fn delete_session(&self, id: &SessionId) -> Result<bool>;
+
+    /// Removes what is kept under `id` if it is still the save `revision`, and returns whether it
+    /// was.
+    ///
+    /// A session is ended in this way where the store has no room for anything new: a deletion
+    /// must succeed then.
+    ///
+    /// # Errors
+    ///
+    /// When the store could not do it, or cannot tell whether it did.
+    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool>;
 
     /// Returns whether anything is kept under `id`.
     ///

@@ -103,6 +103,7 @@ macro_rules! store_suite {
             creating_what_exists_changes_nothing
             saving_what_is_not_there_creates_nothing
             deleted_is_gone_and_stays_gone
+            a_deletion_of_a_revision_spares_every_other
             sessions_do_not_touch_each_other
             expired_loads_as_none
             expired_stays_gone_until_it_is_created_anew

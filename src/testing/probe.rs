@@ -12,7 +12,7 @@ use super::gate::Gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::record::Record;
-use crate::store::{Key, KeyValue, Namespace, Save, Saved, SessionStore, Stored, Swept};
+use crate::store::{Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
 
 /// A call that a store may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub enum Act {
     Load,
     /// [`SessionStore::save_session`]
     Save,
-    /// [`SessionStore::delete_session`]
+    /// [`SessionStore::delete_session`] and [`SessionStore::delete_session_if`]
     Delete,
     /// [`SessionStore::has_session`]
     Has,
@@ -254,6 +254,11 @@ impl SessionStore for Probe {
 
     async fn delete_session(&self, id: &SessionId) -> Result<bool> {
         self.call(Act::Delete, self.store.delete_session(id)).await
+    }
+
+    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
+        self.call(Act::Delete, self.store.delete_session_if(id, revision))
+            .await
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool> {

@@ -338,6 +338,28 @@ pub async fn deleted_is_gone_and_stays_gone(subject: Subject) {
     assert!(subject.list().await.is_empty());
 }
 
+/// A session is deleted only while it is still the save that was seen.
+pub async fn a_deletion_of_a_revision_spares_every_other(subject: Subject) {
+    subject.store.setup().await.expect("the store is set up");
+    let id = SessionId::random();
+    let old = subject.create(&id, HOUR).await;
+    let mut next = subject.record(1);
+    let new = saved(
+        subject
+            .save(&id, &mut next, HOUR, Expect::Revision(old))
+            .await,
+    );
+    let delete = async |revision| {
+        let deleted = subject.store.delete_session_if(&id, revision).await;
+        deleted.expect("the store deletes")
+    };
+    assert!(!delete(old).await, "another save is there");
+    assert_eq!(subject.count(&id).await, Some(1));
+    assert!(delete(new).await);
+    assert!(!subject.has(&id).await);
+    assert!(!delete(new).await, "there is nothing to delete any more");
+}
+
 /// What happens to one session does not happen to another.
 pub async fn sessions_do_not_touch_each_other(subject: Subject) {
     subject.store.setup().await.expect("the store is set up");

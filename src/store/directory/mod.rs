@@ -16,7 +16,7 @@ use rocket::tokio::time::sleep;
 
 use self::dir::{Dir, Warm};
 use super::edit::{self, Step};
-use super::{Key, KeyValue, Namespace, Save, Saved, SessionStore, Stored, Swept};
+use super::{Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
 use crate::clock::Clock;
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Result};
@@ -184,6 +184,14 @@ impl SessionStore for DirectoryStore {
         let name = id.to_hex();
         self.in_turn("delete a session", move |dir| dir.delete(&name))
             .await
+    }
+
+    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
+        let name = id.to_hex();
+        self.in_turn("delete a session", move |dir| {
+            dir.delete_if(&name, revision)
+        })
+        .await
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool> {

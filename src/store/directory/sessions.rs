@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::dir::{Dir, Lock, Locked, TEMPORARY, Warm, age};
 use crate::id::SessionId;
-use crate::store::{Expect, Head, Saved, Stored, Swept};
+use crate::store::{Expect, Head, Revision, Saved, Stored, Swept};
 
 /// What files kept aside for a human are called, behind the id.
 const CORRUPT: &str = "corrupt";
@@ -87,6 +87,23 @@ impl Dir {
         let live = head(&locked)?.is_none_or(|head| head.expires > self.clock.seconds());
         self.remove(name, &locked)?;
         Ok(Some(live))
+    }
+
+    /// Removes a session if it is still the save `revision`, and tells whether it was. `None`:
+    /// somebody else has it locked.
+    pub(super) fn delete_if(&self, name: &str, revision: Revision) -> io::Result<Option<bool>> {
+        let locked = match self.lock(name)? {
+            Lock::Taken(locked) => locked,
+            Lock::Busy => return Ok(None),
+            Lock::Missing | Lock::Foreign => return Ok(Some(false)),
+        };
+        let now = self.clock.seconds();
+        let same =
+            head(&locked)?.is_some_and(|head| head.revision == revision && head.expires > now);
+        if same {
+            self.remove(name, &locked)?;
+        }
+        Ok(Some(same))
     }
 
     /// Gives what is no session another name. `None`: somebody else has it locked.

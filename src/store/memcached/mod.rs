@@ -155,6 +155,19 @@ impl MemcachedStore {
         }
     }
 
+    /// Removes a session if it is still the save `revision`, and returns whether it was.
+    async fn delete_if(
+        &self,
+        act: &'static str,
+        id: &SessionId,
+        revision: Revision,
+    ) -> Result<bool> {
+        let key = self.key(id);
+        let delete = Delete::new(&key).compare_cas(revision.0);
+        let deleted = self.pool.run(act, &key, delete).await?;
+        Ok(deleted.status == MutationStatus::Applied)
+    }
+
     /// Returns what is under every key that looks like a session's.
     fn sessions(&self, act: &'static str) -> BoxStream<'_, Result<(SessionId, Stored)>> {
         self.names(act, self.prefix.clone())
@@ -274,6 +287,10 @@ impl SessionStore for MemcachedStore {
         Ok(deleted.status == MutationStatus::Applied)
     }
 
+    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
+        self.delete_if("delete a session", id, revision).await
+    }
+
     async fn has_session(&self, id: &SessionId) -> Result<bool> {
         let key = self.key(id);
         let get = Get::new(&key).without_value();
@@ -291,10 +308,7 @@ impl SessionStore for MemcachedStore {
                 if !old {
                     return Ok(false);
                 }
-                let key = self.key(&id);
-                let delete = Delete::new(&key).compare_cas(stored.revision.0);
-                let deleted = self.pool.run(act, &key, delete).await?;
-                Ok(deleted.status == MutationStatus::Applied)
+                self.delete_if(act, &id, stored.revision).await
             })
             .try_buffer_unordered(ABREAST)
             .try_fold(Swept::default(), async |mut swept, deleted: bool| {

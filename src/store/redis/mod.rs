@@ -13,7 +13,7 @@ use redis::{Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVer
 use rocket::futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use self::link::{Again, Answer, Link, Servers, Settings};
-use super::{Expect, Head, KeyValue, Save, Saved, Server, SessionStore, Stored, Swept};
+use super::{Expect, Head, KeyValue, Revision, Save, Saved, Server, SessionStore, Stored, Swept};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -270,6 +270,20 @@ impl RedisStore {
         answer.map_err(|error| self.link.failure(act, &error))
     }
 
+    /// Removes a session if it is still the save `revision`, and returns whether it was.
+    async fn delete_if(
+        &self,
+        act: &'static str,
+        id: &SessionId,
+        revision: Revision,
+    ) -> Result<bool> {
+        let revision = format!("{:016x}", revision.0);
+        let arguments = [revision.as_bytes()];
+        let key = self.key(id);
+        let answer = self.run(act, &DELETE_IF, &key, &arguments, Again::Yes);
+        self.read(act, answer.await?.value)
+    }
+
     /// Returns an answer as what it should be.
     fn read<T: FromRedisValue>(&self, act: &'static str, answer: Value) -> Result<T> {
         redis::from_redis_value(answer).map_err(|error| self.link.failure(act, &error.into()))
@@ -417,6 +431,10 @@ impl SessionStore for RedisStore {
             .await
     }
 
+    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
+        self.delete_if("delete a session", id, revision).await
+    }
+
     async fn has_session(&self, id: &SessionId) -> Result<bool> {
         let command = self.command("EXISTS", id);
         self.link
@@ -435,11 +453,7 @@ impl SessionStore for RedisStore {
                 if !old {
                     return Ok(false);
                 }
-                let revision = format!("{:016x}", stored.revision.0);
-                let arguments = [revision.as_bytes()];
-                let key = self.key(&id);
-                let answer = self.run(act, &DELETE_IF, &key, &arguments, Again::Yes);
-                self.read(act, answer.await?.value)
+                self.delete_if(act, &id, stored.revision).await
             })
             .try_buffer_unordered(ABREAST)
             .try_fold(Swept::default(), async |mut swept, deleted: bool| {
