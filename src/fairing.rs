@@ -27,7 +27,7 @@ use crate::notice::Notice;
 use crate::open;
 use crate::perl_session::PerlSite;
 use crate::rate_limit::{self, Counts, Limiter};
-use crate::session::{CookieNews, Session};
+use crate::session::{Browser, CookieNews, Session};
 use crate::sessions::Sessions;
 use crate::store::SessionStore;
 
@@ -185,12 +185,9 @@ async fn close(
     response: &mut Response<'_>,
     failed: bool,
 ) {
-    let keep_cookie_alive = Sessions::of(request)
-        .and_then(Sessions::cookie)
-        .is_ok_and(SessionCookie::has_max_age);
     // An application's own function, given to `Session::update`, may run in here, and Rocket would
     // drop the connection.
-    let finish = AssertUnwindSafe(session.finish(failed, keep_cookie_alive)).catch_unwind();
+    let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
     let told = finish.await.unwrap_or_else(|_| {
         let why = "a function given to `Session::update` panicked";
         Err(Error::new(ErrorKind::Value, "save the session").because(why))
@@ -205,6 +202,16 @@ async fn close(
             answer::replace(response, &error);
             challenge(&error, request, response);
         }
+    }
+}
+
+/// Returns what the way out has to know of the browser that sent `request`.
+fn browser(request: &Request<'_>) -> Browser {
+    let cookie = Sessions::of(request).and_then(Sessions::cookie);
+    let mode = request.headers().get_one("Sec-Fetch-Mode");
+    Browser {
+        cookie_ages: cookie.is_ok_and(SessionCookie::has_max_age),
+        navigates: mode.is_none_or(|mode| mode.eq_ignore_ascii_case("navigate")),
     }
 }
 
@@ -258,6 +265,7 @@ fn tell(news: CookieNews, request: &Request<'_>, response: &mut Response<'_>) {
     };
     let header = match news {
         CookieNews::None => return,
+        CookieNews::Token => return answer::no_store(response),
         CookieNews::Set(id) => cookie.set(&id),
         CookieNews::Remove => cookie.remove(),
     };
@@ -392,7 +400,7 @@ impl Fairing for SessionsFairing {
                 return Box::pin(Done);
             }
         };
-        match session.finish_at_once(failed) {
+        match session.finish_at_once(failed, browser(request)) {
             Some(news) => {
                 tell(news, request, response);
                 Box::pin(Done)

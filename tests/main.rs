@@ -21,6 +21,7 @@ mod limits;
 mod memcached;
 mod merging;
 mod notifications;
+mod overtaking;
 mod perl_session;
 mod processes;
 mod rate_limit;
