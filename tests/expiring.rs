@@ -157,3 +157,48 @@ async fn a_clock_that_was_set_back_ends_nothing() {
     app.sessions().delete_old_sessions(1).await.unwrap();
     assert!(is_alive(&visitor).await);
 }
+
+#[async_test]
+async fn a_session_in_use_is_touched_also_after_the_clock_was_set_back() {
+    // A server's own time goes on: without a touch it would let go of the session.
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    app.clock.set_back(60 * MINUTE);
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0), "once is enough");
+}
+
+#[async_test]
+async fn a_session_does_not_expire_under_the_request_that_uses_it() {
+    for (path, kept) in [("/set/a/1", "n,a"), ("/touch", "n"), ("/renew", "n")] {
+        let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
+        let visitor = app.known_visitor().await;
+        app.clock.advance(10 * MINUTE - Duration::from_secs(1));
+        let gate = app.gate("slow");
+        let meanwhile = async {
+            gate.arrived().await;
+            app.clock.advance(4 * MINUTE);
+            gate.open();
+        };
+        let path = format!("{path}?gate=slow");
+        rocket::futures::future::join(visitor.get(&path), meanwhile).await;
+        app.clock.advance(5 * MINUTE);
+        assert_eq!(visitor.get("/keys").await.body, kept, "{path}");
+    }
+}
+
+#[async_test]
+async fn a_session_that_was_prolonged_tells_its_times_as_they_were() {
+    let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(9 * MINUTE);
+    assert_eq!(visitor.get("/age").await.body, "540 540");
+    assert_eq!(
+        app.probe.calls().tuple(),
+        (1, 1, 0, 0),
+        "one touch, not two"
+    );
+    assert_eq!(visitor.get("/age").await.body, "540 0");
+}

@@ -167,7 +167,7 @@ impl Probe {
     }
 
     async fn call<T>(&self, act: Act, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let (gate, fault) = {
+        let gate = {
             let mut state = self.state.lock();
             match act {
                 Act::Load => state.calls.load += 1,
@@ -176,14 +176,13 @@ impl Probe {
                 Act::Has | Act::SetAside | Act::Sweep => state.calls.other += 1,
                 Act::GetEntry | Act::KeepEntry | Act::RemoveEntry => state.calls.entries += 1,
             }
-            (
-                state.gates.get(&act).cloned(),
-                state.faults.get(&act).copied(),
-            )
+            state.gates.get(&act).cloned()
         };
         if let Some(gate) = gate {
             gate.pass().await;
         }
+        // A test may decide while the call waits at the gate.
+        let fault = self.state.lock().faults.get(&act).copied();
         let failure =
             || Err(Error::new(ErrorKind::Unavailable, "reach the store").because("a test says so"));
         match fault {
