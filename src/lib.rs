@@ -98,6 +98,7 @@ mod perl_session;
 mod queues;
 mod rate_limit;
 mod record;
+mod rest;
 mod seal;
 mod session;
 mod sessions;

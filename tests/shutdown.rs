@@ -8,7 +8,7 @@ use std::time::Duration;
 use rocket::futures::stream::BoxStream;
 use rocket::local::asynchronous::Client;
 use rocket_session_kit::{
-    Record, Result, Revision, Save, Saved, SessionId, SessionStore, Sessions, Stored, Swept,
+    Result, Revision, Save, Saved, SessionId, SessionStore, Sessions, Stored, Swept,
 };
 
 use crate::support::process::{Server, wait_until};
@@ -120,7 +120,7 @@ impl SessionStore for Sweeping {
         std::future::pending().await
     }
 
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
         Box::pin(rocket::futures::stream::empty())
     }
 }

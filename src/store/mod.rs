@@ -18,7 +18,6 @@ use rocket::futures::stream::BoxStream;
 
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::record::Record;
 
 pub use directory::DirectoryStore;
 pub use key_value::{Key, KeyValue, Namespace};
@@ -125,14 +124,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// When the store cannot list what it keeps.
     async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept>;
 
-    /// Returns every session, in no order, one after the other and not all at once: for an
-    /// administrator's page.
+    /// Returns all that is kept and has not expired, in no order, one after the other and not all
+    /// at once.
     ///
-    /// A session that is created or ends meanwhile may be there or not. One that cannot be read is
-    /// left out, with a warning.
+    /// A session that is created or ends meanwhile may be there or not. What the bytes mean is not
+    /// the store's affair: [`Sessions::iter_sessions`](crate::Sessions::iter_sessions) reads them,
+    /// and leaves out what is no session any more.
     ///
     /// The stream holds an `Err` when the store cannot go on.
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>>;
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>>;
 
     /// Keeps aside, for a human to look at, bytes under `id` that turned out to be no session; then
     /// nothing is under `id`.

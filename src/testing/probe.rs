@@ -11,7 +11,6 @@ use rocket::futures::stream::BoxStream;
 use super::gate::Gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::record::Record;
 use crate::store::{Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
 
 /// A call that a store may get.
@@ -269,7 +268,7 @@ impl SessionStore for Probe {
             .await
     }
 
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
         self.store.iter_sessions()
     }
 

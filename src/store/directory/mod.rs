@@ -21,7 +21,6 @@ use crate::clock::Clock;
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::record::Record;
 
 /// A [`SessionStore`] that keeps one file per session in a directory.
 ///
@@ -203,7 +202,7 @@ impl SessionStore for DirectoryStore {
             .await
     }
 
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
         let names = self.blocking("list the sessions", Dir::ids);
         let ids = stream::once(names).flat_map(|ids| match ids {
             Ok(ids) => stream::iter(ids).map(Ok).left_stream(),
@@ -211,10 +210,8 @@ impl SessionStore for DirectoryStore {
         });
         let loaded = ids.then(async |id| {
             let id = id?;
-            Ok(self
-                .load_session(&id)
-                .await?
-                .and_then(|stored| Some((id, Record::listed(&stored.bytes)?))))
+            let stored = self.load_session(&id).await?;
+            Ok(stored.map(|stored| (id, stored)))
         });
         loaded.filter_map(async |found| found.transpose()).boxed()
     }
