@@ -110,11 +110,7 @@ impl SessionStore for Sweeping {
     }
 
     async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
-        assert_eq!(
-            minutes,
-            24 * 60,
-            "what was not used for the idle timeout is old"
-        );
+        assert_eq!(minutes, u64::MAX, "nothing goes but what expired");
         self.0.send("begun").expect("the test waits");
         let _stopped = Stopped(self.0.clone());
         std::future::pending().await

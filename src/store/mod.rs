@@ -45,7 +45,8 @@ pub(crate) use server::Server;
 ///
 /// *Deleted stays deleted*: a save that was under way when the session went answers [`Saved::Gone`]
 /// and keeps nothing. An `Err` is about the store, never about the session. A call whose future is
-/// dropped has either happened or not.
+/// dropped has either happened or not: the one step that was under way at that moment may still be
+/// done, and none begins after it.
 ///
 /// The feature `testing` offers this contract as a suite of tests, for stores of one's own too.
 #[rocket::async_trait]
@@ -115,7 +116,9 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn has_session(&self, id: &SessionId) -> Result<bool>;
 
     /// Removes what expired, and all sessions that were not saved for `minutes`: what a daily job
-    /// does.
+    /// does. With [`u64::MAX`] only what expired goes, which is what the background sweep asks for:
+    /// when a session expires was said by the application that saved it, and a sweep may be
+    /// another's.
     ///
     /// A session that is saved while this runs survives it.
     ///
