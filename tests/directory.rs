@@ -1030,6 +1030,10 @@ fn what_is_given_up_before_a_thread_is_free_never_happens() {
                 .now_or_never()
                 .is_none(),
             store.delete_session(id).now_or_never().is_none(),
+            store
+                .delete_session_if(id, revision)
+                .now_or_never()
+                .is_none(),
             store.set_aside(id).now_or_never().is_none(),
             store.delete_old_sessions(0).now_or_never().is_none(),
             store.set(&there, b"2", None).now_or_never().is_none(),
@@ -1038,7 +1042,7 @@ fn what_is_given_up_before_a_thread_is_free_never_happens() {
             store.take(&there).now_or_never().is_none(),
             store.clear(&namespace).now_or_never().is_none(),
         ];
-        assert_eq!(given_up, [true; 10], "every thread is busy");
+        assert_eq!(given_up, [true; 11], "every thread is busy");
         drop(release);
         assert!(holding.await.unwrap().is_err());
         // In line behind all that was given up.

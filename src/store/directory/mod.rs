@@ -197,8 +197,8 @@ impl SessionStore for DirectoryStore {
 
     async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
         let name = id.to_hex();
-        self.in_turn("delete a session", move |dir| {
-            dir.delete_if(&name, revision)
+        self.in_turn("delete a session", move |dir, caller| {
+            dir.delete_if(&name, revision, caller)
         })
         .await
     }
@@ -393,6 +393,7 @@ mod tests {
             dir.save(&old, &bytes(2), next, &caller).is_err(),
             dir.save(&new, &bytes(2), Expect::Absent, &caller).is_err(),
             dir.delete(&old, &caller).is_err(),
+            dir.delete_if(&old, Revision(1), &caller).is_err(),
             dir.set_aside(&old, &caller).is_err(),
             dir.sweep(0, &caller).is_err(),
             set(&key, &caller).is_err(),
@@ -400,7 +401,7 @@ mod tests {
             dir.edit(&key, edit::take, &caller).is_err(),
             dir.clear(&namespace, &mut names, &caller).is_err(),
         ];
-        assert_eq!(refused, [true; 9]);
+        assert_eq!(refused, [true; 10]);
         assert!(tree(there.path()) == before, "something was changed");
         assert!(!dir.within("b").path.exists());
     }

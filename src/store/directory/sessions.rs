@@ -92,7 +92,12 @@ impl Dir {
 
     /// Removes a session if it is still the save `revision`, and tells whether it was. `None`:
     /// somebody else has it locked.
-    pub(super) fn delete_if(&self, name: &str, revision: Revision) -> io::Result<Option<bool>> {
+    pub(super) fn delete_if(
+        &self,
+        name: &str,
+        revision: Revision,
+        caller: &Caller,
+    ) -> io::Result<Option<bool>> {
         let locked = match self.lock(name)? {
             Lock::Taken(locked) => locked,
             Lock::Busy => return Ok(None),
@@ -100,9 +105,9 @@ impl Dir {
         };
         let now = self.clock.seconds();
         let same =
-            head(&locked)?.is_some_and(|head| head.revision == revision && head.expires > now);
+            head(&locked.file)?.is_some_and(|head| head.revision == revision && head.expires > now);
         if same {
-            self.remove(name, &locked)?;
+            self.remove(name, caller, &locked)?;
         }
         Ok(Some(same))
     }

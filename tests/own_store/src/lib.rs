@@ -8,7 +8,7 @@ use rocket::async_trait;
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use rocket::tokio::task::spawn_blocking;
 use rocket_session_kit::{
-    Clock, Error, ErrorKind, Expect, Head, Key, KeyValue, Namespace, Result, Save, Saved,
+    Clock, Error, ErrorKind, Expect, Head, Key, KeyValue, Namespace, Result, Revision, Save, Saved,
     SessionId, SessionStore, Stored, Swept,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -226,6 +226,19 @@ impl SessionStore for SqliteStore {
         self.transact("delete a session", move |transaction| {
             let delete = "DELETE FROM sessions WHERE id = ?1 AND expires > ?2";
             Ok(transaction.execute(delete, (id.to_hex(), now))? > 0)
+        })
+        .await
+    }
+
+    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
+        let (id, now) = (*id, self.now());
+        self.transact("delete a session", move |transaction| {
+            let there = session(transaction, &id, now)?;
+            let same = there.is_some_and(|stored| stored.revision == revision);
+            if same {
+                transaction.execute("DELETE FROM sessions WHERE id = ?1", [id.to_hex()])?;
+            }
+            Ok(same)
         })
         .await
     }
