@@ -15,6 +15,7 @@ use crate::header::TokenHeaders;
 use crate::id::SessionId;
 use crate::keeper::{Ending, Keeper};
 use crate::record::Record;
+use crate::session::Session;
 use crate::store::{SessionStore, Swept};
 
 /// All sessions of the application: the fairing to attach, and the guard for an administrator's
@@ -121,7 +122,7 @@ impl Sessions {
         self.keeper.store().delete_old_sessions(minutes).await
     }
 
-    /// Ends the session under `id` for good, as [`Session::end`](crate::Session::end) does, and
+    /// Ends the session under `id` for good, as [`Session::end`](Session::end) does, and
     /// returns whether there was one. A request that is under way with it brings nothing back.
     ///
     /// # Errors
@@ -131,14 +132,16 @@ impl Sessions {
         self.keeper.end(Ending::of(*id)).await
     }
 
-    /// Logs `user` out everywhere: ends every session of theirs but the one under `except`, and
-    /// returns how many it ended. For a changed password, or a closed account.
+    /// Logs `user` out everywhere: ends every session of theirs except that of this request, if it
+    /// is given, and returns how many it ended. For a changed password, or a closed account.
     ///
-    /// It looks at every session there is, one after the other.
+    /// It looks at every session there is, one after the other, and again until it finds none of
+    /// the user's: sessions that are renewed meanwhile end too.
     ///
     /// # Errors
     ///
-    /// When the store fails, so that some of them may still be there.
+    /// When the store fails, or sessions of the user begin as fast as they end; some of them may
+    /// still be there then.
     ///
     /// # Example
     ///
@@ -152,22 +155,18 @@ impl Sessions {
     /// #[get("/password")]
     /// async fn password(session: &Session, sessions: &Sessions) -> Result<String> {
     ///     let Some(user) = session.user() else { return Ok("Please log in.".into()) };
-    ///     let ended = sessions.end_all_of(&user, session.id().as_ref()).await?;
+    ///     session.renew();
+    ///     let ended = sessions.end_all_of(&user, Some(session)).await?;
     ///     Ok(format!("You were logged out from {ended} other places."))
     /// }
     /// # rocket_session_kit::testing::doc(routes![password], |client| {
     /// #     assert_eq!(client.get("/password").dispatch().into_string().unwrap(), "Please log in.");
     /// # });
     /// ```
-    pub async fn end_all_of(&self, user: &str, except: Option<&SessionId>) -> Result<u64> {
-        let mut all = self.iter_sessions();
-        let mut ended = 0;
-        while let Some((id, record)) = all.try_next().await? {
-            if record.user() == Some(user) && Some(&id) != except && self.end(&id).await? {
-                ended += 1;
-            }
-        }
-        Ok(ended)
+    pub async fn end_all_of(&self, user: &str, except: Option<&Session>) -> Result<u64> {
+        self.keeper
+            .end_all_of(user, except.map(Session::ids).as_ref())
+            .await
     }
 
     /// Returns the sessions of the application that answers `request`.

@@ -1,9 +1,11 @@
 //! A session that ended never comes back.
 
-use rocket::async_test;
+use std::time::Duration;
+
 use rocket::futures::future::join;
+use rocket::{async_test, get, routes};
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{MemcachedStore, RedisStore};
+use rocket_session_kit::{MemcachedStore, RedisStore, Result, Session, Sessions};
 
 use crate::support::App;
 use crate::support::memcached::Memcached;
@@ -32,7 +34,7 @@ async fn nothing_comes_back_on(app: &App, path: &str) {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
     // So that a touch is due too.
-    app.clock.advance(std::time::Duration::from_secs(120));
+    app.clock.advance(Duration::from_secs(120));
     let (slow, thief) = (visitor.copy(), visitor.copy());
     let gate = app.gate("slow");
     let slow = async { slow.get(&format!("{path}?gate=slow")).await };
@@ -155,7 +157,7 @@ async fn a_session_that_lost_all_it_had_is_over() {
     assert!(!visitor.has_session());
     assert_eq!(thief.get("/keys").await.body, "");
     assert_eq!(thief.get("/existing").await.status.code, 404);
-    app.clock.advance(std::time::Duration::from_secs(61));
+    app.clock.advance(Duration::from_secs(61));
     app.sessions().delete_old_sessions(60).await.unwrap();
     assert_eq!(
         app.sessions().delete_old_sessions(0).await.unwrap().deleted,
@@ -232,48 +234,109 @@ async fn an_administrator_ends_a_session_that_is_being_renewed() {
     assert_eq!(visitor.get("/who").await.body, "nobody");
 }
 
+/// Logs the visitor's user out everywhere but here.
+#[get("/only_here?<renew>&<user>")]
+async fn only_here(
+    renew: bool,
+    user: Option<&str>,
+    session: &Session,
+    sessions: &Sessions,
+) -> Result<String> {
+    if renew {
+        session.renew();
+    }
+    if let Some(user) = user {
+        session.log_in(user);
+    }
+    // Somebody may have kept the id for later.
+    session.id();
+    let user = session.user().unwrap_or_default();
+    Ok(sessions.end_all_of(&user, Some(session)).await?.to_string())
+}
+
+async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
+    App::on_every_store(|rocket| rocket.mount("/", routes![only_here]), test).await;
+}
+
 #[async_test]
 async fn a_user_is_logged_out_everywhere_but_here() {
-    let app = App::launch().await;
-    let (here, there, elsewhere, other) =
-        (app.visitor(), app.visitor(), app.visitor(), app.visitor());
-    for visitor in [&here, &there, &elsewhere] {
-        visitor.get("/login/alice").await;
-    }
-    other.get("/login/alicent").await;
-    let ids = |user: &'static str| {
-        let all = app.list();
-        async move {
-            let all = all
-                .await
-                .into_iter()
-                .filter(|(_, record)| record.user() == Some(user));
-            all.map(|(id, _)| id).collect::<Vec<_>>()
+    on_every_store(async |app| {
+        for path in [
+            "/only_here?renew=false",
+            "/only_here?renew=true",
+            "/only_here?renew=false&user=alice",
+        ] {
+            let alices = [app.visitor(), app.visitor(), app.visitor()];
+            for visitor in &alices {
+                visitor.get("/login/alice").await;
+            }
+            let [here, there, elsewhere] = &alices;
+            let other = app.visitor();
+            other.get("/login/alicent").await;
+            let answer = here.get(path).await;
+            assert_eq!((answer.status.code, &*answer.body), (200, "2"), "{path}");
+            assert_eq!(here.get("/who").await.body, "alice", "{path}");
+            assert_eq!(there.get("/who").await.body, "nobody", "{path}");
+            assert_eq!(elsewhere.get("/who").await.body, "nobody", "{path}");
+            assert_eq!(other.get("/who").await.body, "alicent", "{path}");
+            assert_eq!(app.sessions().end_all_of("alice", None).await.unwrap(), 1);
+            assert_eq!(here.get("/who").await.body, "nobody", "{path}");
         }
-    };
-    let kept = here.copy();
-    kept.get("/renew").await;
-    let before = ids("alice").await;
-    here.set_cookie("id", &kept.cookie("id").unwrap());
-    // Which of them is `here`: the one that is found when the others are gone.
-    let sessions = app.sessions();
-    let id = {
-        here.get("/set/mark/here").await;
-        let all = app.list().await;
-        all.into_iter()
-            .find(|(_, record)| record.keys().contains(&"mark".into()))
-            .unwrap()
-            .0
-    };
-    assert_eq!(before.len(), 3);
-    assert_eq!(sessions.end_all_of("alice", Some(&id)).await.unwrap(), 2);
-    assert_eq!(ids("alice").await, [id]);
-    assert_eq!(here.get("/who").await.body, "alice");
-    assert_eq!(there.get("/who").await.body, "nobody");
-    assert_eq!(elsewhere.get("/who").await.body, "nobody");
-    assert_eq!(other.get("/who").await.body, "alicent");
-    assert_eq!(sessions.end_all_of("alice", None).await.unwrap(), 1);
-    assert_eq!(here.get("/who").await.body, "nobody");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_copy_of_this_session_is_logged_out_and_this_one_stays() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        let thief = visitor.copy();
+        let gate = app.gate("slow");
+        let both = async {
+            gate.arrived().await;
+            gate.arrived().await;
+            gate.open();
+            gate.open();
+        };
+        let renewals = join(
+            visitor.get("/renew?gate=slow"),
+            thief.get("/renew?gate=slow"),
+        );
+        join(renewals, both).await;
+        assert_eq!(visitor.get("/only_here?renew=false").await.body, "1");
+        assert_eq!(visitor.get("/who").await.body, "alice");
+        assert_eq!(thief.get("/who").await.body, "nobody");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_session_that_renews_itself_all_the_time_is_logged_out_too() {
+    on_every_store(async |app| {
+        let others: Vec<_> = (0..5).map(|_| app.visitor()).collect();
+        for visitor in &others {
+            visitor.get("/login/bob").await;
+        }
+        for round in 0..25 {
+            let visitor = app.visitor();
+            visitor.get("/login/alice").await;
+            let renewals = async { while visitor.get("/renew").await.sets_session() {} };
+            let end = async {
+                // At every moment of the renewals.
+                for _ in 0..round {
+                    rocket::tokio::task::yield_now().await;
+                }
+                let ended = app.sessions().end_all_of("alice", None).await;
+                assert!(ended.unwrap() > 0, "round {round}");
+                assert_eq!(visitor.get("/who").await.body, "nobody", "round {round}");
+            };
+            let both = join(renewals, end);
+            let done = rocket::tokio::time::timeout(Duration::from_secs(30), both).await;
+            assert!(done.is_ok(), "round {round}: the session goes on");
+        }
+    })
+    .await;
 }
 
 #[async_test]

@@ -1,12 +1,20 @@
 //! The end of a session, which is final.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use rocket::futures::TryStreamExt;
+use rocket::tokio::time::sleep;
+use uuid::Uuid;
 
 use super::{Found, GRACE, Held, Keeper, same};
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::record::{Parting, Record};
 use crate::store::{Expect, Revision, Saved};
+
+/// How often all sessions are looked through for those of one user.
+const PASSES: u32 = 20;
 
 /// A session that is to end.
 #[derive(Clone, Copy)]
@@ -18,6 +26,8 @@ pub(crate) struct Ending {
     pub(crate) seen: Option<Seen>,
     /// Whether the caller asked for it before, and did not learn what became of it.
     pub(crate) tried: bool,
+    /// Whether its copies go on.
+    pub(crate) alone: bool,
 }
 
 impl Ending {
@@ -28,6 +38,7 @@ impl Ending {
             tag: None,
             seen: None,
             tried: false,
+            alone: false,
         }
     }
 }
@@ -58,6 +69,7 @@ impl Keeper {
             tag,
             mut seen,
             mut tried,
+            alone,
         } = ending;
         let started = Instant::now();
         loop {
@@ -80,7 +92,7 @@ impl Keeper {
                 revision,
                 touched: false,
             };
-            if let Some(tag) = lineage {
+            if let Some(tag) = lineage.filter(|_| !alone) {
                 self.end_lineage(tag).await?;
             }
             let asked = Instant::now();
@@ -88,7 +100,8 @@ impl Keeper {
             // can after it.
             match self.leave(&held, Parting::Ended).await {
                 Ok(Saved::Saved(_)) => break,
-                Ok(Saved::Changed) => {}
+                // A session that is renewed in a loop could be a step ahead each time.
+                Ok(Saved::Changed) => pause().await,
                 Ok(Saved::Gone) => return Ok(tried),
                 // Where there is no room for a mark, a deletion does it.
                 Err(error) => {
@@ -114,6 +127,85 @@ impl Keeper {
         Ok(true)
     }
 
+    /// Ends every session of `user`, but for the one under `except`, and returns how many it ended.
+    pub(crate) async fn end_all_of(
+        &self,
+        user: &str,
+        except: Option<&[Option<SessionId>; 2]>,
+    ) -> Result<u64> {
+        let mut ended = 0;
+        for _ in 0..PASSES {
+            match self.end_those_listed(user, except).await? {
+                0 => return Ok(ended),
+                more => ended += more,
+            }
+        }
+        Err(self
+            .unavailable("end all sessions of a user")
+            .because("new ones begin as fast as they end"))
+    }
+
+    /// Ends the sessions of `user` that a list shows, and those that were renewed while it was made:
+    /// the marks at their old ids lead to them.
+    async fn end_those_listed(
+        &self,
+        user: &str,
+        except: Option<&[Option<SessionId>; 2]>,
+    ) -> Result<u64> {
+        let mut all = self.store().iter_sessions();
+        let (mut ended, mut marks) = (0, HashMap::new());
+        while let Some((id, stored)) = all.try_next().await? {
+            match Record::decode(&stored.bytes, &id) {
+                Some(record) if record.user() == Some(user) => {
+                    ended += u64::from(self.end_unless_spared(id, except).await?);
+                }
+                Some(Record {
+                    parting: Some(Parting::Moved(next)),
+                    ..
+                }) => drop(marks.insert(id, next)),
+                _ => {}
+            }
+        }
+        // Of a session that was renewed several times, only the last mark leads out of the list.
+        for id in marks.values().filter(|next| !marks.contains_key(next)) {
+            if let Some((record, held)) = self.follow(*id).await?
+                && record.user() == Some(user)
+            {
+                ended += u64::from(self.end_unless_spared(held.id, except).await?);
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn end_unless_spared(
+        &self,
+        id: SessionId,
+        except: Option<&[Option<SessionId>; 2]>,
+    ) -> Result<bool> {
+        if except.is_some_and(|except| except.contains(&Some(id))) {
+            return Ok(false);
+        }
+        let ending = Ending {
+            // A copy of the session that is spared must not end that one too.
+            alone: except.is_some(),
+            ..Ending::of(id)
+        };
+        self.end(ending).await
+    }
+
+    /// Returns the session that was under `id`, wherever it has got to.
+    async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Held)>> {
+        let started = Instant::now();
+        loop {
+            self.check_patience(started)?;
+            match self.reload(&id).await? {
+                Found::Live(record, held) => return Ok(Some((record, held))),
+                Found::Parted(Parting::Moved(next)) => id = next,
+                Found::Parted(Parting::Ended) | Found::Nothing => return Ok(None),
+            }
+        }
+    }
+
     /// Ends every copy of the session with `tag`: puts down a mark that each of them looks for.
     async fn end_lineage(&self, tag: u64) -> Result<()> {
         let mut mark = Record::parting(self.clock.seconds(), Parting::Ended);
@@ -123,4 +215,10 @@ impl Keeper {
         self.put(&id, &mut mark, ttl, Expect::Absent).await?;
         Ok(())
     }
+}
+
+/// Waits for a moment of random length, up to four milliseconds.
+async fn pause() {
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    sleep(Duration::from_micros(random % 4096)).await;
 }

@@ -58,6 +58,13 @@ impl Session {
         }
     }
 
+    /// Returns the ids under which the session may be found until this request ends: the present one
+    /// and the next.
+    pub(crate) fn ids(&self) -> [Option<SessionId>; 2] {
+        let state = self.state.lock();
+        [state.held.map(|held| held.id), state.next_id]
+    }
+
     /// Returns who the rate limit takes the visitor for; `None` unless the store has had the session
     /// for longer than `window` seconds.
     pub(crate) fn settled_tag(&self, window: u64) -> Option<String> {
@@ -182,10 +189,9 @@ impl Session {
         };
         if let Some(id) = id {
             state.ending = Some(Ending {
-                id,
                 tag,
                 seen,
-                tried: false,
+                ..Ending::of(id)
             });
         }
         state.drop_changes();
