@@ -828,6 +828,46 @@ async fn every_durability_keeps_the_contract() {
     }
 }
 
+/// What a worker has the disk do, in this order.
+fn disk(act: &str, place: &Place, sync: &str) -> Vec<&'static str> {
+    let trace = place._there.path().join("trace");
+    let worker = worker(act, &place.path, &place.id.to_hex(), 1);
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-y",
+        "-e",
+        "trace=/^(fsync|fdatasync|rename.*|link.*)$",
+    ]);
+    strace.arg("-o").arg(&trace).arg(worker.get_program());
+    strace.args(worker.get_args()).env("SYNC", sync);
+    assert!(strace.output().unwrap().status.success());
+    let calls = fs::read_to_string(trace).unwrap();
+    let calls = calls.lines().filter_map(|line| {
+        let call = line.split_once(' ')?.1.trim_start();
+        match call.split_once('(')?.0 {
+            "fsync" if call.contains("/.tmp-") => Some("the file"),
+            "fsync" if call.contains("/sessions>") => Some("the directory"),
+            "fsync" | "fdatasync" => panic!("{call}"),
+            _ => Some("the name"),
+        }
+    });
+    calls.collect()
+}
+
+#[test]
+fn what_a_save_puts_on_the_disk_is_as_durable_as_was_asked_for() {
+    for (sync, expected) in [
+        ("none", &["the name"][..]),
+        ("data", &["the file", "the name"]),
+        ("full", &["the file", "the name", "the directory"]),
+    ] {
+        let place = place();
+        assert_eq!(disk("create", &place, sync), expected, "{sync}");
+        assert_eq!(disk("increment", &place, sync), expected, "{sync}");
+    }
+}
+
 #[async_test]
 async fn a_sweep_keeps_what_was_touched_under_its_hands_and_what_lies_in_the_future() {
     let there = tempfile::tempdir().unwrap();
@@ -1151,8 +1191,7 @@ async fn a_sweep_goes_by_the_head_of_a_file_whatever_its_times() {
     let expired = String::from_utf8(bytes(1, &"x".repeat(5000))).unwrap();
     let end = Head::read(expired.as_bytes()).unwrap().expires;
     let expired = expired.replace(&end.to_string(), &(end - 7200).to_string());
-    let ages = [now - 1000 * HOUR, now, now - Duration::from_secs(1)];
-    for times in ages {
+    for times in [now - 1000 * HOUR, now - Duration::from_secs(1)] {
         // As a restored backup has them, and a mount with `strictatime`.
         let times = fs::FileTimes::new().set_modified(times).set_accessed(times);
         let (gone, stays) = (SessionId::random(), SessionId::random());

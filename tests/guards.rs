@@ -317,3 +317,22 @@ fn hidden(guard: Result<Hidden, Error>) -> Status {
 fn error_status(_: &Error) -> Status {
     Status::InternalServerError
 }
+
+#[get("/contains/<key>")]
+fn contains(key: &str, session: &Session) -> String {
+    session.contains_key(key).to_string()
+}
+
+#[async_test]
+async fn a_session_tells_whether_there_is_a_value() {
+    let app = App::built(
+        |figment| figment,
+        |rocket| rocket.mount("/", rocket::routes![contains]),
+    )
+    .await;
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/contains/n").await.body, "true");
+    assert_eq!(visitor.get("/contains/m").await.body, "false");
+    visitor.get("/remove/n").await;
+    assert_eq!(visitor.get("/contains/n").await.body, "false");
+}

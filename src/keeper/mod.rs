@@ -65,10 +65,6 @@ pub(crate) struct Held {
 }
 
 /// What became of a request's changes.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it arrives, and a box would be one more allocation"
-)]
 pub(crate) enum Kept {
     /// The session is kept like this.
     Here {

@@ -30,6 +30,10 @@ pub(super) struct Contender<'k> {
 }
 
 /// What others made of a session meanwhile.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it arrives, and a box would be one more allocation"
+)]
 pub(super) enum Newer {
     /// They saved it; `moved` is whether it has another id now.
     Saved {

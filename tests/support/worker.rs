@@ -2,12 +2,14 @@
 //!
 //! `worker increment DIRECTORY ID TIMES` adds to one session; `worker write DIRECTORY ID` saves it
 //! until it is killed or the session is gone; `worker load DIRECTORY ID TIMES` reads it. Each tells
-//! on standard output how often it did.
+//! on standard output how often it did. `SYNC=data` and `SYNC=full` in the environment are its durability.
 
 use std::time::Duration;
 
 use rocket_session_kit::testing::run;
-use rocket_session_kit::{DirectoryStore, Expect, Save, Saved, SessionId, SessionStore};
+use rocket_session_kit::{
+    DirectoryStore, Durability, Expect, Save, Saved, SessionId, SessionStore,
+};
 use serde_json::{Value, json};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -59,6 +61,11 @@ fn main() {
         panic!("usage: worker ACT DIRECTORY ID TIMES")
     };
     let store = DirectoryStore::open(directory).expect("the directory is there");
+    let store = store.sync(match std::env::var("SYNC").as_deref() {
+        Ok("full") => Durability::Full,
+        Ok("data") => Durability::Data,
+        _ => Durability::None,
+    });
     let (id, times): (SessionId, u64) =
         (id.parse().expect("an id"), times.parse().expect("a number"));
     let done = run(async {

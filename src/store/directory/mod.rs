@@ -364,6 +364,25 @@ mod tests {
         all
     }
 
+    /// It was saved anew after a sweep had found it expired.
+    #[test]
+    fn a_sweep_looks_again_when_it_has_the_lock() {
+        let there = tempfile::tempdir().expect("there is room");
+        let dir = Dir::new(there.path().join("sessions"));
+        dir.prepare().expect("it can be made");
+        let (caller, _waits) = Caller::new();
+        let name = SessionId::random().to_hex();
+        let live = br#"{"rev":"0000000000000001","expires":99999999999,"#;
+        dir.save(&name, live, Expect::Absent, &caller)
+            .expect("it is saved");
+        let swept = dir.remove_if_still_old(&name, u64::MAX, &caller);
+        assert!(!swept.expect("it can look"));
+        assert!(dir.load(&name).expect("it can be read").is_some());
+        let swept = dir.remove_if_still_old(&name, 0, &caller);
+        assert!(swept.expect("it can look"));
+        assert!(dir.load(&name).expect("it can be read").is_none());
+    }
+
     /// The caller gives up while the thread is at work already.
     #[test]
     fn no_step_is_taken_for_a_caller_who_gave_up() {

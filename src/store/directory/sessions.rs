@@ -162,7 +162,12 @@ impl Dir {
         names.collect()
     }
 
-    fn remove_if_still_old(&self, name: &str, minutes: u64, caller: &Caller) -> io::Result<bool> {
+    pub(super) fn remove_if_still_old(
+        &self,
+        name: &str,
+        minutes: u64,
+        caller: &Caller,
+    ) -> io::Result<bool> {
         // Whoever has it locked is about to save it.
         let Lock::Taken(locked) = self.lock(name)? else {
             return Ok(false);
