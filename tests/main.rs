@@ -43,6 +43,7 @@ mod rate_limit;
 #[cfg(feature = "redis")]
 mod redis;
 mod renewing;
+mod saving;
 mod secret_keys;
 mod secrets_stay_secret;
 #[cfg(all(feature = "redis", feature = "memcached"))]
