@@ -76,8 +76,8 @@ impl Options {
     /// takes more for the same data takes more in proportion. An image of less than 16 KiB may
     /// take as much as one of 16 KiB. _Default:_ `64`.
     ///
-    /// Data of which nothing is shared takes up to 60 times the size of its image, and 20 times in
-    /// most sessions. Only the emptiest takes more, as does a long array of nothing but `undef`.
+    /// Data of which nothing is shared takes less, unless it is all emptiness: a long array of
+    /// nothing but `undef`, or of hashes with one empty key.
     ///
     /// # Example
     ///
