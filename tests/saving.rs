@@ -28,6 +28,7 @@ async fn two_saves(session: &Session) -> Result<()> {
 /// Changes a value while its save is under way, which fails.
 #[get("/change_under_way")]
 async fn change_under_way(session: &Session, gates: &State<Gates>) -> Result<String> {
+    gates.wait(Some("loaded")).await;
     session.insert("n", "older")?;
     let later = async { session.insert("n", "newer") };
     let (save, later) = join(session.save(), later).await;
@@ -78,9 +79,13 @@ async fn what_was_changed_after_a_save_that_failed_stays_the_later_one() {
         |rocket: rocket::Rocket<rocket::Build>| rocket.mount("/", routes![change_under_way]);
     let app = App::built(|f| f.merge(("sessions.store_timeout", 100)), build).await;
     let visitor = app.known_visitor().await;
-    app.probe.hang(Act::Save);
-    let failed = app.gate("failed");
+    let (loaded, failed) = (app.gate("loaded"), app.gate("failed"));
     let heal = async {
+        loaded.arrived().await;
+        // The save meets another one, and cannot look what that left.
+        app.probe.answer(Saved::Changed);
+        app.probe.hang(Act::Load);
+        loaded.open();
         failed.arrived().await;
         app.probe.heal();
         // The changes are made again, to what this one leaves.
