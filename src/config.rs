@@ -270,6 +270,8 @@ pub(crate) struct PerlConfig {
     pub(crate) servers: Vec<String>,
     /// Bytes that one of its sessions may have.
     pub(crate) size: usize,
+    /// How many times that it may take in memory.
+    pub(crate) max_growth: usize,
 }
 
 impl Default for Config {
@@ -408,6 +410,7 @@ impl Default for PerlConfig {
             url: None,
             servers: Vec::new(),
             size: 1_048_576,
+            max_growth: 64,
         }
     }
 }

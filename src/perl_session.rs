@@ -13,7 +13,7 @@ use crate::config::{PerlConfig, mistake};
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::Keeper;
-use crate::storable::{self, Image, Kind, Value};
+use crate::storable::{self, Image, Kind, Options, Value};
 use crate::store::Server;
 
 const ACT: &str = "read the Perl session";
@@ -58,6 +58,7 @@ const LARGEST: usize = 512 * 1024 * 1024;
 /// ```
 pub struct PerlSession {
     image: Vec<u8>,
+    options: Options,
 }
 
 impl PerlSession {
@@ -65,7 +66,8 @@ impl PerlSession {
     ///
     /// # Errors
     ///
-    /// When what the site keeps is no image of Storable, is no hash, or the value is not a `T`.
+    /// When what the site keeps is no image of Storable, is no hash, when the value is not a `T`, or
+    /// would take more memory than `max_growth` allows.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let image = self.image()?;
         let found = hash(&image)?.get(name);
@@ -104,9 +106,10 @@ impl PerlSession {
     ///
     /// # Errors
     ///
-    /// When what the site keeps is no image of Storable, or is not a `T`.
+    /// When what the site keeps is no image of Storable, is not a `T`, or would take more memory than
+    /// `max_growth` allows.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        storable::from_slice(&self.image).map_err(|error| unread(&error))
+        storable::from_slice_with(&self.image, self.options).map_err(|error| unread(&error))
     }
 
     /// Returns the session as Perl has it, with the classes of objects and what refers to what.
@@ -115,7 +118,7 @@ impl PerlSession {
     ///
     /// When what the site keeps is no image of Storable.
     pub fn image(&self) -> Result<Image<'_>> {
-        Image::parse(&self.image).map_err(|error| unread(&error))
+        Image::parse_with(&self.image, self.options).map_err(|error| unread(&error))
     }
 }
 
@@ -143,6 +146,7 @@ pub(crate) struct PerlSite {
     cookie_name: String,
     key_prefix: String,
     size: usize,
+    options: Options,
     keeper: Arc<Keeper>,
     /// Each is asked: which of them has a key, only the site's own client knows.
     servers: Vec<Arc<dyn Server>>,
@@ -182,10 +186,15 @@ impl PerlSite {
             let why = format!("a session has between 1 and {LARGEST} bytes; set it to that");
             return Err(mistake("sessions.perl.size", why));
         }
+        if config.max_growth == 0 {
+            let why = "a session takes at least as much memory as it has bytes; set it to 64, for example";
+            return Err(mistake("sessions.perl.max_growth", why));
+        }
         Ok(Some(Self {
             cookie_name,
             key_prefix: config.key_prefix.clone(),
             size: config.size,
+            options: Options::new().max_growth(config.max_growth),
             keeper,
             servers,
         }))
@@ -232,7 +241,10 @@ impl PerlSite {
                     );
                     return Err(Error::new(ErrorKind::Limit, ACT).because(why));
                 }
-                Ok(Some(image)) => return Ok(Some(PerlSession { image })),
+                Ok(Some(image)) => {
+                    let options = self.options;
+                    return Ok(Some(PerlSession { image, options }));
+                }
                 Ok(None) => {}
                 Err(error) => failed = Some(error),
             }

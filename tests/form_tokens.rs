@@ -804,3 +804,24 @@ fn the_example_takes_an_order_once_and_from_its_own_page_only() {
         "{again}"
     );
 }
+
+#[async_test]
+async fn of_many_first_csrf_tokens_at_once_eight_are_kept() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    let gate = app.gate("loaded");
+    let pages = join_all((0..12).map(|_| visitor.get("/csrf?gate=loaded")));
+    let together = async {
+        for _ in 0..12 {
+            gate.arrived().await;
+        }
+        gate.open_for_all();
+    };
+    let (pages, ()) = join(pages, together).await;
+    let mut taken = 0;
+    for page in &pages {
+        let browser = visitor.copy().with("X-CSRF-Token", &page.body);
+        taken += usize::from(browser.send(Method::Post, "/like", None).await.status.code == 200);
+    }
+    assert_eq!(taken, 8);
+}

@@ -1,12 +1,18 @@
 //! However many guards ask, a session is loaded once; and `Option<&Session>` is for those who have
 //! one.
 
+use std::collections::HashMap;
+
+use rocket::data::FromData;
 use rocket::futures::future::join_all;
-use rocket::http::Status;
+use rocket::http::{ContentType, Status};
 use rocket::request::{FromRequest, Outcome};
-use rocket::{Request, async_test, catch, catchers, get, routes};
+use rocket::{Data, Request, async_test, catch, catchers, data, get, post, routes};
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{Error, ErrorKind, Session, Sessions};
+use rocket_session_kit::{
+    Cache, CsrfForm, CsrfToken, Error, ErrorKind, Limit, Notification, Notifications, PerlSession,
+    RateLimit, Session, Sessions,
+};
 
 use crate::support::App;
 
@@ -335,4 +341,62 @@ async fn a_session_tells_whether_there_is_a_value() {
     assert_eq!(visitor.get("/contains/m").await.body, "false");
     visitor.get("/remove/n").await;
     assert_eq!(visitor.get("/contains/n").await.body, "false");
+}
+
+struct Rare;
+
+impl Limit for Rare {
+    const NAME: &'static str = "some";
+    const LIMIT: u32 = 10;
+    const WINDOW: u64 = 60;
+}
+
+/// Asks for every guard there is, each of which is to say the same.
+struct EveryGuard;
+
+#[rocket::async_trait]
+impl<'r> FromData<'r> for EveryGuard {
+    type Error = ();
+
+    async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> data::Outcome<'r, Self> {
+        macro_rules! fails {
+            ($($guard:ty)*) => {
+                $(match request.guard::<$guard>().await {
+                    Outcome::Error((status, error)) => {
+                        assert_eq!(status, Status::InternalServerError, stringify!($guard));
+                        assert_eq!(error.kind(), ErrorKind::Config, stringify!($guard));
+                    }
+                    Outcome::Success(_) => panic!("{} is there", stringify!($guard)),
+                    Outcome::Forward(_) => panic!("{} is passed over", stringify!($guard)),
+                })*
+            };
+        }
+        fails! {
+            &Session &Sessions &Notifications Notification &PerlSession &Cache CsrfToken
+            RateLimit<Rare>
+        }
+        match <CsrfForm<HashMap<String, String>>>::from_data(request, data).await {
+            data::Outcome::Error((status, _)) => {
+                assert_eq!(status, Status::InternalServerError, "CsrfForm");
+            }
+            _ => panic!("CsrfForm is there"),
+        }
+        data::Outcome::Success(Self)
+    }
+}
+
+#[post("/every_guard", data = "<_guard>")]
+fn every_guard(_guard: EveryGuard) -> &'static str {
+    "all of them fail"
+}
+
+#[async_test]
+async fn every_guard_fails_without_the_fairing_and_none_is_passed_over() {
+    let rocket = rocket::custom(crate::support::figment()).mount("/", routes![every_guard]);
+    let client = rocket::local::asynchronous::Client::untracked(rocket)
+        .await
+        .unwrap();
+    let request = client.post("/every_guard").header(ContentType::Form);
+    let answer = request.body("a=b").dispatch().await;
+    assert_eq!(answer.into_string().await.unwrap(), "all of them fail");
 }

@@ -1,6 +1,15 @@
-//! All promises, in one binary: each file is one, seen from the browser.
+//! All promises, in one binary: each file is one, seen from the browser. Without the features of the
+//! servers, those remain that need none.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![cfg_attr(
+    not(all(feature = "redis", feature = "memcached")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "it is for the tests of the servers"
+    )
+)]
 
 mod browser;
 mod cache;
@@ -8,6 +17,7 @@ mod cookie_on_every_outcome;
 mod costs;
 mod directory;
 mod documentation;
+#[cfg(all(feature = "redis", feature = "memcached"))]
 mod ending;
 mod expiring;
 mod form_tokens;
@@ -15,21 +25,28 @@ mod guards;
 mod header_sessions;
 mod headers;
 mod hostile_cookies;
+#[cfg(all(feature = "redis", feature = "memcached"))]
 mod import;
 mod launch;
 mod limits;
 mod lost_responses;
+#[cfg(feature = "memcached")]
 mod memcached;
 mod merging;
 mod notifications;
 mod overtaking;
+#[cfg(all(feature = "redis", feature = "memcached"))]
 mod perl_session;
 mod processes;
+#[cfg(all(feature = "redis", feature = "memcached"))]
 mod rate_limit;
+#[cfg(feature = "redis")]
 mod redis;
 mod renewing;
+mod saving;
 mod secret_keys;
 mod secrets_stay_secret;
+#[cfg(all(feature = "redis", feature = "memcached"))]
 mod shared_store;
 mod shutdown;
 mod storable;

@@ -935,3 +935,24 @@ async fn a_take_that_waits_for_the_store_holds_no_other_visitor() {
     };
     assert_eq!(join(take, meanwhile).await.0.body, "info:one");
 }
+
+#[async_test]
+async fn what_nobody_looked_at_is_in_front_again() {
+    on_every_store(async |app| {
+        let visitor = visitor_with(&app, &["first", "second", "third"]).await;
+        let gate = app.gate("took");
+        // Another message comes before the one that was taken is put back.
+        let meanwhile = async {
+            gate.arrived().await;
+            assert_eq!(visitor.get("/push/info/fourth").await.status.code, 200);
+            gate.open();
+        };
+        let (answer, ()) = join(visitor.get("/blind?status=200&gate=took"), meanwhile).await;
+        assert_eq!(answer.status.code, 200);
+        assert_eq!(
+            visitor.get("/take").await.body,
+            "info:first,info:second,info:third,info:fourth"
+        );
+    })
+    .await;
+}

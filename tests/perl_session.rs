@@ -34,6 +34,7 @@ my %known = (
                  address => { city => "Zürich" } },
     object => bless({ user => "ann", when => bless([2026, 11], "Local::Date") }, "Local::Session"),
     list => [1, 2],
+    shared => do { my $one = { city => "Z" }; { user => "ann", all => [($one) x 2000] } },
     cycle => do { my $c = { user => "ann" }; $c->{self} = $c; $c },
 );
 my $bytes = $how eq "nfreeze" ? nfreeze($known{$what}) : $how eq "freeze" ? freeze($known{$what}) : $what;
@@ -480,6 +481,24 @@ async fn what_is_larger_than_its_limit_is_an_error() {
 }
 
 #[async_test]
+async fn what_would_take_much_more_memory_than_perl_wrote_is_an_error() {
+    for server in Server::both() {
+        server.keep(&format!("perlsess::{ID}"), "nfreeze", "shared");
+        // 12 KB that become 1.4 MB.
+        for (more, status) in [
+            ("", Status::InternalServerError),
+            (",max_growth=80", Status::InternalServerError),
+            (",max_growth=200", Status::Ok),
+        ] {
+            let app = server.app(more).await;
+            let (found, _) = get(&app, "/perl/whole", &format!("session_id={ID}")).await;
+            assert_eq!(found, status, "{more}");
+            assert_eq!(body(&app, "/perl/user").await, r#"Some("ann")"#);
+        }
+    }
+}
+
+#[async_test]
 async fn a_server_that_is_frozen_is_a_503_in_time() {
     for server in Server::both() {
         server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
@@ -601,6 +620,10 @@ async fn settings_that_cannot_work_stop_the_launch() {
         (
             r#"cookie_name="a",url="redis://h",size=9223372036854775807"#,
             "sessions.perl.size",
+        ),
+        (
+            r#"cookie_name="a",url="redis://h",max_growth=0"#,
+            "sessions.perl.max_growth",
         ),
         (r#"cookie="a""#, "sessions.perl.cookie"),
     ] {

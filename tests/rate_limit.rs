@@ -1,6 +1,7 @@
 //! The rate limit: so many requests of one visitor in any window, to the request, whoever counts.
 
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,14 +11,17 @@ use rocket::futures::future::join_all;
 use rocket::futures::{StreamExt, TryStreamExt};
 use rocket::http::{Header, Method, Status};
 use rocket::local::asynchronous::Client;
+use rocket::request::Outcome;
 use rocket::response::Redirect;
 use rocket::{Build, Request, Rocket, State, async_test, catch, catchers, get, post, routes};
 use rocket_session_kit::testing::{Act, Probe};
 use rocket_session_kit::{
-    By, Clock, Error, KeyValue, Limit, MemoryStore, Namespace, RateLimit, Session, Sessions,
+    By, Clock, DirectoryStore, Error, KeyValue, Limit, MemoryStore, Namespace, RateLimit, Session,
+    Sessions,
 };
 
 use crate::support::process::Server;
+use crate::support::proxy::Proxy;
 use crate::support::served::Served;
 use crate::support::{App, Backend, Visitor, figment, on_every_shared_store, on_every_store};
 
@@ -584,6 +588,28 @@ async fn an_address_has_one_allowance_however_it_is_written() {
             ],
             ["2001:db8:1:3::1", "2001:db8::1"],
         ),
+        // As NAT64 writes it.
+        (
+            ["203.0.113.7", "64:ff9b::203.0.113.7", "64:ff9b::cb00:7107"],
+            ["64:ff9b::203.0.113.8", "64:ff9b:0:0:1::203.0.113.7"],
+        ),
+        // As 6to4 writes it, which has 65 536 networks for it.
+        (
+            ["203.0.113.7", "2002:cb00:7107::1", "2002:cb00:7107:ffff::1"],
+            ["2002:cb00:7108::1", "2003:cb00:7107::1"],
+        ),
+        // As Teredo writes it, with the server's address in front, and the port.
+        (
+            [
+                "203.0.113.7",
+                "2001:0:c000:201:0:63bf:34ff:8ef8",
+                "2001:0:c000:202:8000:ffff:34ff:8ef8",
+            ],
+            [
+                "2001:0:c000:201:0:63bf:34ff:8ef7",
+                "2001:1:c000:201:0:63bf:34ff:8ef8",
+            ],
+        ),
     ] {
         let app = app("").await;
         for address in same {
@@ -617,6 +643,75 @@ async fn an_address_has_one_allowance_however_it_is_written() {
         );
     }
     assert_eq!(served, 3);
+}
+
+/// Sends such a request on a real socket, and returns the whole answer.
+fn raw(served: &Served, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", served.port)).unwrap();
+    let close = "Host: localhost\r\nConnection: close";
+    write!(stream, "{request} HTTP/1.1\r\n{close}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Counts what Rocket answers itself.
+#[catch(400)]
+async fn bad_request(request: &Request<'_>) -> (Status, &'static str) {
+    match request.guard::<RateLimit<LogIns>>().await {
+        Outcome::Error((status, _)) => (status, "too often"),
+        _ => (Status::BadRequest, "not understood"),
+    }
+}
+
+#[test]
+fn a_catcher_can_count_what_rocket_itself_answers() {
+    let counted = |rocket| build(rocket).register("/", catchers![bad_request]);
+    let served = Served::built(three(""), counted);
+    for status in ["400", "400", "429", "429"] {
+        let answer = raw(&served, "PROPFIND /api/work");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn every_method_that_rocket_knows_is_counted_and_no_other_reaches_a_handler() {
+    // What is sent, how it is answered, and what is left of the limit then.
+    let requests = [
+        ("TRACE /api/work", "404", Some(19)),
+        ("CONNECT /api/work", "404", Some(18)),
+        ("OPTIONS /api/work", "404", Some(17)),
+        ("PATCH /nowhere", "404", Some(16)),
+        ("DELETE /nowhere", "404", Some(15)),
+        ("HEAD /nowhere", "404", Some(14)),
+        ("PUT /nowhere", "404", Some(13)),
+        ("POST /nowhere", "404", Some(12)),
+        // Rocket answers these itself, before anybody else sees them.
+        ("PROPFIND /api/work", "400", None),
+        ("FOOBAR /api/work", "400", None),
+        ("GET /api/work", "200", Some(11)),
+    ];
+    let limit = |figment: Figment| figment.merge(("sessions.rate_limit.limit", 20));
+    let served = Served::built(limit, build);
+    for (request, status, left) in requests {
+        let answer = raw(&served, request);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
+        let answer = answer.to_lowercase();
+        let told = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("x-ratelimit-remaining: "));
+        assert_eq!(
+            told,
+            left.map(|left: u32| left.to_string()).as_deref(),
+            "{request}"
+        );
+    }
 }
 
 #[async_test]
@@ -881,6 +976,77 @@ async fn no_count_stays_for_ever() {
         let keys = server.cli(&["KEYS", "session:rate:*"]);
         let left: i64 = server.cli(&["PTTL", keys.trim()]).trim().parse().unwrap();
         assert!(left > 60_000 && left < 75_000, "{left} ms");
+    }
+}
+
+/// Sends so many requests at once, and returns how many of them were served. The others are
+/// refused.
+async fn served_of(client: &Client, requests: usize) -> usize {
+    let requests = (0..requests).map(|_| status_from(client, "203.0.113.7", "X", &[]));
+    let statuses = join_all(requests).await;
+    let served = statuses.iter().filter(|status| **status == 200).count();
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    assert_eq!(served + refused, statuses.len(), "{statuses:?}");
+    served
+}
+
+#[async_test]
+async fn a_crowd_gets_no_more_than_the_limit_from_a_slow_server() {
+    let server = crate::support::redis::Redis::start();
+    let proxy = Proxy::to(server.port);
+    proxy.delay(Duration::from_millis(20));
+    let redis = format!(
+        "rate_limit={{limit=400}},redis={{url=\"redis://127.0.0.1:{}\"}}",
+        proxy.port
+    );
+    let settings = figment().merge(Toml::string(&format!(
+        "sessions={{store=\"redis\",{redis}}}"
+    )));
+    let rocket = build(rocket::custom(settings).attach(Sessions::fairing()));
+    let client = Client::untracked(rocket).await.unwrap();
+    assert_eq!(served_of(&client, 900).await, 400);
+}
+
+#[async_test]
+async fn a_crowd_gets_no_more_than_the_limit_from_a_disk_that_waits_for_each_write() {
+    let there = tempfile::tempdir().unwrap();
+    let path = there.path().join("sessions");
+    let directory = format!("directory={{path=\"{}\",sync=\"full\"}}", path.display());
+    let settings =
+        format!("sessions={{store=\"directory\",rate_limit={{limit=1000}},{directory}}}");
+    let settings = figment().merge(Toml::string(&settings));
+    let rocket = build(rocket::custom(settings).attach(Sessions::fairing()));
+    let client = Client::untracked(rocket).await.unwrap();
+    assert_eq!(served_of(&client, 2500).await, 1000);
+}
+
+#[async_test]
+async fn where_another_process_always_comes_first_a_request_is_refused_and_not_let_through() {
+    let there = tempfile::tempdir().unwrap();
+    let open = || DirectoryStore::open(there.path().join("sessions")).unwrap();
+    let app = App::built_on(open(), three(""), build).await;
+    let visitor = app.visitor();
+    assert_eq!(visitor.get("/api/work").await.status.code, 200);
+    let other = open();
+    let namespace = Namespace::new("rate").unwrap();
+    let names: Vec<Vec<u8>> = other.keys(&namespace).try_collect().await.unwrap();
+    let key = namespace.key(&names[0]);
+    let gate = app.probe.gate(Act::KeepEntry);
+    let writes = async {
+        for n in 0_u64.. {
+            gate.arrived().await;
+            // No count: there is room, if only it could be kept.
+            let value = format!("from elsewhere, {n}");
+            other.set(&key, value.as_bytes(), None).await.unwrap();
+            gate.open();
+        }
+    };
+    rocket::tokio::select! {
+        () = writes => unreachable!("there is always another write"),
+        answer = visitor.get("/api/work") => {
+            assert_eq!(answer.status.code, 429);
+            assert_eq!(answer.header("Retry-After"), Some("1"));
+        }
     }
 }
 

@@ -407,7 +407,7 @@ async fn tls_works_out_of_the_box_and_trusts_only_whom_it_is_told_to() {
         .output()
         .expect("openssl is installed");
     assert!(made.status.success(), "{made:?}");
-    let tls_port = crate::support::redis::free_port();
+    let tls_port = crate::support::process::free_port();
     let _server = Redis::with(&[
         "--tls-port",
         &tls_port.to_string(),

@@ -153,3 +153,29 @@ async fn among_thousands_of_requests_nobody_sees_what_is_anothers() {
     rocket::futures::future::join_all(visitors).await;
     assert_eq!(app.list().await.len(), 100);
 }
+
+/// Tells, at each step, whether the value is there.
+#[get("/there")]
+fn there(session: &Session) -> Result<String> {
+    let there = |name| session.contains_key(name);
+    let mut told = vec![there("loaded"), there("new"), there("nothing")];
+    session.insert("new", Option::<u8>::None)?;
+    session.remove("loaded");
+    told.extend([there("loaded"), there("new"), there("nothing")]);
+    Ok(format!("{told:?}"))
+}
+
+#[async_test]
+async fn a_name_is_there_from_its_insert_to_its_removal() {
+    let app = App::built(|f| f, |rocket| rocket.mount("/", routes![there])).await;
+    let visitor = app.visitor();
+    visitor.get("/set/loaded/1").await;
+    assert_eq!(
+        visitor.get("/there").await.body,
+        "[true, false, false, false, true, false]"
+    );
+    assert_eq!(
+        visitor.get("/there").await.body,
+        "[false, true, false, false, true, false]"
+    );
+}

@@ -1,6 +1,6 @@
 //! Where a request comes from: the peer, or what a proxy that is trusted says.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use rocket::Request;
@@ -45,8 +45,8 @@ impl Proxies {
         })
     }
 
-    /// Returns what the request's sender is counted as: its address, of IPv6 the first 64 bits,
-    /// which are what one customer has at least.
+    /// Returns what the request's sender is counted as: its address of IPv4, or the first 64 bits of
+    /// one of IPv6, which are what one customer has at least.
     pub(super) fn sender(&self, request: &Request<'_>) -> Option<IpAddr> {
         let peer = request.remote()?.ip().to_canonical();
         Some(network_of(self.beyond(peer, request)))
@@ -103,12 +103,31 @@ fn address(text: &str) -> Option<IpAddr> {
     })
 }
 
+/// Returns what an address is counted as: one of IPv4 as itself, also where IPv6 carries it, else the
+/// network of its first 64 bits.
 fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
+    let IpAddr::V6(address) = address.to_canonical() else {
+        return address.to_canonical();
+    };
+    match carried(address) {
+        Some(address) => address.into(),
+        None => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
+}
+
+/// Returns the address of IPv4 behind one that a translator or a tunnel made of it. All clients of
+/// one translator, or of one Teredo server, have the first 64 bits in common, and whoever has an
+/// address of IPv4 has 65 536 networks in 6to4.
+fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = address.to_bits();
+    let carried = match address.segments() {
+        // NAT64 (<https://www.rfc-editor.org/rfc/rfc6052#section-2.1>)
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => bits,
+        // 6to4 (<https://www.rfc-editor.org/rfc/rfc3056#section-2>)
+        [0x2002, ..] => bits >> 80,
+        // Teredo (<https://www.rfc-editor.org/rfc/rfc4380#section-4>): each bit is inverted.
+        [0x2001, 0, ..] => !bits,
+        _ => return None,
+    };
+    Some(Ipv4Addr::from_bits(carried as u32))
 }

@@ -7,6 +7,7 @@ use rocket::http::{Header, Status};
 use rocket::tokio::sync::Mutex;
 use rocket::{Request, Response};
 
+use super::hits::Answer;
 use super::policy::Policy;
 use crate::answer;
 use crate::config::LimitHeaders;
@@ -20,6 +21,17 @@ pub(super) struct Count {
     pub(super) remaining: u32,
     /// Milliseconds until more are served.
     pub(super) more_in: u64,
+}
+
+impl Count {
+    pub(super) fn new(policy: &Policy, answer: &Answer) -> Self {
+        Self {
+            policy: *policy,
+            refused: answer.refused,
+            remaining: answer.remaining,
+            more_in: answer.more_in,
+        }
+    }
 }
 
 /// Where a request keeps what was counted.

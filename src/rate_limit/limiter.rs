@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::address::Proxies;
 use super::counts::{Count, Counts};
-use super::hits::{Hits, SKEW};
+use super::crowd::Crowds;
+use super::hits::{Answer, Hits, SKEW};
 use super::policy::Policy;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
 use crate::keeper::{Keeper, PATIENCE};
-use crate::queues::{NoTurn, Queues, remember};
 use crate::store::{Key, KeyValue, Namespace};
 
 /// Counts requests by the rules of the configuration.
@@ -29,7 +29,7 @@ pub(crate) struct Limiter {
     headers: LimitHeaders,
     when_store_is_down: WhenUncounted,
     proxies: Proxies,
-    queues: Queues,
+    crowds: Crowds,
     /// Hides visitors in the names of keys. Made when the rocket is about to lift off.
     secret: OnceLock<[u8; 32]>,
     /// How many requests were counted and are not answered yet.
@@ -62,7 +62,7 @@ impl Limiter {
             headers: config.headers,
             when_store_is_down: config.when_store_is_down,
             proxies: Proxies::new(config)?,
-            queues: Queues::new(),
+            crowds: Crowds::default(),
             secret: OnceLock::new(),
             live,
         })
@@ -102,7 +102,9 @@ impl Limiter {
         policy: &Policy,
     ) -> Result<Option<Count>> {
         let count = async {
-            match self.hit(&self.key(request, policy).await, policy).await {
+            let key = self.key(request, policy).await;
+            let together = |requests| self.hit(&key, policy, requests);
+            match self.crowds.count(&key, policy, together).await {
                 Ok(count) => Ok(Some(count)),
                 Err(_) if self.when_store_is_down == WhenUncounted::Allow => Ok(None),
                 Err(error) => {
@@ -144,55 +146,47 @@ impl Limiter {
         self.namespace.key(name)
     }
 
-    /// Adds a request to those under `key`, if there is room: reads them, and keeps them with this
-    /// one if nobody else came first, in which case it does so again.
-    async fn hit(&self, key: &Key, policy: &Policy) -> Result<Count> {
+    /// Adds `requests` to those under `key`, as far as there is room: reads what is there, and keeps
+    /// it with them if nobody else came first, in which case it does so again. Returns what each of
+    /// them found.
+    ///
+    /// Where other processes always come first, all of them are refused: a store that answers is not
+    /// one that is down.
+    async fn hit(&self, key: &Key, policy: &Policy, requests: usize) -> Result<Vec<Count>> {
         const ACT: &str = "count a request";
         let started = Instant::now();
         let patience = self.keeper.store_timeout * PATIENCE;
         let window = policy.window.saturating_mul(1000);
         // As long as it can matter, by a clock that may differ from ours.
         let ttl = Duration::from_millis(window.saturating_add(window / 1000 + SKEW));
-        let mut turn = None;
-        loop {
-            let looking = self.keeper.ask(ACT, self.store.get(key)).await;
-            let there = remember(&mut turn, looking)?;
+        while started.elapsed() <= patience {
+            let there = self.keeper.ask(ACT, self.store.get(key)).await?;
             let now = self.keeper.clock.millis();
             let mut hits = Hits::read(there.as_deref(), now, window);
-            let found = hits.add(now, policy.limit, window);
-            let kept = match found.refused {
-                // What is refused is not counted.
-                true => true,
-                false => {
-                    let hits = hits.write();
-                    let keeping = self.store.swap(key, there.as_deref(), &hits, Some(ttl));
-                    remember(&mut turn, self.keeper.ask(ACT, keeping).await)?
-                }
+            let mut add = || hits.add(now, policy.limit, window);
+            let answers: Vec<Answer> = (0..requests).map(|_| add()).collect();
+            // What is refused is not counted.
+            let none = answers.iter().all(|answer| answer.refused);
+            let kept = none || {
+                let hits = hits.write();
+                let keeping = self.store.swap(key, there.as_deref(), &hits, Some(ttl));
+                self.keeper.ask(ACT, keeping).await?
             };
             if kept {
-                return Ok(Count {
-                    policy: *policy,
-                    refused: found.refused,
-                    remaining: found.remaining,
-                    more_in: found.more_in,
-                });
-            }
-            let crowded = || {
-                Error::new(ErrorKind::Unavailable, ACT)
-                    .because("too many requests of one visitor are counted at once")
-            };
-            if turn.is_none() {
-                let mine = self.queues.turn(key, patience).await;
-                turn = Some(mine.map_err(|why| match why {
-                    NoTurn::Crowded => crowded(),
-                    NoTurn::Hanging => {
-                        Error::new(ErrorKind::Unavailable, ACT).because("the store hangs")
-                    }
-                })?);
-            } else if started.elapsed() > patience {
-                return Err(crowded());
+                let counts = answers.iter().map(|answer| Count::new(policy, answer));
+                return Ok(counts.collect());
             }
         }
+        log::warn!(
+            "the requests of one visitor could not be counted, for too many processes count them at once; they were refused"
+        );
+        let refused = Count {
+            policy: *policy,
+            refused: true,
+            remaining: 0,
+            more_in: 1000,
+        };
+        Ok(vec![refused; requests])
     }
 }
 

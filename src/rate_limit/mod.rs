@@ -2,6 +2,7 @@
 
 mod address;
 mod counts;
+mod crowd;
 mod hits;
 mod limiter;
 mod policy;

@@ -3,7 +3,7 @@
 use crate::config::By;
 
 /// A limit.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Policy {
     pub(super) name: &'static str,
     pub(super) limit: u32,

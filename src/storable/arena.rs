@@ -107,6 +107,22 @@ impl<'a> Arena<'a> {
         }
     }
 
+    /// Gives back the memory that nothing is in.
+    pub(super) fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.elements.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        self.classes.shrink_to_fit();
+    }
+
+    /// Returns how many bytes of memory the nodes take.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&self.nodes[..])
+            + size_of_val(&self.elements[..])
+            + size_of_val(&self.entries[..])
+            + size_of_val(&self.classes[..])
+    }
+
     /// Returns the bytes of the image at `span`.
     pub(super) fn bytes(&self, span: Span) -> &'a [u8] {
         &self.image[span.range()]
@@ -124,7 +140,7 @@ impl<'a> Arena<'a> {
                     // a circle.
                     Data::Reference(reference @ Reference { steps: 0, .. }) => {
                         reference.steps = u32::MAX;
-                        chain.push(at);
+                        chain.push(at as NodeId);
                         at = reference.target as usize;
                     }
                     Data::Reference(reference) => break (reference.end, reference.steps),
@@ -132,7 +148,7 @@ impl<'a> Arena<'a> {
                 }
             };
             for node in chain.drain(..).rev() {
-                if let Data::Reference(reference) = &mut self.nodes[node].data {
+                if let Data::Reference(reference) = &mut self.nodes[node as usize].data {
                     steps = steps.saturating_add(1);
                     (reference.end, reference.steps) = (end, steps);
                 }

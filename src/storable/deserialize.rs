@@ -10,6 +10,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use super::cost;
 use super::error::{Error, ErrorKind, Result};
 use super::image::{Elements, Entries, Image, Kind, Value};
 use super::scalar::Scalar;
@@ -21,7 +22,7 @@ impl Image<'_> {
     /// # Errors
     ///
     /// When the data does not fit the type, when the type would have to contain itself, and when
-    /// the data is nested deeper or repeated more often than the [`Options`](super::Options) allow.
+    /// the data is nested deeper or takes more memory than the [`Options`](super::Options) allow.
     ///
     /// # Example
     ///
@@ -62,7 +63,7 @@ impl<'de> Value<'de> {
         let options = self.image().options();
         let walk = Walk {
             max_depth: options.max_depth,
-            budget: Cell::new(options.budget(self.image().size())),
+            budget: Cell::new(self.image().budget()),
             open: RefCell::default(),
         };
         let place = Place {
@@ -77,14 +78,14 @@ impl<'de> Value<'de> {
 /// One walk through an image, from a value to all it holds.
 struct Walk<'de> {
     max_depth: usize,
-    /// How many bytes of data may still be met.
+    /// How many bytes of memory may still be needed.
     budget: Cell<usize>,
     /// The arrays and hashes the walk is inside of.
     open: RefCell<HashSet<Value<'de>>>,
 }
 
 impl<'de> Walk<'de> {
-    /// Takes so many bytes of data from the budget.
+    /// Takes so many bytes of memory from the budget.
     fn spend(&self, bytes: usize, offset: usize) -> Result<()> {
         let left = self.budget.get().checked_sub(bytes);
         self.budget
@@ -107,8 +108,7 @@ impl<'w, 'de> Place<'w, 'de> {
     fn meet(&mut self) -> Result<Kind<'de>> {
         let mut references = self.follow()?;
         let kind = self.value.kind();
-        self.walk
-            .spend(1 + text_length(&kind), self.value.offset())?;
+        self.walk.spend(cost::of(&kind), self.value.offset())?;
 
         if matches!(kind, Kind::Array(_) | Kind::Hash(_)) && self.depth > 0 {
             // Perl has a reference between any two containers. Without one they would get twice as
@@ -167,15 +167,6 @@ impl<'w, 'de> Place<'w, 'de> {
     }
 }
 
-/// Returns how many bytes of text a scalar has.
-fn text_length(kind: &Kind<'_>) -> usize {
-    match kind {
-        Kind::String(string) => string.bytes().len(),
-        Kind::Regexp { pattern, flags } => pattern.bytes().len() + flags.bytes().len(),
-        _ => 0,
-    }
-}
-
 /// The inside of an array or a hash. It is left when this is dropped.
 struct Inside<'w, 'de> {
     walk: &'w Walk<'de>,
@@ -200,8 +191,7 @@ impl<'w, 'de> Inside<'w, 'de> {
 
     fn read_key<T: DeserializeSeed<'de>>(&self, key: PerlString<'de>, seed: T) -> Result<T::Value> {
         let place = self.place(self.value);
-        self.walk
-            .spend(1 + key.bytes().len(), self.value.offset())?;
+        self.walk.spend(cost::of_text(key), self.value.offset())?;
         seed.deserialize(place.scalar(Kind::String(key)))
     }
 
@@ -347,7 +337,7 @@ impl<'de> Deserializer<'de> for Place<'_, 'de> {
         let references = self.follow()?;
         match self.value.kind() {
             Kind::Undef => {
-                self.walk.spend(1, self.value.offset())?;
+                self.walk.spend(cost::LOOK, self.value.offset())?;
                 visitor.visit_none()
             }
             _ => visitor.visit_some(self.deeper(references.max(1))?),
@@ -390,7 +380,7 @@ impl<'de> Deserializer<'de> for Place<'_, 'de> {
     /// Does not look at the value: what a type ignores may contain itself, or be nested without
     /// end.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.walk.spend(1, self.value.offset())?;
+        self.walk.spend(cost::LOOK, self.value.offset())?;
         visitor.visit_unit()
     }
 

@@ -41,8 +41,9 @@ pub enum ErrorKind {
     /// References, arrays and hashes are nested deeper than
     /// [`Options::max_depth`](super::Options::max_depth) allows.
     Depth,
-    /// Shared parts would be repeated more often than
-    /// [`Options::max_growth`](super::Options::max_growth) allows.
+    /// The value would take more memory than
+    /// [`Options::max_growth`](super::Options::max_growth) allows: most often, as it repeats what is
+    /// shared.
     Growth,
     /// A string that is marked as UTF-8 is no UTF-8 that Rust knows.
     Text,
@@ -221,7 +222,7 @@ impl Error {
             ErrorKind::TrailingBytes => "bytes follow its end",
             ErrorKind::Cycle => "a thing that contains itself cannot become a tree",
             ErrorKind::Depth => "it is nested deeper than is allowed",
-            ErrorKind::Growth => "shared parts are repeated more often than is allowed",
+            ErrorKind::Growth => "it takes more memory than is allowed",
             ErrorKind::Text => "a string marked as UTF-8 is not UTF-8",
             ErrorKind::Type => "the type asked for refuses the value",
         }

@@ -102,6 +102,12 @@ impl<'a> Image<'a> {
         self.options
     }
 
+    /// Returns how many bytes of memory a value of it may take, beside what the image takes itself.
+    pub(super) fn budget(&self) -> usize {
+        let in_all = self.options.budget(self.size());
+        in_all.saturating_sub(self.arena.memory())
+    }
+
     /// Returns how many bytes the image has.
     pub(super) fn size(&self) -> usize {
         self.arena.image.len()

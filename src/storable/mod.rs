@@ -70,11 +70,13 @@
 //! # Security
 //!
 //! An image may come from anybody: no code of it is run, no object is made, nothing is loaded.
-//! Decoding takes memory of about a hundred times the image's size at most, time in proportion to
-//! it, and no stack. Turning it into a Rust type takes stack up to [`Options::max_depth`] and
-//! memory up to [`Options::max_growth`]. No error repeats what an image holds.
+//! Decoding takes memory of 64 times the image's size at most, time in proportion to it, and no
+//! stack. Turning it into a Rust type takes stack up to [`Options::max_depth`] and memory up to
+//! [`Options::max_growth`]: by default 64 times the image's size with all that is needed on the
+//! way. No error repeats what an image holds.
 
 mod arena;
+mod cost;
 mod decode;
 mod deserialize;
 mod error;

@@ -243,8 +243,7 @@ fn repeated_text_and_keys_count_too() {
 }
 
 #[test]
-fn an_image_without_sharing_grows_to_one_at_most() {
-    let strict = Options::new().max_growth(1);
+fn an_image_without_sharing_is_read_unless_it_is_all_emptiness() {
     let count = 20_000u32;
     let image = |each: &[u8]| {
         network(
@@ -257,16 +256,19 @@ fn an_image_without_sharing_grows_to_one_at_most() {
         )
     };
     for each in [
-        &b"\x05"[..],
-        b"\x08\x87",
+        &b"\x08\x87"[..],
         b"\x04\x04\x05",
         b"\x0a\x05hello",
         b"\x04\x03\0\0\0\x01\x05\0\0\0\x05hello",
         b"\x11\x06Regexp\x20\0\x02ab\x01i",
     ] {
         let image = image(each);
-        from_slice_with::<Json>(&image, strict).expect("as large as the image");
-        from_slice_with::<Vec<Option<Json>>>(&image, strict).expect("as large as the image");
+        storable::from_slice::<Json>(&image).expect("64 times the image");
+        storable::from_slice::<Vec<Option<Json>>>(&image).expect("64 times the image");
+    }
+    for each in [&b"\x05"[..], b"\x03\0\0\0\x01\x05\0\0\0\0"] {
+        let error = storable::from_slice::<Json>(&image(each)).expect_err("more than that");
+        assert_eq!(error.kind(), ErrorKind::Growth);
     }
     let none = Options::new().max_growth(0);
     let error = from_slice_with::<Json>(&image(b"\x05"), none).expect_err("nothing is allowed");

@@ -9,14 +9,20 @@ use rocket::futures::TryStreamExt;
 use rocket::http::Status;
 use rocket::local::asynchronous::Client;
 use rocket::{Build, Rocket, Route, State, get};
+#[cfg(feature = "memcached")]
+use rocket_session_kit::MemcachedStore;
+#[cfg(feature = "redis")]
+use rocket_session_kit::RedisStore;
 use rocket_session_kit::testing::{Gate, Probe};
 use rocket_session_kit::{
-    Clock, DirectoryStore, MemcachedStore, MemoryStore, Record, RedisStore, Result, Session,
-    SessionId, SessionStore, Sessions,
+    Clock, DirectoryStore, MemoryStore, Record, Result, Session, SessionId, SessionStore, Sessions,
 };
 
+#[cfg(feature = "memcached")]
+use super::memcached;
+#[cfg(feature = "redis")]
+use super::redis;
 use super::visitor::Visitor;
-use super::{memcached, redis};
 
 /// A launched application, its store and its clock.
 pub(crate) struct App {
@@ -83,12 +89,18 @@ impl App {
         let there = tempfile::tempdir().expect("there is room for a directory");
         let directory = DirectoryStore::open(there.path().join("sessions")).expect("it is free");
         test(Self::built_on(directory, |f| f, &build).await).await;
-        let server = redis::Redis::start();
-        let redis = RedisStore::open(&server.url()).expect("this is its URL");
-        test(Self::built_on(redis, |f| f, &build).await).await;
-        let server = memcached::Memcached::start();
-        let memcached = MemcachedStore::open([server.address()]).expect("this is its address");
-        test(Self::built_on(memcached, |f| f, &build).await).await;
+        #[cfg(feature = "redis")]
+        {
+            let server = redis::Redis::start();
+            let redis = RedisStore::open(&server.url()).expect("this is its URL");
+            test(Self::built_on(redis, |f| f, &build).await).await;
+        }
+        #[cfg(feature = "memcached")]
+        {
+            let server = memcached::Memcached::start();
+            let memcached = MemcachedStore::open([server.address()]).expect("this is its address");
+            test(Self::built_on(memcached, |f| f, &build).await).await;
+        }
     }
 
     /// Launches another application on the same store and clock, as a restart or a second host

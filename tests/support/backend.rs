@@ -5,7 +5,11 @@ use std::any::Any;
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
 
-use super::{figment, memcached, redis};
+use super::figment;
+#[cfg(feature = "memcached")]
+use super::memcached;
+#[cfg(feature = "redis")]
+use super::redis;
 
 /// A back end of its own, and the settings that lead to it.
 pub(crate) struct Backend {
@@ -28,12 +32,14 @@ impl Backend {
         Self::new(settings, there)
     }
 
+    #[cfg(feature = "redis")]
     pub(crate) fn redis() -> Self {
         let server = redis::Redis::start();
         let settings = format!(r#"store="redis",redis={{url="{}"}}"#, server.url());
         Self::new(settings, server)
     }
 
+    #[cfg(feature = "memcached")]
     pub(crate) fn memcached() -> Self {
         let servers = [(); 2].map(|()| memcached::Memcached::start());
         let settings = format!(
@@ -69,7 +75,9 @@ macro_rules! on_every_store {
     ($($test:ident)*) => {
         on_every_store!(@ memory $($test)*);
         on_every_store!(@ directory $($test)*);
+        #[cfg(feature = "redis")]
         on_every_store!(@ redis $($test)*);
+        #[cfg(feature = "memcached")]
         on_every_store!(@ memcached $($test)*);
     };
     (@ $store:ident $($test:ident)*) => {
@@ -91,8 +99,10 @@ macro_rules! on_every_shared_store {
             use super::*;
 
             on_every_store!(@ directory $($test)*);
-            on_every_store!(@ redis $($test)*);
-            on_every_store!(@ memcached $($test)*);
+            #[cfg(feature = "redis")]
+        on_every_store!(@ redis $($test)*);
+            #[cfg(feature = "memcached")]
+        on_every_store!(@ memcached $($test)*);
         }
     };
 }

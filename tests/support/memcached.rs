@@ -4,8 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use super::process::{Process, wait_until};
-use super::redis::free_port;
+use super::process::{Process, free_port, wait_until};
 
 /// A server, which forgets all when it ends.
 pub(crate) struct Memcached {

@@ -4,19 +4,23 @@ mod app;
 mod backend;
 pub(crate) mod browser;
 pub(crate) mod log;
+#[cfg(feature = "memcached")]
 pub(crate) mod memcached;
 pub(crate) mod process;
 pub(crate) mod proxy;
+#[cfg(feature = "redis")]
 pub(crate) mod redis;
 pub(crate) mod served;
 mod visitor;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+#[cfg(feature = "memcached")]
+use rocket_session_kit::MemcachedStore;
+#[cfg(feature = "redis")]
+use rocket_session_kit::RedisStore;
 use rocket_session_kit::testing::Subject;
-use rocket_session_kit::{
-    Clock, DirectoryStore, KeyValue, MemcachedStore, MemoryStore, RedisStore,
-};
+use rocket_session_kit::{Clock, DirectoryStore, KeyValue, MemoryStore};
 use tempfile::TempDir;
 
 pub(crate) use app::{App, Gates, figment, routes};
@@ -55,27 +59,32 @@ fn directory_store() -> (DirectoryStore, Clock, TempDir) {
 }
 
 /// A store on a Redis server of its own.
+#[cfg(feature = "redis")]
 pub(crate) async fn redis() -> Subject {
     let server = redis::Redis::start();
     Subject::new(RedisStore::open(&server.url()).expect("this is its URL")).keep(server)
 }
 
 /// The same, for entries.
+#[cfg(feature = "redis")]
 pub(crate) async fn redis_entries() -> Subject<dyn KeyValue> {
     let server = redis::Redis::start();
     Subject::key_value(RedisStore::open(&server.url()).expect("this is its URL")).keep(server)
 }
 
 /// A store on a cluster that all tests share, where no other has the prefix.
+#[cfg(feature = "redis")]
 pub(crate) async fn redis_cluster() -> Subject {
     Subject::new(cluster_store())
 }
 
 /// The same, for entries.
+#[cfg(feature = "redis")]
 pub(crate) async fn redis_cluster_entries() -> Subject<dyn KeyValue> {
     Subject::key_value(cluster_store())
 }
 
+#[cfg(feature = "redis")]
 fn cluster_store() -> RedisStore {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let prefix = format!("test[{}]:", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -84,17 +93,20 @@ fn cluster_store() -> RedisStore {
 }
 
 /// A store on so many Memcached servers of its own.
+#[cfg(feature = "memcached")]
 pub(crate) async fn memcached(servers: usize) -> Subject {
     let (store, servers) = memcached_store(servers);
     Subject::new(store).keep(servers)
 }
 
 /// The same, for entries.
+#[cfg(feature = "memcached")]
 pub(crate) async fn memcached_entries(servers: usize) -> Subject<dyn KeyValue> {
     let (store, servers) = memcached_store(servers);
     Subject::key_value(store).keep(servers)
 }
 
+#[cfg(feature = "memcached")]
 fn memcached_store(servers: usize) -> (MemcachedStore, Vec<memcached::Memcached>) {
     let servers: Vec<_> = (0..servers)
         .map(|_| memcached::Memcached::start())

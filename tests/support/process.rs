@@ -1,6 +1,7 @@
 //! Real processes: programs of this project, started by a test and ended with it.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -214,5 +215,16 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
             "it did not come to pass: {what}"
         );
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Returns a port that nobody listens on, nor on the one that a node of a cluster takes beside it.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let port = listener.local_addr().expect("it has one").port();
+        if port < 50_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
     }
 }

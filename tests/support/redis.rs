@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::process::{Process, wait_until};
+use super::process::{Process, free_port, wait_until};
 
 /// A server with its data in a directory of its own.
 pub(crate) struct Redis {
@@ -131,17 +131,6 @@ pub(crate) fn cli(port: u16, command: &[&str]) -> String {
         .output()
         .expect("redis-cli is installed");
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Returns a port that nobody listens on, nor on the one that a node of a cluster takes beside it.
-pub(crate) fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        let port = listener.local_addr().expect("it has one").port();
-        if port < 50_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Three primaries with a replica each.
