@@ -504,7 +504,7 @@ async fn what_is_too_large_for_an_item_leaves_the_old_session() {
 async fn a_full_server_forgets_or_refuses_but_answers_no_500() {
     for (arguments, forgets) in [(&["-m", "8"][..], true), (&["-m", "8", "-M"], false)] {
         let server = Memcached::with(arguments);
-        let store = store(server.port);
+        let store = store(server.port).timeout(Duration::from_secs(20));
         let mut refused = 0;
         for n in 0..400 {
             let id = SessionId::random();
@@ -530,7 +530,7 @@ async fn a_full_server_forgets_or_refuses_but_answers_no_500() {
 #[async_test]
 async fn a_save_that_a_full_server_refuses_is_an_error_and_never_an_end() {
     let server = Memcached::with(&["-m", "8", "-M"]);
-    let store = store(server.port);
+    let store = store(server.port).timeout(Duration::from_secs(20));
     let app = App::on(store.clone(), patient).await;
     let mut visitors = Vec::new();
     for path in ["/set_many/1/60000", "/login/alice", "/set_many/1/60000"] {
@@ -743,6 +743,168 @@ async fn a_list_is_whole_beside_others_who_list_and_keys_that_are_not_ours() {
     for list in lists {
         assert_eq!(list.unwrap().len(), 300);
     }
+}
+
+#[async_test]
+async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
+    let server = Memcached::start();
+    let proxy = Proxy::to(server.port);
+    let (sweeping, direct) = (store(proxy.port), store(server.port));
+    let sweeping = sweeping.timeout(Duration::from_secs(20));
+    let id = create(&direct, "old").await;
+    // No session is younger than that.
+    let gate = proxy.hold(b"md ");
+    let saves = async {
+        gate.arrived().await;
+        let there = direct
+            .load_session(&id)
+            .await
+            .unwrap()
+            .expect("it is there");
+        let bytes = session("saved meanwhile", 0);
+        let expect = Expect::Revision(there.revision);
+        let saved = direct.save_session(&id, save(&bytes, expect)).await;
+        assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
+        gate.open_for_all();
+    };
+    let (swept, ()) = tokio::join!(sweeping.delete_old_sessions(0), saves);
+    let swept = swept.unwrap();
+    assert_eq!((swept.deleted, swept.remaining), (0, 1));
+    assert!(direct.has_session(&id).await.unwrap());
+}
+
+#[async_test]
+async fn what_was_set_between_the_two_steps_of_a_take_or_a_swap_is_not_lost() {
+    let server = Memcached::start();
+    let proxy = Proxy::to(server.port);
+    let (slow, direct) = (store(proxy.port), store(server.port));
+    let slow = slow.timeout(Duration::from_secs(20));
+    let key = Namespace::new("test").unwrap().key("entry");
+    direct.set(&key, b"one", None).await.unwrap();
+    let gate = proxy.hold(b"md ");
+    let set = async {
+        gate.arrived().await;
+        direct.set(&key, b"two", None).await.unwrap();
+        gate.open_for_all();
+    };
+    let (taken, ()) = tokio::join!(slow.take(&key), set);
+    assert_eq!(taken.unwrap().as_deref(), Some(&b"two"[..]));
+    assert_eq!(direct.get(&key).await.unwrap(), None);
+
+    direct.set(&key, b"one", None).await.unwrap();
+    let gate = proxy.hold(b"ms ");
+    let set = async {
+        gate.arrived().await;
+        direct.set(&key, b"two", None).await.unwrap();
+        gate.open_for_all();
+    };
+    let (swapped, ()) = tokio::join!(slow.swap(&key, Some(b"one"), b"three", None), set);
+    assert!(!swapped.unwrap());
+    assert_eq!(
+        direct.get(&key).await.unwrap().as_deref(),
+        Some(&b"two"[..])
+    );
+}
+
+#[async_test]
+async fn a_list_leaves_out_what_a_server_has_of_anothers() {
+    let servers = [Memcached::start(), Memcached::start()];
+    let store = MemcachedStore::open(servers.each_ref().map(Memcached::address)).unwrap();
+    let namespace = Namespace::new("test").unwrap();
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        ids.push(create(&store, &n.to_string()).await);
+        store
+            .set(&namespace.key(&n.to_string()), b"1", None)
+            .await
+            .unwrap();
+    }
+    // As after a third server joined and left: each has all.
+    for (from, to) in [(0, 1), (1, 0)] {
+        let mut there = Vec::new();
+        for line in servers[from].ask("lru_crawler metadump hash", "END") {
+            let key = line
+                .strip_prefix("key=")
+                .and_then(|line| line.split(' ').next());
+            there.extend(key.map(|key| key.replace("%3A", ":").replace("%25", "%")));
+        }
+        for key in there {
+            let value = String::from_utf8(session("a stranger", 0)).unwrap();
+            let length = value.len();
+            servers[to].ask(&format!("add {key} 0 0 {length}\r\n{value}"), "");
+        }
+    }
+    let count = |server: &Memcached| server.ask("lru_crawler metadump hash", "END").len() - 1;
+    assert_eq!(servers.each_ref().map(count), [20, 20]);
+    let mut listed: Vec<_> = store.iter_sessions().try_collect().await.unwrap();
+    listed.sort_by_key(|(id, _)| id.to_hex());
+    ids.sort_by_key(SessionId::to_hex);
+    assert!(
+        listed.iter().map(|(id, _)| id).eq(&ids),
+        "{} are listed",
+        listed.len()
+    );
+    let names: Vec<_> = store.keys(&namespace).try_collect().await.unwrap();
+    assert_eq!(names.len(), 10);
+    let swept = store.delete_old_sessions(u64::MAX).await.unwrap();
+    assert_eq!((swept.deleted, swept.remaining), (0, 10));
+    assert_eq!(store.clear(&namespace).await.unwrap(), 10);
+}
+
+#[async_test]
+async fn a_list_that_is_cut_short_is_an_error() {
+    const LISTED: &str = "key=session%3A0123456789abcdef0123456789abcdef exp=-1 la=1 cas=1 fetch=no cls=1 size=1\r\n";
+    for answer in [LISTED, "", "key=session%3A0123456789abcdef01234"] {
+        let store = store(pretender_that_hangs_up(answer));
+        let listed: Result<Vec<_>, _> = store.iter_sessions().try_collect().await;
+        let error = listed.expect_err("there may be more of them");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let swept = store.delete_old_sessions(0).await;
+        assert_eq!(
+            swept.expect_err("nor is it swept").kind(),
+            ErrorKind::Unavailable
+        );
+    }
+}
+
+/// Answers the first line of every connection, and hangs up.
+fn pretender_that_hangs_up(answer: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    port
+}
+
+#[test]
+fn a_store_goes_on_in_another_runtime() {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let server = Memcached::start();
+    let store = store(server.port).timeout(Duration::from_secs(20));
+    let (first, second) = (runtime(), runtime());
+    let id = first.block_on(create(&store, "alice"));
+    assert!(second.block_on(store.has_session(&id)).unwrap());
+    drop(first);
+    assert!(second.block_on(store.load_session(&id)).unwrap().is_some());
+    drop(second);
+    let last = runtime();
+    assert!(last.block_on(store.delete_session(&id)).unwrap());
+    let key = Namespace::new("test").unwrap().key("count");
+    assert_eq!(last.block_on(store.increment(&key, 1, None)).unwrap(), 1);
+    drop(last);
+    assert_eq!(
+        runtime().block_on(store.increment(&key, 1, None)).unwrap(),
+        2
+    );
 }
 
 #[async_test]

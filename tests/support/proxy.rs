@@ -32,8 +32,6 @@ struct Wire {
     cut_at_requests: AtomicU64,
     /// Connections that are still to be cut at their next answer, which is lost.
     cut_at_answers: AtomicU64,
-    /// How many connections were made.
-    made: AtomicU64,
     /// Requests with these bytes in them wait at the gate.
     held_requests: Held,
     /// Answers with these bytes in them wait at the gate, and are the last of their connection.
@@ -122,11 +120,6 @@ impl Proxy {
     pub(crate) fn hold_last_answer(&self, bytes: &[u8]) -> Gate {
         hold(&self.wire.held_answers, bytes)
     }
-
-    /// How many connections were made so far.
-    pub(crate) fn connections(&self) -> u64 {
-        self.wire.made.load(Ordering::SeqCst)
-    }
 }
 
 fn hold(held: &Held, bytes: &[u8]) -> Gate {
@@ -155,7 +148,6 @@ impl Wire {
         for stream in [&client, &server] {
             stream.set_nodelay(true).expect("a socket can be set so");
         }
-        self.made.fetch_add(1, Ordering::SeqCst);
         let dead = Arc::new(AtomicBool::new(self.loses.load(Ordering::SeqCst)));
         for answers in [false, true] {
             let (from, to) = match answers {
