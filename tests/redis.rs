@@ -1,17 +1,19 @@
 //! A Redis server that is restarted, killed, frozen, cut off, full or replaced: nobody waits, nobody
 //! sees another's session, and nothing that was acknowledged is lost.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rocket::error::ErrorKind::FailedFairings;
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
+use rocket::futures::TryStreamExt;
 use rocket::futures::future::join_all;
 use rocket::{async_test, tokio};
 use rocket_session_kit::{
-    ErrorKind, Expect, Head, KeyValue, Namespace, RedisStore, Save, Saved, SessionId, SessionStore,
-    Sessions,
+    ErrorKind, Expect, Head, KeyValue, Namespace, RedisStore, Revision, Save, Saved, SessionId,
+    SessionStore, Sessions,
 };
 
 use crate::support::proxy::Proxy;
@@ -655,8 +657,91 @@ async fn no_key_is_left_without_an_end() {
     }
 }
 
+/// Writes to a session again and again, and remembers what was acknowledged.
+struct Writer {
+    id: SessionId,
+    attempts: u64,
+    acknowledged: Vec<(u64, Instant)>,
+    /// When what is not there any more was acknowledged.
+    lost: Vec<Instant>,
+}
+
+impl Writer {
+    async fn new(store: &RedisStore) -> Self {
+        Self {
+            id: create(store, "0").await,
+            attempts: 0,
+            acknowledged: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    fn key(&self) -> String {
+        format!("session:{}", self.id.to_hex())
+    }
+
+    /// Returns the revision of what is there, and takes note of what is not.
+    async fn look(&mut self, store: &RedisStore) -> Option<Revision> {
+        let there = store.load_session(&self.id).await.ok()?;
+        let there = there.expect("the session was replicated before");
+        let text = String::from_utf8(there.bytes).unwrap();
+        let number = text
+            .split(r#""owner":""#)
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
+        let number: u64 = number.expect("it has one").parse().unwrap();
+        assert!(number <= self.attempts);
+        let kept = self
+            .acknowledged
+            .partition_point(|(written, _)| *written <= number);
+        let lost = self.acknowledged.drain(kept..);
+        self.lost.extend(lost.map(|(_, when)| when));
+        Some(there.revision)
+    }
+
+    /// Returns whether the next number was acknowledged.
+    async fn write(&mut self, store: &RedisStore) -> bool {
+        let Some(revision) = self.look(store).await else {
+            return false;
+        };
+        self.attempts += 1;
+        let bytes = session(&self.attempts.to_string());
+        let saved = store
+            .save_session(&self.id, save(&bytes, Expect::Revision(revision)))
+            .await;
+        let done = matches!(saved, Ok(Saved::Saved(_)));
+        if done {
+            self.acknowledged.push((self.attempts, Instant::now()));
+        }
+        done
+    }
+}
+
+/// Writes until `done`, and at last until every writer was acknowledged again. Returns how many
+/// writes were acknowledged.
+async fn write_until(done: &AtomicBool, writers: &mut [Writer], store: &RedisStore) -> usize {
+    let started = Instant::now();
+    let mut count = 0;
+    while !done.load(Ordering::Relaxed) {
+        for writer in &mut *writers {
+            count += usize::from(writer.write(store).await);
+        }
+    }
+    for writer in writers {
+        while !writer.write(store).await {
+            assert!(
+                started.elapsed() < Duration::from_secs(90),
+                "it never works again"
+            );
+        }
+        count += 1;
+        assert!(writer.look(store).await.is_some());
+    }
+    count
+}
+
 #[async_test]
-async fn a_cluster_that_fails_over_under_load_loses_nothing_it_acknowledged() {
+async fn a_cluster_that_fails_over_under_load_loses_only_what_was_not_replicated() {
     let mut cluster = Cluster::start();
     let store = RedisStore::cluster(cluster.urls()).unwrap();
     let mut ids = Vec::new();
@@ -670,6 +755,12 @@ async fn a_cluster_that_fails_over_under_load_loses_nothing_it_acknowledged() {
         );
     }
     let victim = cluster.primary_of(&format!("session:{}", ids[0].to_hex()));
+    let mut writers = Vec::new();
+    for _ in 0..12 {
+        writers.push(Writer::new(&store.clone().timeout(Duration::from_secs(5))).await);
+    }
+    let concerned = |writer: &Writer| cluster.primary_of(&writer.key()) == victim;
+    let concerned: Vec<_> = writers.iter().map(concerned).collect();
     // Every write that is acknowledged is on a replica before the primary dies.
     cli(cluster.0[victim].port, &["WAIT", "1", "5000"]);
     let (failed, done) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -701,15 +792,28 @@ async fn a_cluster_that_fails_over_under_load_loses_nothing_it_acknowledged() {
         done.store(true, Ordering::Relaxed);
     };
     let kill = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         cluster.0[victim].process().kill();
+        Instant::now()
     };
-    tokio::join!(load, kill);
+    let writes = write_until(&done, &mut writers, &store);
+    let (written, killed, ()) = tokio::join!(writes, kill, load);
+    let mut lost = 0;
+    for (writer, concerned) in writers.iter().zip(concerned) {
+        assert!(concerned || writer.lost.is_empty(), "its primary lives");
+        let late = killed - Duration::from_secs(1);
+        assert!(
+            writer.lost.iter().all(|when| *when > late),
+            "it had a second to be replicated"
+        );
+        lost += writer.lost.len();
+    }
+    println!("of {written} acknowledged writes {lost} were lost with the primary");
     // Saving works again too, and the list is whole, from the nodes that are left.
     let id = create(&store, "late").await;
     assert!(store.has_session(&id).await.unwrap());
     let swept = store.delete_old_sessions(u64::MAX).await.unwrap();
-    assert_eq!((swept.deleted, swept.remaining), (0, 31));
+    assert_eq!((swept.deleted, swept.remaining), (0, 43));
 }
 
 #[async_test]
@@ -720,10 +824,36 @@ async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choo
         .timeout(Duration::from_secs(2));
     store.setup().await.expect("the master is found");
     let id = create(&store, "alice").await;
+    let mut writers = [Writer::new(&store).await, Writer::new(&store).await];
     cli(set.servers[0].port, &["WAIT", "1", "5000"]);
-    // One sentinel is frozen: the others are enough.
-    set.sentinels[0].process().signal("STOP");
-    set.servers[0].process().kill();
+    let done = AtomicBool::new(false);
+    let dies = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // One sentinel is frozen: the others are enough.
+        set.sentinels[0].process().signal("STOP");
+        set.servers[0].process().kill();
+        let killed = Instant::now();
+        while set.servers[1].cli(&["ROLE"]).lines().next() != Some("master") {
+            assert!(
+                killed.elapsed() < Duration::from_secs(60),
+                "no master is chosen"
+            );
+            let _ = store.load_session(&id).await;
+        }
+        done.store(true, Ordering::Relaxed);
+        killed
+    };
+    let (written, killed) = tokio::join!(write_until(&done, &mut writers, &store), dies);
+    let lost: Vec<_> = writers.iter().flat_map(|writer| &writer.lost).collect();
+    let late = killed - Duration::from_secs(1);
+    assert!(
+        lost.iter().all(|when| **when > late),
+        "it had a second to be replicated"
+    );
+    println!(
+        "of {written} acknowledged writes {} were lost with the master",
+        lost.len()
+    );
     let started = Instant::now();
     let mut refused = 0;
     loop {
@@ -743,7 +873,7 @@ async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choo
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(refused > 0, "there was no master for a while");
+    assert_eq!(refused, 0, "there is a new master");
     let revision = Head::read(&store.load_session(&id).await.unwrap().unwrap().bytes)
         .unwrap()
         .revision;
@@ -768,13 +898,36 @@ async fn a_master_that_was_demoted_is_left_for_the_new_one() {
     let set = Sentinels::start();
     let store = RedisStore::sentinel(set.urls(), "mymaster").unwrap();
     let id = create(&store, "alice").await;
+    let mut writers = [Writer::new(&store).await, Writer::new(&store).await];
     cli(set.servers[0].port, &["WAIT", "1", "5000"]);
-    set.sentinels[0].cli(&["SENTINEL", "FAILOVER", "mymaster"]);
-    crate::support::process::wait_until("the replica is promoted", || {
-        set.servers[1]
-            .cli(&["INFO", "replication"])
-            .contains("role:master")
-    });
+    let done = AtomicBool::new(false);
+    let demoted = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let began = Instant::now();
+        set.sentinels[0].cli(&["SENTINEL", "FAILOVER", "mymaster"]);
+        for (server, role) in [(&set.servers[1], "master"), (&set.servers[0], "slave")] {
+            while server.cli(&["ROLE"]).lines().next() != Some(role) {
+                assert!(began.elapsed() < Duration::from_secs(60), "it is no {role}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        (began, Instant::now())
+    };
+    let writes = write_until(&done, &mut writers, &store);
+    let (written, (began, ended)) = tokio::join!(writes, demoted);
+    let lost: Vec<_> = writers.iter().flat_map(|writer| &writer.lost).collect();
+    // Until the old master is told, it acknowledges what nobody has after it.
+    let during = began - Duration::from_secs(1)..ended;
+    assert!(
+        lost.iter().all(|when| during.contains(when)),
+        "it was replicated"
+    );
+    println!(
+        "of {written} acknowledged writes {} were lost in {:?}",
+        lost.len(),
+        ended - began
+    );
     let started = Instant::now();
     let key = format!("session:{}", id.to_hex());
     // The old one still answers, at first as a master, whose writes are lost, then as a replica.
@@ -854,6 +1007,221 @@ async fn no_session_waits_for_a_large_entry() {
         assert!(loads > 5, "{loads} loads in {took:?}");
         assert!(slowest < took / 2, "a load took {slowest:?} of {took:?}");
     }
+}
+
+static GUIDE: LazyLock<String> = LazyLock::new(|| {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/store-redis.md");
+    std::fs::read_to_string(path).expect("the guide is there")
+});
+
+/// The rights that the guide names for a use.
+fn rights(uses: &[&str]) -> Vec<&'static str> {
+    let table = GUIDE.split("## Rights").nth(1).expect("it has a chapter");
+    let table = table.split("```").nth(1).expect("it has a table");
+    let of = |wanted: &&str| {
+        let mut lines = table.lines();
+        let line = lines.find_map(|line| line.strip_prefix(wanted)?.strip_prefix("  "));
+        let line = line.unwrap_or_else(|| panic!("the guide does not name {wanted}"));
+        line.split_whitespace()
+    };
+    uses.iter().flat_map(of).collect()
+}
+
+/// Makes a user with these rights, and no others.
+fn allow(server: &Redis, rights: &[&str]) {
+    let reset = ["ACL", "SETUSER", "shop", "reset", "on", ">s3cr3t"];
+    let made = server.cli(&[&reset[..], rights].concat());
+    assert_eq!(made.trim(), "OK", "{rights:?}");
+}
+
+/// Does all that a store is asked for; with `entries`, also what the cache and the limits ask for.
+async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result<()> {
+    store.setup().await?;
+    let id = SessionId::random();
+    let mut expect = Expect::Absent;
+    for _ in 0..2 {
+        let Saved::Saved(revision) = store.save_session(&id, save(&session("a"), expect)).await?
+        else {
+            panic!("nobody else saves");
+        };
+        expect = Expect::Revision(revision);
+    }
+    assert!(store.load_session(&id).await?.is_some() && store.has_session(&id).await?);
+    store.iter_sessions().try_collect::<Vec<_>>().await?;
+    store.delete_old_sessions(0).await?;
+    store.delete_session(&id).await?;
+    if entries {
+        let namespace = Namespace::new("test").unwrap();
+        let key = namespace.key(&id.to_hex());
+        let hour = Some(Duration::from_secs(3600));
+        store.set(&key, b"1", hour).await?;
+        store.get(&key).await?;
+        store.add(&key, b"2", None).await?;
+        store.swap(&key, Some(b"1"), b"2", hour).await?;
+        store.take(&key).await?;
+        store.increment(&key, 1, hour).await?;
+        store.remove(&key).await?;
+        store.keys(&namespace).try_collect::<Vec<_>>().await?;
+        store.clear(&namespace).await?;
+    }
+    Ok(())
+}
+
+/// Asserts that a user with exactly these rights on all of `servers` can do all, and that none of
+/// the rights is too many. Right by right, the store is made anew.
+async fn assert_enough(
+    servers: &[&Redis],
+    uses: &[&str],
+    beside: &[&str],
+    entries: bool,
+    store: impl Fn() -> RedisStore,
+) {
+    let rights = rights(uses);
+    // Scripts of before would be known to the server still, and `EVAL` not needed.
+    let start = |rights: &[&str]| {
+        for server in servers {
+            allow(server, rights);
+            server.cli(&["SCRIPT", "FLUSH"]);
+        }
+    };
+    start(&rights);
+    if let Err(error) = do_all(&store(), entries).await {
+        let log = servers[0].cli(&["ACL", "LOG", "1"]);
+        panic!("{uses:?} are not enough: {error}\n{log}");
+    }
+    for right in rights.iter().filter(|right| !beside.contains(right)) {
+        let fewer: Vec<_> = rights.iter().copied().filter(|it| it != right).collect();
+        start(&fewer);
+        let done = do_all(&store(), entries).await;
+        assert!(done.is_err(), "{right} is not needed for {uses:?}");
+    }
+}
+
+#[async_test]
+async fn a_user_with_the_rights_of_the_guide_can_do_all_and_needs_each() {
+    let server = Redis::start();
+    let url = format!("redis://shop:s3cr3t@127.0.0.1:{}", server.port);
+    let open = |url: &str| {
+        RedisStore::open(url)
+            .unwrap()
+            .timeout(Duration::from_secs(5))
+    };
+    assert_enough(&[&server], &["sessions"], &[], false, || open(&url)).await;
+    let uses = ["sessions", "the cache, rate limits"];
+    assert_enough(&[&server], &uses, &[], true, || open(&url)).await;
+    let uses = ["sessions", "a `db` other than 0"];
+    let url = format!("{url}/3");
+    assert_enough(&[&server], &uses, &[], false, || open(&url)).await;
+    // The line that is there to be copied is the same.
+    let line = format!(
+        "ACL SETUSER shop on >password {}\n",
+        rights(&["sessions", "the cache, rate limits"]).join(" ")
+    );
+    assert!(GUIDE.contains(&line), "{line}");
+}
+
+#[async_test]
+async fn users_with_the_rights_of_the_guide_can_do_all_behind_sentinels() {
+    let set = Sentinels::start();
+    let sentinels: Vec<_> = set.sentinels.iter().collect();
+    let urls = set.urls().into_iter();
+    let urls: Vec<_> = urls
+        .map(|url| url.replace("//", "//shop:s3cr3t@"))
+        .collect();
+    let store = || {
+        let store = RedisStore::sentinel(&urls, "redis://shop:s3cr3t@mymaster").unwrap();
+        store.timeout(Duration::from_secs(5))
+    };
+    for sentinel in &sentinels {
+        allow(sentinel, &rights(&["a sentinel"]));
+    }
+    let uses = ["sessions", "a master of sentinels"];
+    assert_enough(&[&set.servers[0]], &uses, &[], false, store).await;
+    allow(&set.servers[0], &rights(&uses));
+    for right in rights(&["a sentinel"]) {
+        let fewer: Vec<_> = rights(&["a sentinel"]);
+        let fewer: Vec<_> = fewer.into_iter().filter(|it| *it != right).collect();
+        sentinels
+            .iter()
+            .for_each(|sentinel| allow(sentinel, &fewer));
+        let done = do_all(&store(), false).await;
+        assert!(done.is_err(), "{right} is not needed on a sentinel");
+    }
+}
+
+#[async_test]
+async fn a_session_is_found_and_saved_while_its_slot_moves_and_afterwards() {
+    let cluster = Cluster::start();
+    let uses = ["sessions", "a node of a cluster"];
+    let nodes: Vec<_> = cluster.0.iter().collect();
+    let urls = cluster.urls().into_iter();
+    let urls: Vec<_> = urls
+        .map(|url| url.replace("//", "//shop:s3cr3t@"))
+        .collect();
+    let open = || {
+        let store = RedisStore::cluster(&urls).unwrap().prefix("session:");
+        store.timeout(Duration::from_secs(5))
+    };
+    // `ASKING` is needed below, and the version is not asked of a cluster.
+    assert_enough(&nodes, &uses, &["+asking", "+info"], false, open).await;
+    nodes.iter().for_each(|node| allow(node, &rights(&uses)));
+    let store = open();
+    let ids = [create(&store, "alice").await, create(&store, "bob").await];
+    let key = format!("session:{}", ids[0].to_hex());
+    let slot = nodes[0]
+        .cli(&["CLUSTER", "KEYSLOT", &key])
+        .trim()
+        .to_owned();
+    let from = cluster.primary_of(&key);
+    let is_other = |at: &usize| {
+        let info = cluster.0[*at].cli(&["INFO", "replication"]);
+        *at != from && info.contains("role:master")
+    };
+    let to = (0..6).find(is_other).expect("there are three primaries");
+    let name = |at: usize| cluster.0[at].cli(&["CLUSTER", "MYID"]).trim().to_owned();
+    let slots = |at: usize, how: &[&str]| {
+        let command = [&["CLUSTER", "SETSLOT", &slot][..], how].concat();
+        assert_eq!(cluster.0[at].cli(&command).trim(), "OK", "{how:?}");
+    };
+    slots(to, &["IMPORTING", &name(from)]);
+    slots(from, &["MIGRATING", &name(to)]);
+    let port = cluster.0[to].port.to_string();
+    let moved = cluster.0[from].cli(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]);
+    assert_eq!(moved.trim(), "OK");
+    assert!(cluster.0[from].cli(&["GET", &key]).contains("ASK"));
+    // The first node is asked, and says at whom to ask.
+    for stage in ["ASK", "MOVED"] {
+        for round in 0..3 {
+            let there = store.load_session(&ids[0]).await.unwrap();
+            let there = there.unwrap_or_else(|| panic!("{stage} {round}: it is lost"));
+            let bytes = session(&format!("{stage}{round}"));
+            let expect = Expect::Revision(there.revision);
+            let saved = store.save_session(&ids[0], save(&bytes, expect)).await;
+            assert!(matches!(saved, Ok(Saved::Saved(_))), "{stage}: {saved:?}");
+            let stale = store
+                .save_session(&ids[0], save(&session("stale"), expect))
+                .await;
+            assert!(matches!(stale, Ok(Saved::Changed)), "{stage}: {stale:?}");
+            assert!(store.has_session(&ids[0]).await.unwrap(), "{stage}");
+            assert!(
+                store.load_session(&ids[1]).await.unwrap().is_some(),
+                "{stage}"
+            );
+        }
+        if stage == "ASK" {
+            for at in [to, from] {
+                slots(at, &["NODE", &name(to)]);
+            }
+            assert!(cluster.0[from].cli(&["GET", &key]).contains("MOVED"));
+        }
+    }
+    assert!(store.delete_session(&ids[0]).await.unwrap());
+    assert!(store.load_session(&ids[0]).await.unwrap().is_none());
+    assert!(
+        !nodes
+            .iter()
+            .any(|node| node.cli(&["ACL", "LOG"]).contains("asking"))
+    );
 }
 
 #[async_test]

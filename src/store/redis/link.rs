@@ -21,6 +21,7 @@ use redis::{
 };
 use rocket::futures::future::select_ok;
 use rocket::tokio;
+use rocket::tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -76,6 +77,17 @@ pub(super) struct Answer {
 struct Live {
     connection: Connection,
     broken: Arc<AtomicBool>,
+    /// Ends the task that looks after the runtime, with the last copy of this.
+    _held: Arc<oneshot::Sender<Infallible>>,
+}
+
+/// Says that a connection is of no more use when it is dropped.
+struct Breaks(Arc<AtomicBool>);
+
+impl Drop for Breaks {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 #[derive(Clone)]
@@ -220,7 +232,18 @@ impl Link {
                 Connection::One(self.connect(&master, &broken).await?)
             }
         };
-        Ok(Live { connection, broken })
+        // A connection ends with the runtime that it was made in, which another may outlive.
+        let (held, released) = oneshot::channel();
+        let breaks = Breaks(Arc::clone(&broken));
+        tokio::spawn(async move {
+            let _breaks = breaks;
+            let _ = released.await;
+        });
+        Ok(Live {
+            connection,
+            broken,
+            _held: Arc::new(held),
+        })
     }
 
     /// Connects to one server. `broken` becomes true as soon as the server hangs up.
