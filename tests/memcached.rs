@@ -266,6 +266,31 @@ async fn connections_that_died_while_idle_cost_no_visitor_anything() {
 }
 
 #[async_test]
+async fn one_call_finds_out_that_all_connections_are_of_no_more_use() {
+    let server = Memcached::start();
+    let proxy = Proxy::to(server.port);
+    let patient = store(proxy.port).timeout(Duration::from_secs(20));
+    let id = create(&patient, "alice").await;
+    let store = store(proxy.port).timeout(Duration::from_millis(400));
+    store.load_session(&id).await.unwrap();
+    idle_connections(&store, &proxy, 20).await;
+    // They stay open, and nothing comes of what is sent over them.
+    proxy.lose();
+    let error = store
+        .load_session(&id)
+        .await
+        .expect_err("nothing comes back");
+    assert!(
+        error.to_string().contains("it did not answer in time"),
+        "{error}"
+    );
+    proxy.heal();
+    for _ in 0..20 {
+        assert!(store.load_session(&id).await.unwrap().is_some());
+    }
+}
+
+#[async_test]
 async fn an_entry_is_counted_and_added_once_where_idle_connections_died() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);

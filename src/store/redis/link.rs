@@ -363,7 +363,9 @@ impl Link {
             // It makes its connections to single nodes anew by itself.
             return error.kind() == redis::ErrorKind::ClusterConnectionNotFound;
         }
-        error.is_io_error()
+        // What refuses to write alone may have been replaced by its replica.
+        error.code() == Some("NOREPLICAS")
+            || error.is_io_error()
             || error.is_unrecoverable_error()
             || matches!(
                 error.kind(),
@@ -404,6 +406,9 @@ fn reason(error: &RedisError) -> String {
         }
         (_, Some("OOM")) => "it has no memory left; see its `maxmemory`".into(),
         (_, Some("READONLY")) => "it is a replica, which nothing can be written to".into(),
+        (_, Some("NOREPLICAS")) => {
+            "it has not the replicas that its `min-replicas-to-write` asks for".into()
+        }
         (_, Some("LOADING")) => "it is still loading its data".into(),
         (_, Some("NOPERM")) => "its user may not use a command that is needed".into(),
         (Kind::RESP3NotSupported, _) => "it is too old; Redis 6.2 or newer is needed".into(),
@@ -442,7 +447,7 @@ fn was_refused(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         redis::ErrorKind::Server(Ask | BusyLoading | Moved | ReadOnly | TryAgain)
-    )
+    ) || error.code() == Some("NOREPLICAS")
 }
 
 /// Returns the node that a cluster moves the key to.
