@@ -363,8 +363,10 @@ impl Link {
             // It makes its connections to single nodes anew by itself.
             return error.kind() == redis::ErrorKind::ClusterConnectionNotFound;
         }
-        // What refuses to write alone may have been replaced by its replica.
-        error.code() == Some("NOREPLICAS")
+        // A master that lost its replicas may have been replaced by one of them.
+        let is_replaced = error.code() == Some("NOREPLICAS")
+            && matches!(self.settings.servers, Servers::Sentinel { .. });
+        is_replaced
             || error.is_io_error()
             || error.is_unrecoverable_error()
             || matches!(
