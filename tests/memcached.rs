@@ -24,6 +24,9 @@ use crate::support::{App, figment, log};
 /// What no request of these tests may take: the time for one call, and a lot for a slow machine.
 const SOON: Duration = Duration::from_secs(8);
 
+/// How long a test waits for what must come.
+const PATIENT: Duration = Duration::from_secs(30);
+
 fn brief(figment: Figment) -> Figment {
     figment.merge(("sessions.store_timeout", 400))
 }
@@ -376,10 +379,10 @@ async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
             assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
             gate.open_for_all();
         };
-        let (saved, ()) = tokio::join!(
-            store.save_session(&id, save(&ours, Expect::Revision(before.revision))),
-            other
-        );
+        let expect = Expect::Revision(before.revision);
+        let both = async { tokio::join!(store.save_session(&id, save(&ours, expect)), other) };
+        let both = tokio::time::timeout(PATIENT, both).await;
+        let (saved, ()) = both.expect("a lost save is looked for");
         let error = saved.expect_err("nobody knows whether it was kept");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         let there = direct

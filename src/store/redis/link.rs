@@ -348,7 +348,7 @@ impl Link {
     }
 
     fn connection_timeout(&self) -> Duration {
-        (self.settings.timeout / 2).min(Duration::from_millis(500))
+        self.settings.timeout / 2
     }
 
     /// A little less than a call may take, so that the connection is found out in time.
