@@ -947,7 +947,9 @@ async fn demote(set: &Sentinels, window: Duration) -> bool {
     let kept = writers.iter().flat_map(|writer| &writer.acknowledged);
     let served = kept.into_iter().any(|(_, when)| between.contains(when));
     let lost: Vec<_> = writers.iter().flat_map(|writer| &writer.lost).collect();
-    let during = began - Duration::from_secs(1)..ended.min(began + window);
+    // What was acknowledged at the last moment may be taken note of a little later.
+    let second = Duration::from_secs(1);
+    let during = began - second..(ended + second).min(began + window);
     assert!(
         lost.iter().all(|when| during.contains(*when)),
         "it was replicated"
