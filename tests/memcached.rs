@@ -299,7 +299,7 @@ async fn an_entry_is_counted_and_added_once_where_idle_connections_died() {
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port).timeout(Duration::from_secs(20));
     let namespace = Namespace::new("test").unwrap();
-    let keys: Vec<_> = (0..64).map(|n| namespace.key(&n.to_string())).collect();
+    let keys: Vec<_> = (0..64).map(|n| namespace.key(n.to_string())).collect();
     for key in &keys {
         store.set(key, b"1", None).await.unwrap();
     }
@@ -843,7 +843,7 @@ async fn a_list_leaves_out_what_a_server_has_of_anothers() {
     for n in 0..10 {
         ids.push(create(&store, &n.to_string()).await);
         store
-            .set(&namespace.key(&n.to_string()), b"1", None)
+            .set(&namespace.key(n.to_string()), b"1", None)
             .await
             .unwrap();
     }

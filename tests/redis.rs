@@ -1084,7 +1084,7 @@ async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result
     store.delete_session(&id).await?;
     if entries {
         let namespace = Namespace::new("test").unwrap();
-        let key = namespace.key(&id.to_hex());
+        let key = namespace.key(id.to_hex());
         let hour = Some(Duration::from_secs(3600));
         store.set(&key, b"1", hour).await?;
         store.get(&key).await?;
