@@ -1,25 +1,30 @@
 //! A Redis server that is restarted, killed, frozen, cut off, full or replaced: nobody waits, nobody
 //! sees another's session, and nothing that was acknowledged is lost.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rocket::error::ErrorKind::FailedFairings;
 use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
+use rocket::futures::TryStreamExt;
 use rocket::futures::future::join_all;
 use rocket::{async_test, tokio};
 use rocket_session_kit::{
-    ErrorKind, Expect, Head, KeyValue, Namespace, RedisStore, Save, Saved, SessionId, SessionStore,
-    Sessions,
+    ErrorKind, Expect, Head, KeyValue, Namespace, RedisStore, Revision, Save, Saved, SessionId,
+    SessionStore, Sessions,
 };
 
 use crate::support::proxy::Proxy;
 use crate::support::redis::{Cluster, Redis, Sentinels, cli};
-use crate::support::{App, figment, log};
+use crate::support::{App, Visitor, figment, log};
 
 /// What no request of these tests may take: the time for one call, and a lot for a slow machine.
 const SOON: Duration = Duration::from_secs(8);
+
+/// How long a test waits for what must come.
+const PATIENT: Duration = Duration::from_secs(30);
 
 fn brief(figment: Figment) -> Figment {
     figment.merge(("sessions.store_timeout", 400))
@@ -51,6 +56,14 @@ fn session(owner: &str) -> Vec<u8> {
         &rev[..16]
     )
     .into_bytes()
+}
+
+fn save(bytes: &[u8], expect: Expect) -> Save<'_> {
+    Save {
+        bytes,
+        ttl: Duration::from_secs(60),
+        expect,
+    }
 }
 
 async fn create(store: &RedisStore, owner: &str) -> SessionId {
@@ -86,7 +99,6 @@ async fn entries_survive_a_restart_while_idle_too() {
         let hour = Some(Duration::from_secs(3600));
         assert_eq!(store.increment(&key, 1, hour).await.unwrap(), round);
         server.restart();
-        crate::support::process::wait_until("the link hears of it", || true);
     }
 }
 
@@ -95,32 +107,48 @@ async fn a_server_killed_in_flight_costs_one_answer_and_no_update() {
     let mut server = durable();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
-    let mut acknowledged = 0;
-    for _ in 0..5 {
-        assert_eq!(visitor.get("/add/count/1").await.status.code, 200);
-        acknowledged += 1;
+    let mut acknowledged = Vec::new();
+    for round in 0..5 {
+        assert_eq!(visitor.get("/add/calm/1").await.status.code, 200);
         server.process().signal("STOP");
-        let asked = visitor.get("/add/count/1");
+        let path = format!("/add/round{round}/1");
+        let asked = visitor.get(&path);
         let killed = async {
             // The command is on its way by now, or it soon is: both are in flight.
             tokio::task::yield_now().await;
             server.process().kill();
         };
         let (answer, ()) = tokio::join!(asked, killed);
-        match answer.status.code {
-            200 => acknowledged += 1,
-            503 => assert_eq!(answer.header("Retry-After"), Some("5")),
-            other => panic!("{other}"),
+        acknowledged.push(answer.status.code == 200);
+        if answer.status.code != 200 {
+            assert_eq!(answer.status.code, 503);
+            assert_eq!(answer.header("Retry-After"), Some("5"));
         }
         server.restart();
     }
-    let count: u64 = visitor.get("/get/count").await.body.parse().unwrap();
-    assert!(
-        (acknowledged..=10).contains(&count),
-        "{acknowledged} were acknowledged, {count} are there"
-    );
-    let answer = visitor.get("/add/count/1").await;
-    assert_eq!(answer.body, (count + 1).to_string());
+    assert_eq!(visitor.get("/get/calm").await.body, "5");
+    assert_told_apart(&visitor, &acknowledged).await;
+    assert_eq!(visitor.get("/add/calm/1").await.body, "6");
+}
+
+/// Asserts of each `/add/round<n>/1` that it is there once where it was acknowledged, and otherwise
+/// once at most. Returns how many of those that were not acknowledged are there.
+async fn assert_told_apart(visitor: &Visitor<'_>, acknowledged: &[bool]) -> usize {
+    let (mut lost, mut doubled, mut unasked) = (0, 0, 0);
+    for (round, acknowledged) in acknowledged.iter().enumerate() {
+        let there = visitor.get(&format!("/get/round{round}")).await;
+        match (acknowledged, there.body.as_str()) {
+            (true, "1") | (false, "none") => {}
+            (false, "1") => unasked += 1,
+            (true, "none") => lost += 1,
+            (_, other) => {
+                assert!(other.parse::<u64>().is_ok(), "{there:?}");
+                doubled += 1;
+            }
+        }
+    }
+    assert_eq!((lost, doubled), (0, 0));
+    unasked
 }
 
 #[async_test]
@@ -216,14 +244,15 @@ async fn a_connection_that_is_cut_between_command_and_answer_doubles_nothing() {
     let app = App::on(store, patient).await;
     let visitor = app.known_visitor().await;
     proxy.delay(Duration::from_millis(4));
-    let (done, counted) = (AtomicBool::new(false), AtomicU64::new(0));
+    let done = AtomicBool::new(false);
     let add = async {
-        for _ in 0..100 {
-            if visitor.get("/add/count/1").await.status.code == 200 {
-                counted.fetch_add(1, Ordering::Relaxed);
-            }
+        let mut acknowledged = Vec::new();
+        for round in 0..100 {
+            let answer = visitor.get(&format!("/add/round{round}/1")).await;
+            acknowledged.push(answer.status.code == 200);
         }
         done.store(true, Ordering::Relaxed);
+        acknowledged
     };
     let cut = async {
         while !done.load(Ordering::Relaxed) {
@@ -231,14 +260,146 @@ async fn a_connection_that_is_cut_between_command_and_answer_doubles_nothing() {
             proxy.cut();
         }
     };
-    tokio::join!(add, cut);
-    let counted = counted.into_inner();
+    let (acknowledged, ()) = tokio::join!(add, cut);
     proxy.heal();
-    let there: u64 = visitor.get("/get/count").await.body.parse().unwrap();
-    assert!(counted > 0, "some were answered");
-    assert!(
-        (counted..=100).contains(&there),
-        "{counted} were acknowledged, {there} are there"
+    assert_told_apart(&visitor, &acknowledged).await;
+    let refused = acknowledged.iter().filter(|done| !**done).count();
+    assert!(refused <= 5, "{refused} were refused");
+}
+
+#[async_test]
+async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
+    let server = durable();
+    let proxy = Proxy::to(server.port);
+    let store = store(proxy.port).timeout(Duration::from_secs(20));
+    let app = App::on(store.clone(), patient).await;
+    let visitor = app.known_visitor().await;
+    let id = SessionId::random();
+    let mut expect = Expect::Absent;
+    for arrived in [false, true, false, true] {
+        let bytes = session("alice");
+        match arrived {
+            false => proxy.cut_at_requests(1),
+            true => proxy.cut_at_answers(1),
+        }
+        let saved = store.save_session(&id, save(&bytes, expect)).await;
+        let Ok(Saved::Saved(revision)) = saved else {
+            panic!("arrived: {arrived}: {saved:?}");
+        };
+        let there = store.load_session(&id).await.unwrap().expect("it is there");
+        assert!(there.bytes == bytes && there.revision == revision);
+        expect = Expect::Revision(revision);
+    }
+    let gate = proxy.hold(b"EVALSHA");
+    for round in 1..=5_u64 {
+        let lost = async {
+            gate.arrived().await;
+            proxy.cut_at_answers(1);
+            gate.open();
+            gate.arrived().await;
+            gate.open();
+        };
+        let (answer, ()) = tokio::join!(visitor.get("/add/count/1"), lost);
+        assert_eq!((answer.status.code, answer.body), (200, round.to_string()));
+    }
+}
+
+#[async_test]
+async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
+    for arrived in [false, true] {
+        let server = durable();
+        let proxy = Proxy::to(server.port);
+        let (store, direct) = (store(proxy.port), store(server.port));
+        let store = store.timeout(Duration::from_secs(20));
+        let id = create(&store, "alice").await;
+        let before = store.load_session(&id).await.unwrap().expect("it is there");
+        let (ours, theirs) = (session("ours"), session("theirs"));
+        let gate = proxy.hold(b"EVALSHA");
+        let other = async {
+            gate.arrived().await;
+            match arrived {
+                false => proxy.cut(),
+                true => proxy.cut_at_answers(1),
+            }
+            gate.open();
+            // The save comes again.
+            gate.arrived().await;
+            let there = direct
+                .load_session(&id)
+                .await
+                .unwrap()
+                .expect("it is there");
+            assert_eq!(there.bytes == ours, arrived);
+            let saved = direct.save_session(&id, save(&theirs, Expect::Revision(there.revision)));
+            let saved = saved.await;
+            assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
+            gate.open_for_all();
+        };
+        let expect = Expect::Revision(before.revision);
+        let both = async { tokio::join!(store.save_session(&id, save(&ours, expect)), other) };
+        let both = tokio::time::timeout(PATIENT, both).await;
+        let (saved, ()) = both.expect("a lost save is sent again");
+        let error = saved.expect_err("nobody knows whether it was kept");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let there = direct
+            .load_session(&id)
+            .await
+            .unwrap()
+            .expect("it is there");
+        assert!(there.bytes == theirs, "the other's save was overwritten");
+    }
+}
+
+#[async_test]
+async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port);
+    let (sweeping, direct) = (store(proxy.port), store(server.port));
+    let sweeping = sweeping.timeout(Duration::from_secs(20));
+    let id = create(&direct, "old").await;
+    let gate = proxy.hold(b"EVALSHA");
+    let saves = async {
+        gate.arrived().await;
+        let there = direct
+            .load_session(&id)
+            .await
+            .unwrap()
+            .expect("it is there");
+        let bytes = session("saved meanwhile");
+        let expect = Expect::Revision(there.revision);
+        let saved = direct.save_session(&id, save(&bytes, expect)).await;
+        assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
+        gate.open_for_all();
+    };
+    // No session is younger than that.
+    let (swept, ()) = tokio::join!(sweeping.delete_old_sessions(0), saves);
+    let swept = swept.unwrap();
+    assert_eq!((swept.deleted, swept.remaining), (0, 1));
+    assert!(direct.has_session(&id).await.unwrap());
+}
+
+#[test]
+fn a_store_goes_on_in_another_runtime() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let server = Redis::start();
+    let store = store(server.port).timeout(Duration::from_secs(20));
+    let (first, second) = (runtime(), runtime());
+    let id = first.block_on(create(&store, "alice"));
+    assert!(second.block_on(store.has_session(&id)).unwrap());
+    drop(first);
+    assert!(second.block_on(store.load_session(&id)).unwrap().is_some());
+    drop(second);
+    let last = runtime();
+    assert!(last.block_on(store.delete_session(&id)).unwrap());
+    let key = Namespace::new("test").unwrap().key("count");
+    assert_eq!(last.block_on(store.increment(&key, 1, None)).unwrap(), 1);
+    drop(last);
+    assert_eq!(
+        runtime().block_on(store.increment(&key, 1, None)).unwrap(),
+        2
     );
 }
 
@@ -317,7 +478,8 @@ async fn a_replica_is_read_from_but_says_that_it_cannot_be_written_to() {
             .cli(&["INFO", "replication"])
             .contains("master_link_status:up")
     });
-    let (writing, reading) = (store(primary.port), store(replica.port));
+    let patient = |port| store(port).timeout(Duration::from_secs(20));
+    let (writing, reading) = (patient(primary.port), patient(replica.port));
     let id = create(&writing, "alice").await;
     primary.cli(&["WAIT", "1", "5000"]);
     assert!(reading.has_session(&id).await.unwrap());
@@ -501,8 +663,91 @@ async fn no_key_is_left_without_an_end() {
     }
 }
 
+/// Writes to a session again and again, and remembers what was acknowledged.
+struct Writer {
+    id: SessionId,
+    attempts: u64,
+    acknowledged: Vec<(u64, Instant)>,
+    /// When what is not there any more was acknowledged.
+    lost: Vec<Instant>,
+}
+
+impl Writer {
+    async fn new(store: &RedisStore) -> Self {
+        Self {
+            id: create(store, "0").await,
+            attempts: 0,
+            acknowledged: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    fn key(&self) -> String {
+        format!("session:{}", self.id.to_hex())
+    }
+
+    /// Returns the revision of what is there, and takes note of what is not.
+    async fn look(&mut self, store: &RedisStore) -> Option<Revision> {
+        let there = store.load_session(&self.id).await.ok()?;
+        let there = there.expect("the session was replicated before");
+        let text = String::from_utf8(there.bytes).unwrap();
+        let number = text
+            .split(r#""owner":""#)
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
+        let number: u64 = number.expect("it has one").parse().unwrap();
+        assert!(number <= self.attempts);
+        let kept = self
+            .acknowledged
+            .partition_point(|(written, _)| *written <= number);
+        let lost = self.acknowledged.drain(kept..);
+        self.lost.extend(lost.map(|(_, when)| when));
+        Some(there.revision)
+    }
+
+    /// Returns whether the next number was acknowledged.
+    async fn write(&mut self, store: &RedisStore) -> bool {
+        let Some(revision) = self.look(store).await else {
+            return false;
+        };
+        self.attempts += 1;
+        let bytes = session(&self.attempts.to_string());
+        let saved = store
+            .save_session(&self.id, save(&bytes, Expect::Revision(revision)))
+            .await;
+        let done = matches!(saved, Ok(Saved::Saved(_)));
+        if done {
+            self.acknowledged.push((self.attempts, Instant::now()));
+        }
+        done
+    }
+}
+
+/// Writes until `done`, and at last until every writer was acknowledged again. Returns how many
+/// writes were acknowledged.
+async fn write_until(done: &AtomicBool, writers: &mut [Writer], store: &RedisStore) -> usize {
+    let started = Instant::now();
+    let mut count = 0;
+    while !done.load(Ordering::Relaxed) {
+        for writer in &mut *writers {
+            count += usize::from(writer.write(store).await);
+        }
+    }
+    for writer in writers {
+        while !writer.write(store).await {
+            assert!(
+                started.elapsed() < Duration::from_secs(90),
+                "it never works again"
+            );
+        }
+        count += 1;
+        assert!(writer.look(store).await.is_some());
+    }
+    count
+}
+
 #[async_test]
-async fn a_cluster_that_fails_over_under_load_loses_nothing_it_acknowledged() {
+async fn a_cluster_that_fails_over_under_load_loses_only_what_was_not_replicated() {
     let mut cluster = Cluster::start();
     let store = RedisStore::cluster(cluster.urls()).unwrap();
     let mut ids = Vec::new();
@@ -516,6 +761,12 @@ async fn a_cluster_that_fails_over_under_load_loses_nothing_it_acknowledged() {
         );
     }
     let victim = cluster.primary_of(&format!("session:{}", ids[0].to_hex()));
+    let mut writers = Vec::new();
+    for _ in 0..12 {
+        writers.push(Writer::new(&store.clone().timeout(Duration::from_secs(5))).await);
+    }
+    let concerned = |writer: &Writer| cluster.primary_of(&writer.key()) == victim;
+    let concerned: Vec<_> = writers.iter().map(concerned).collect();
     // Every write that is acknowledged is on a replica before the primary dies.
     cli(cluster.0[victim].port, &["WAIT", "1", "5000"]);
     let (failed, done) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -547,15 +798,28 @@ async fn a_cluster_that_fails_over_under_load_loses_nothing_it_acknowledged() {
         done.store(true, Ordering::Relaxed);
     };
     let kill = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         cluster.0[victim].process().kill();
+        Instant::now()
     };
-    tokio::join!(load, kill);
+    let writes = write_until(&done, &mut writers, &store);
+    let (written, killed, ()) = tokio::join!(writes, kill, load);
+    let mut lost = 0;
+    for (writer, concerned) in writers.iter().zip(concerned) {
+        assert!(concerned || writer.lost.is_empty(), "its primary lives");
+        let late = killed - Duration::from_secs(1);
+        assert!(
+            writer.lost.iter().all(|when| *when > late),
+            "it had a second to be replicated"
+        );
+        lost += writer.lost.len();
+    }
+    println!("of {written} acknowledged writes {lost} were lost with the primary");
     // Saving works again too, and the list is whole, from the nodes that are left.
     let id = create(&store, "late").await;
     assert!(store.has_session(&id).await.unwrap());
     let swept = store.delete_old_sessions(u64::MAX).await.unwrap();
-    assert_eq!((swept.deleted, swept.remaining), (0, 31));
+    assert_eq!((swept.deleted, swept.remaining), (0, 43));
 }
 
 #[async_test]
@@ -566,10 +830,36 @@ async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choo
         .timeout(Duration::from_secs(2));
     store.setup().await.expect("the master is found");
     let id = create(&store, "alice").await;
+    let mut writers = [Writer::new(&store).await, Writer::new(&store).await];
     cli(set.servers[0].port, &["WAIT", "1", "5000"]);
-    // One sentinel is frozen: the others are enough.
-    set.sentinels[0].process().signal("STOP");
-    set.servers[0].process().kill();
+    let done = AtomicBool::new(false);
+    let dies = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // One sentinel is frozen: the others are enough.
+        set.sentinels[0].process().signal("STOP");
+        set.servers[0].process().kill();
+        let killed = Instant::now();
+        while set.servers[1].cli(&["ROLE"]).lines().next() != Some("master") {
+            assert!(
+                killed.elapsed() < Duration::from_secs(60),
+                "no master is chosen"
+            );
+            let _ = store.load_session(&id).await;
+        }
+        done.store(true, Ordering::Relaxed);
+        killed
+    };
+    let (written, killed) = tokio::join!(write_until(&done, &mut writers, &store), dies);
+    let lost: Vec<_> = writers.iter().flat_map(|writer| &writer.lost).collect();
+    let late = killed - Duration::from_secs(1);
+    assert!(
+        lost.iter().all(|when| **when > late),
+        "it had a second to be replicated"
+    );
+    println!(
+        "of {written} acknowledged writes {} were lost with the master",
+        lost.len()
+    );
     let started = Instant::now();
     let mut refused = 0;
     loop {
@@ -589,7 +879,7 @@ async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choo
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(refused > 0, "there was no master for a while");
+    assert_eq!(refused, 0, "there is a new master");
     let revision = Head::read(&store.load_session(&id).await.unwrap().unwrap().bytes)
         .unwrap()
         .revision;
@@ -611,16 +901,64 @@ async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choo
 
 #[async_test]
 async fn a_master_that_was_demoted_is_left_for_the_new_one() {
+    // Until the sentinels tell the old one, it acknowledges what nobody has afterwards.
+    demote(&Sentinels::start(), Duration::from_secs(60)).await;
+}
+
+#[async_test]
+async fn a_master_that_wants_a_replica_is_left_before_it_is_told_that_it_was_replaced() {
     let set = Sentinels::start();
+    for setting in ["min-replicas-to-write", "min-replicas-max-lag"] {
+        set.servers[0].cli(&["CONFIG", "SET", setting, "1"]);
+    }
+    let served = demote(&set, Duration::from_secs(4)).await;
+    assert!(
+        served,
+        "nothing is acknowledged until the old master is told"
+    );
+}
+
+/// Has the replica take the place of a master that lives, while sessions are written to. What is
+/// lost of that was acknowledged within `window`. Returns whether the new master acknowledged
+/// anything before the old one was told.
+async fn demote(set: &Sentinels, window: Duration) -> bool {
     let store = RedisStore::sentinel(set.urls(), "mymaster").unwrap();
     let id = create(&store, "alice").await;
+    let mut writers = [Writer::new(&store).await, Writer::new(&store).await];
     cli(set.servers[0].port, &["WAIT", "1", "5000"]);
-    set.sentinels[0].cli(&["SENTINEL", "FAILOVER", "mymaster"]);
-    crate::support::process::wait_until("the replica is promoted", || {
-        set.servers[1]
-            .cli(&["INFO", "replication"])
-            .contains("role:master")
-    });
+    let done = AtomicBool::new(false);
+    let demoted = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let began = Instant::now();
+        set.sentinels[0].cli(&["SENTINEL", "FAILOVER", "mymaster"]);
+        for (server, role) in [(&set.servers[1], "master"), (&set.servers[0], "slave")] {
+            while server.cli(&["ROLE"]).lines().next() != Some(role) {
+                assert!(began.elapsed() < Duration::from_secs(60), "it is no {role}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        (began, Instant::now())
+    };
+    let writes = write_until(&done, &mut writers, &store);
+    let (written, (began, ended)) = tokio::join!(writes, demoted);
+    // A replica is promoted within a second or two.
+    let between = began + (ended - began) / 2..ended;
+    let kept = writers.iter().flat_map(|writer| &writer.acknowledged);
+    let served = kept.into_iter().any(|(_, when)| between.contains(when));
+    let lost: Vec<_> = writers.iter().flat_map(|writer| &writer.lost).collect();
+    // What was acknowledged at the last moment may be taken note of a little later.
+    let second = Duration::from_secs(1);
+    let during = began - second..(ended + second).min(began + window);
+    assert!(
+        lost.iter().all(|when| during.contains(*when)),
+        "it was replicated"
+    );
+    println!(
+        "of {written} acknowledged writes {} were lost in {:?}",
+        lost.len(),
+        ended - began
+    );
     let started = Instant::now();
     let key = format!("session:{}", id.to_hex());
     // The old one still answers, at first as a master, whose writes are lost, then as a replica.
@@ -629,28 +967,293 @@ async fn a_master_that_was_demoted_is_left_for_the_new_one() {
         let _ = store.delete_session(&id).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    served
+}
+
+/// How many connections the server was asked for so far, with the one of this question.
+fn connections(server: &Redis) -> u64 {
+    let stats = server.cli(&["INFO", "stats"]);
+    let mut lines = stats.lines();
+    let line = lines.find_map(|line| line.strip_prefix("total_connections_received:"));
+    let count = line.expect("the server counts them").trim();
+    count.parse().expect("it is a number")
 }
 
 #[async_test]
-async fn requests_at_once_share_one_connection() {
+async fn requests_at_once_share_one_connection_and_entries_another() {
     let server = Redis::start();
-    let app = app(&server).await;
+    let store = store(server.port).timeout(Duration::from_secs(20));
+    let before = connections(&server);
+    let app = App::on(store.clone(), patient).await;
     let visitor = app.known_visitor().await;
-    let connections = || -> u64 {
-        let stats = server.cli(&["INFO", "stats"]);
-        let line = stats
-            .lines()
-            .find_map(|line| line.strip_prefix("total_connections_received:"));
-        line.expect("the server counts them")
-            .trim()
-            .parse()
-            .unwrap()
-    };
-    let before = connections();
     let answers = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
     assert!(answers.iter().all(|answer| answer.status.code == 200));
-    // The one is that of the question.
-    assert_eq!(connections() - before, 1);
+    // One is that of the question.
+    assert_eq!(connections(&server) - before - 1, 1);
+    let key = Namespace::new("test").unwrap().key("count");
+    let hour = Some(Duration::from_secs(3600));
+    let counts = join_all((0..100).map(|_| store.increment(&key, 1, hour))).await;
+    assert!(counts.iter().all(Result::is_ok));
+    assert_eq!(connections(&server) - before - 2, 2);
+}
+
+#[async_test]
+async fn no_session_waits_for_a_large_entry() {
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port);
+    let store = store(proxy.port).timeout(Duration::from_secs(20));
+    let key = Namespace::new("test").unwrap().key("large");
+    let large = vec![b'x'; 8 << 20];
+    let ids = [create(&store, "alice").await, create(&store, "bob").await];
+    store.set(&key, &large, None).await.unwrap();
+    // A link of 12 MB a second takes two thirds of a second for the entry.
+    proxy.bandwidth(12_000_000);
+    let done = AtomicBool::new(false);
+    for writes in [false, true] {
+        done.store(false, Ordering::SeqCst);
+        let entry = async {
+            let started = Instant::now();
+            match writes {
+                true => store.set(&key, &large, None).await.unwrap(),
+                false => assert_eq!(store.get(&key).await.unwrap().unwrap().len(), 8 << 20),
+            }
+            done.store(true, Ordering::SeqCst);
+            started.elapsed()
+        };
+        let sessions = async {
+            let (mut slowest, mut loads) = (Duration::ZERO, 0);
+            while !done.load(Ordering::SeqCst) {
+                let started = Instant::now();
+                assert!(store.load_session(&ids[loads % 2]).await.unwrap().is_some());
+                slowest = slowest.max(started.elapsed());
+                loads += 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            (slowest, loads)
+        };
+        let (took, (slowest, loads)) = tokio::join!(entry, sessions);
+        assert!(
+            took > Duration::from_millis(400),
+            "the link is not slow: {took:?}"
+        );
+        assert!(loads > 5, "{loads} loads in {took:?}");
+        assert!(slowest < took / 2, "a load took {slowest:?} of {took:?}");
+    }
+}
+
+static GUIDE: LazyLock<String> = LazyLock::new(|| {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/store-redis.md");
+    std::fs::read_to_string(path).expect("the guide is there")
+});
+
+/// The rights that the guide names for a use.
+fn rights(uses: &[&str]) -> Vec<&'static str> {
+    let table = GUIDE.split("## Rights").nth(1).expect("it has a chapter");
+    let table = table.split("```").nth(1).expect("it has a table");
+    let of = |wanted: &&str| {
+        let mut lines = table.lines();
+        let line = lines.find_map(|line| line.strip_prefix(wanted)?.strip_prefix("  "));
+        let line = line.unwrap_or_else(|| panic!("the guide does not name {wanted}"));
+        line.split_whitespace()
+    };
+    uses.iter().flat_map(of).collect()
+}
+
+/// Makes a user with these rights, and no others.
+fn allow(server: &Redis, rights: &[&str]) {
+    let reset = ["ACL", "SETUSER", "shop", "reset", "on", ">s3cr3t"];
+    let made = server.cli(&[&reset[..], rights].concat());
+    assert_eq!(made.trim(), "OK", "{rights:?}");
+}
+
+/// Does all that a store is asked for; with `entries`, also what the cache and the limits ask for.
+async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result<()> {
+    store.setup().await?;
+    let id = SessionId::random();
+    let mut expect = Expect::Absent;
+    for _ in 0..2 {
+        let Saved::Saved(revision) = store.save_session(&id, save(&session("a"), expect)).await?
+        else {
+            panic!("nobody else saves");
+        };
+        expect = Expect::Revision(revision);
+    }
+    assert!(store.load_session(&id).await?.is_some() && store.has_session(&id).await?);
+    store.iter_sessions().try_collect::<Vec<_>>().await?;
+    store.delete_old_sessions(0).await?;
+    store.delete_session(&id).await?;
+    if entries {
+        let namespace = Namespace::new("test").unwrap();
+        let key = namespace.key(id.to_hex());
+        let hour = Some(Duration::from_secs(3600));
+        store.set(&key, b"1", hour).await?;
+        store.get(&key).await?;
+        store.add(&key, b"2", None).await?;
+        store.swap(&key, Some(b"1"), b"2", hour).await?;
+        store.take(&key).await?;
+        store.increment(&key, 1, hour).await?;
+        store.remove(&key).await?;
+        store.keys(&namespace).try_collect::<Vec<_>>().await?;
+        store.clear(&namespace).await?;
+    }
+    Ok(())
+}
+
+/// Asserts that a user with exactly these rights on all of `servers` can do all, and that none of
+/// the rights is too many. Right by right, the store is made anew.
+async fn assert_enough(
+    servers: &[&Redis],
+    uses: &[&str],
+    beside: &[&str],
+    entries: bool,
+    store: impl Fn() -> RedisStore,
+) {
+    let rights = rights(uses);
+    // Scripts of before would be known to the server still, and `EVAL` not needed.
+    let start = |rights: &[&str]| {
+        for server in servers {
+            allow(server, rights);
+            server.cli(&["SCRIPT", "FLUSH"]);
+        }
+    };
+    start(&rights);
+    if let Err(error) = do_all(&store(), entries).await {
+        let log = servers[0].cli(&["ACL", "LOG", "1"]);
+        panic!("{uses:?} are not enough: {error}\n{log}");
+    }
+    for right in rights.iter().filter(|right| !beside.contains(right)) {
+        let fewer: Vec<_> = rights.iter().copied().filter(|it| it != right).collect();
+        start(&fewer);
+        let done = do_all(&store(), entries).await;
+        assert!(done.is_err(), "{right} is not needed for {uses:?}");
+    }
+}
+
+#[async_test]
+async fn a_user_with_the_rights_of_the_guide_can_do_all_and_needs_each() {
+    let server = Redis::start();
+    let url = format!("redis://shop:s3cr3t@127.0.0.1:{}", server.port);
+    let open = |url: &str| {
+        RedisStore::open(url)
+            .unwrap()
+            .timeout(Duration::from_secs(5))
+    };
+    assert_enough(&[&server], &["sessions"], &[], false, || open(&url)).await;
+    let uses = ["sessions", "the cache, rate limits"];
+    assert_enough(&[&server], &uses, &[], true, || open(&url)).await;
+    let uses = ["sessions", "a `db` other than 0"];
+    let url = format!("{url}/3");
+    assert_enough(&[&server], &uses, &[], false, || open(&url)).await;
+    // The line that is there to be copied is the same.
+    let line = format!(
+        "ACL SETUSER shop on >password {}\n",
+        rights(&["sessions", "the cache, rate limits"]).join(" ")
+    );
+    assert!(GUIDE.contains(&line), "{line}");
+}
+
+#[async_test]
+async fn users_with_the_rights_of_the_guide_can_do_all_behind_sentinels() {
+    let set = Sentinels::start();
+    let sentinels: Vec<_> = set.sentinels.iter().collect();
+    let urls = set.urls().into_iter();
+    let urls: Vec<_> = urls
+        .map(|url| url.replace("//", "//shop:s3cr3t@"))
+        .collect();
+    let store = || {
+        let store = RedisStore::sentinel(&urls, "redis://shop:s3cr3t@mymaster").unwrap();
+        store.timeout(Duration::from_secs(5))
+    };
+    for sentinel in &sentinels {
+        allow(sentinel, &rights(&["a sentinel"]));
+    }
+    let uses = ["sessions", "a master of sentinels"];
+    assert_enough(&[&set.servers[0]], &uses, &[], false, store).await;
+    allow(&set.servers[0], &rights(&uses));
+    for right in rights(&["a sentinel"]) {
+        let fewer: Vec<_> = rights(&["a sentinel"]);
+        let fewer: Vec<_> = fewer.into_iter().filter(|it| *it != right).collect();
+        sentinels
+            .iter()
+            .for_each(|sentinel| allow(sentinel, &fewer));
+        let done = do_all(&store(), false).await;
+        assert!(done.is_err(), "{right} is not needed on a sentinel");
+    }
+}
+
+#[async_test]
+async fn a_session_is_found_and_saved_while_its_slot_moves_and_afterwards() {
+    let cluster = Cluster::start();
+    let uses = ["sessions", "a node of a cluster"];
+    let nodes: Vec<_> = cluster.0.iter().collect();
+    let urls = cluster.urls().into_iter();
+    let urls: Vec<_> = urls
+        .map(|url| url.replace("//", "//shop:s3cr3t@"))
+        .collect();
+    let open = || {
+        let store = RedisStore::cluster(&urls).unwrap().prefix("session:");
+        store.timeout(Duration::from_secs(5))
+    };
+    // `ASKING` is needed below, and the version is not asked of a cluster.
+    assert_enough(&nodes, &uses, &["+asking", "+info"], false, open).await;
+    nodes.iter().for_each(|node| allow(node, &rights(&uses)));
+    let store = open();
+    let ids = [create(&store, "alice").await, create(&store, "bob").await];
+    let key = format!("session:{}", ids[0].to_hex());
+    let slot = nodes[0]
+        .cli(&["CLUSTER", "KEYSLOT", &key])
+        .trim()
+        .to_owned();
+    let from = cluster.primary_of(&key);
+    let is_other = |at: &usize| {
+        let info = cluster.0[*at].cli(&["INFO", "replication"]);
+        *at != from && info.contains("role:master")
+    };
+    let to = (0..6).find(is_other).expect("there are three primaries");
+    let name = |at: usize| cluster.0[at].cli(&["CLUSTER", "MYID"]).trim().to_owned();
+    let slots = |at: usize, how: &[&str]| {
+        let command = [&["CLUSTER", "SETSLOT", &slot][..], how].concat();
+        assert_eq!(cluster.0[at].cli(&command).trim(), "OK", "{how:?}");
+    };
+    slots(to, &["IMPORTING", &name(from)]);
+    slots(from, &["MIGRATING", &name(to)]);
+    let port = cluster.0[to].port.to_string();
+    let moved = cluster.0[from].cli(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]);
+    assert_eq!(moved.trim(), "OK");
+    assert!(cluster.0[from].cli(&["GET", &key]).contains("ASK"));
+    // The first node is asked, and says at whom to ask.
+    for stage in ["ASK", "MOVED"] {
+        for round in 0..3 {
+            let there = store.load_session(&ids[0]).await.unwrap();
+            let there = there.unwrap_or_else(|| panic!("{stage} {round}: it is lost"));
+            let bytes = session(&format!("{stage}{round}"));
+            let expect = Expect::Revision(there.revision);
+            let saved = store.save_session(&ids[0], save(&bytes, expect)).await;
+            assert!(matches!(saved, Ok(Saved::Saved(_))), "{stage}: {saved:?}");
+            let stale = store
+                .save_session(&ids[0], save(&session("stale"), expect))
+                .await;
+            assert!(matches!(stale, Ok(Saved::Changed)), "{stage}: {stale:?}");
+            assert!(store.has_session(&ids[0]).await.unwrap(), "{stage}");
+            assert!(
+                store.load_session(&ids[1]).await.unwrap().is_some(),
+                "{stage}"
+            );
+        }
+        if stage == "ASK" {
+            for at in [to, from] {
+                slots(at, &["NODE", &name(to)]);
+            }
+            assert!(cluster.0[from].cli(&["GET", &key]).contains("MOVED"));
+        }
+    }
+    assert!(store.delete_session(&ids[0]).await.unwrap());
+    assert!(store.load_session(&ids[0]).await.unwrap().is_none());
+    assert!(
+        !nodes
+            .iter()
+            .any(|node| node.cli(&["ACL", "LOG"]).contains("asking"))
+    );
 }
 
 #[async_test]

@@ -1,11 +1,15 @@
-//! A wire between a client and a server that delays, loses, or is cut, as the test says.
+//! A wire between a client and a server that delays, loses, holds, or is cut, as the test says.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rocket::tokio::runtime::Builder;
+use rocket_session_kit::testing::Gate;
+use rustix::net::sockopt::set_tcp_cork;
 
 /// It listens on a port of its own and passes on what comes, both ways. It ends with the test's
 /// process.
@@ -20,8 +24,22 @@ struct Wire {
     loses: AtomicBool,
     /// Milliseconds that each answer waits.
     delay: AtomicU64,
+    /// Bytes a second, both ways together; 0 is any number.
+    bandwidth: AtomicU64,
+    /// When the bytes so far are through.
+    busy_until: Mutex<Option<Instant>>,
+    /// Connections that are still to be cut at their next request, before it is passed on.
+    cut_at_requests: AtomicU64,
+    /// Connections that are still to be cut at their next answer, which is lost.
+    cut_at_answers: AtomicU64,
+    /// Requests with these bytes in them wait at the gate.
+    held_requests: Held,
+    /// Answers with these bytes in them wait at the gate, and are the last of their connection.
+    held_answers: Held,
     connections: Mutex<Vec<Connection>>,
 }
+
+type Held = Mutex<Option<(Vec<u8>, Gate)>>;
 
 struct Connection {
     client: TcpStream,
@@ -59,6 +77,9 @@ impl Proxy {
     pub(crate) fn heal(&self) {
         self.wire.loses.store(false, Ordering::SeqCst);
         self.delay(Duration::ZERO);
+        self.bandwidth(0);
+        self.wire.cut_at_requests.store(0, Ordering::SeqCst);
+        self.wire.cut_at_answers.store(0, Ordering::SeqCst);
     }
 
     /// Every answer waits so long.
@@ -67,12 +88,58 @@ impl Proxy {
         self.wire.delay.store(millis, Ordering::SeqCst);
     }
 
+    /// All connections together carry so many bytes a second; 0 is any number.
+    pub(crate) fn bandwidth(&self, bytes: u64) {
+        self.wire.bandwidth.store(bytes, Ordering::SeqCst);
+    }
+
     /// Cuts all connections; new ones work.
     pub(crate) fn cut(&self) {
         for connection in self.wire.connections.lock().unwrap().drain(..) {
-            let _ = connection.client.shutdown(Shutdown::Both);
-            let _ = connection.server.shutdown(Shutdown::Both);
+            connection.cut();
         }
+    }
+
+    /// The next requests are lost, and the connections that they come over are cut.
+    pub(crate) fn cut_at_requests(&self, count: u64) {
+        self.wire.cut_at_requests.store(count, Ordering::SeqCst);
+    }
+
+    /// The next requests arrive, their answers are lost, and their connections are cut.
+    pub(crate) fn cut_at_answers(&self, count: u64) {
+        self.wire.cut_at_answers.store(count, Ordering::SeqCst);
+    }
+
+    /// Every request with `bytes` in it waits at the gate that is returned.
+    pub(crate) fn hold(&self, bytes: &[u8]) -> Gate {
+        hold(&self.wire.held_requests, bytes)
+    }
+
+    /// Every answer with `bytes` in it waits at the gate that is returned. Its connection ends with
+    /// it, so that the client knows as soon as it has the answer.
+    pub(crate) fn hold_last_answer(&self, bytes: &[u8]) -> Gate {
+        hold(&self.wire.held_answers, bytes)
+    }
+}
+
+fn hold(held: &Held, bytes: &[u8]) -> Gate {
+    let gate = Gate::new();
+    *held.lock().unwrap() = Some((bytes.to_vec(), gate.clone()));
+    gate
+}
+
+/// Returns the gate at which `bytes` wait, if there is one.
+fn gate_of(held: &Held, bytes: &[u8]) -> Option<Gate> {
+    let held = held.lock().unwrap();
+    let (wanted, gate) = held.as_ref()?;
+    let mut parts = bytes.windows(wanted.len());
+    parts.any(|part| part == wanted).then(|| gate.clone())
+}
+
+impl Connection {
+    fn cut(&self) {
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
     }
 }
 
@@ -110,7 +177,32 @@ impl Wire {
             if dead.load(Ordering::SeqCst) {
                 continue;
             }
-            if to.write_all(&bytes[..read]).is_err() {
+            let cuts = match answers {
+                false => &self.cut_at_requests,
+                true => &self.cut_at_answers,
+            };
+            let one_less = |left: u64| left.checked_sub(1);
+            if cuts
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+                .is_ok()
+            {
+                break;
+            }
+            let gate = match answers {
+                false => gate_of(&self.held_requests, &bytes[..read]),
+                true => gate_of(&self.held_answers, &bytes[..read]),
+            };
+            if let Some(gate) = &gate {
+                let runtime = Builder::new_current_thread().build();
+                runtime.expect("it needs nothing").block_on(gate.pass());
+            }
+            if answers && gate.is_some() {
+                // The answer and the end travel together.
+                set_tcp_cork(&to, true).expect("a socket can be set so");
+                let _ = to.write_all(&bytes[..read]);
+                break;
+            }
+            if self.carry(&mut to, &bytes[..read]).is_err() {
                 break;
             }
         }
@@ -118,5 +210,24 @@ impl Wire {
             let _ = to.shutdown(Shutdown::Both);
             let _ = from.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Passes bytes on, a few at a time where they share a narrow wire with others.
+    fn carry(&self, to: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+        let bandwidth = self.bandwidth.load(Ordering::SeqCst);
+        if bandwidth == 0 {
+            return to.write_all(bytes);
+        }
+        for part in bytes.chunks(4096) {
+            let takes = Duration::from_nanos(part.len() as u64 * 1_000_000_000 / bandwidth);
+            let mut busy = self.busy_until.lock().unwrap();
+            let now = Instant::now();
+            let through = busy.unwrap_or(now).max(now) + takes;
+            *busy = Some(through);
+            drop(busy);
+            thread::sleep(through - now);
+            to.write_all(part)?;
+        }
+        Ok(())
     }
 }

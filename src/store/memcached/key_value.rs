@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use memcache::exp::{Arithmetic, Delete, Get, Meta, MutationStatus, Set};
+use memcache::exp::{Arithmetic, Delete, Get, Meta, MutationResult, Operation, Set};
 use rocket::futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
+use super::pool::{Cas, Failed};
 use super::{ABREAST, MemcachedStore, fits, seconds};
 use crate::clock::Clock;
 use crate::error::Result;
@@ -17,10 +18,73 @@ impl MemcachedStore {
     }
 
     /// Returns what is there, with its CAS.
-    async fn found(&self, act: &'static str, key: &str) -> Result<Option<(Vec<u8>, u64)>> {
+    async fn found(&self, act: &'static str, key: &str) -> Result<Option<(Vec<u8>, Cas)>> {
         let get = Get::new(key).meta(Meta::default().cas());
-        let found = self.pool.run(act, key, get).await?;
-        Ok(found.value.zip(found.item.cas))
+        self.pool.find(act, key, get).await
+    }
+
+    /// Sends a command that must not be done twice, and returns whether it was done.
+    async fn once<O: Operation<Output = MutationResult>>(
+        &self,
+        act: &'static str,
+        key: &str,
+        operation: O,
+    ) -> Result<bool> {
+        let send = async {
+            let reply = self.pool.change(act, key, operation, None).await;
+            let reply = reply.map_err(|failure| failure.error)?;
+            Ok(reply.output.applied())
+        };
+        self.pool.in_time(act, key, send).await
+    }
+
+    /// Sends a command that compares the CAS, and returns whether it was the item's.
+    async fn compare<O: Operation<Output = MutationResult>>(
+        &self,
+        act: &'static str,
+        key: &str,
+        operation: O,
+        cas: Cas,
+    ) -> Result<bool> {
+        match self.pool.change(act, key, operation, Some(cas)).await {
+            Ok(reply) => Ok(reply.output.applied()),
+            Err(failure) if failure.kind == Failed::Stale => Ok(false),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    async fn counted(
+        &self,
+        act: &'static str,
+        key: &Key,
+        by: u64,
+        ttl: Option<Duration>,
+    ) -> Result<u64> {
+        let entry = self.entry(key);
+        loop {
+            // The server counts on beyond 63 bits, and takes more for a number than others do.
+            let before = match self.get(key).await? {
+                Some(there) => edit::number(&there).ok_or_else(edit::no_number)?,
+                None => 0,
+            };
+            edit::sum(before, by).ok_or_else(edit::too_large)?;
+            let mut add = Arithmetic::new(&entry).delta(by);
+            if ttl.is_some() {
+                add = add.initial(by, told(ttl));
+            }
+            let added = match self.pool.change(act, &entry, add, None).await {
+                Ok(reply) => reply.output,
+                Err(failure) if failure.kind == Failed::Rejected => return Err(edit::no_number()),
+                Err(failure) => return Err(failure.error),
+            };
+            if let Some(sum) = added.value.filter(|_| added.applied()) {
+                return edit::sum(0, sum).ok_or_else(edit::too_large);
+            }
+            // There was nothing, and it is to stay for ever: that is not in the server's command.
+            if ttl.is_none() && self.add(key, by.to_string().as_bytes(), None).await? {
+                return Ok(by);
+            }
+        }
     }
 }
 
@@ -39,12 +103,8 @@ impl KeyValue for MemcachedStore {
     async fn set(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<()> {
         let (act, key) = ("keep an entry", self.entry(key));
         fits(act, &key, value)?;
-        let set = || Set::new(&key, value).ttl_raw(told(ttl));
-        match self.pool.try_run(act, &key, set()).await {
-            // Twice does no harm.
-            Err(failure) if failure.ambiguous => self.pool.run(act, &key, set()).await?,
-            set => set.map_err(|failure| failure.error)?,
-        };
+        let set = Set::new(&key, value).ttl_raw(told(ttl));
+        self.pool.run(act, &key, set).await?;
         Ok(())
     }
 
@@ -52,7 +112,7 @@ impl KeyValue for MemcachedStore {
         let (act, key) = ("keep an entry", self.entry(key));
         fits(act, &key, value)?;
         let add = Set::new(&key, value).ttl_raw(told(ttl)).add();
-        Ok(self.pool.run(act, &key, add).await?.applied())
+        self.once(act, &key, add).await
     }
 
     async fn swap(
@@ -67,66 +127,46 @@ impl KeyValue for MemcachedStore {
         };
         let (act, key) = ("keep an entry", self.entry(key));
         fits(act, &key, value)?;
-        loop {
-            let cas = match self.found(act, &key).await? {
-                Some((there, cas)) if there == expected => cas,
-                _ => return Ok(false),
-            };
-            let set = Set::new(&key, value).ttl_raw(told(ttl)).compare_cas(cas);
-            match self.pool.run(act, &key, set).await?.status {
-                MutationStatus::Applied => return Ok(true),
+        let swap = async {
+            loop {
+                let cas = match self.found(act, &key).await? {
+                    Some((there, cas)) if there == expected => cas,
+                    _ => return Ok(false),
+                };
+                let set = Set::new(&key, value).ttl_raw(told(ttl));
+                let set = set.compare_cas(cas.number);
+                if self.compare(act, &key, set, cas).await? {
+                    return Ok(true);
+                }
                 // Somebody was faster, perhaps with the same bytes.
-                _ => continue,
             }
-        }
+        };
+        self.pool.in_time(act, &key, swap).await
     }
 
     async fn remove(&self, key: &Key) -> Result<bool> {
-        let key = self.entry(key);
-        let removed = self.pool.run("remove an entry", &key, Delete::new(&key));
-        Ok(removed.await?.applied())
+        let (act, key) = ("remove an entry", self.entry(key));
+        self.once(act, &key, Delete::new(&key)).await
     }
 
     async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let (act, key) = ("take an entry", self.entry(key));
-        loop {
-            let Some((there, cas)) = self.found(act, &key).await? else {
-                return Ok(None);
-            };
-            let delete = Delete::new(&key).compare_cas(cas);
-            match self.pool.run(act, &key, delete).await?.status {
-                MutationStatus::Applied => return Ok(Some(there)),
-                _ => continue,
+        let take = async {
+            while let Some((there, cas)) = self.found(act, &key).await? {
+                let delete = Delete::new(&key).compare_cas(cas.number);
+                if self.compare(act, &key, delete, cas).await? {
+                    return Ok(Some(there));
+                }
             }
-        }
+            Ok(None)
+        };
+        self.pool.in_time(act, &key, take).await
     }
 
     async fn increment(&self, key: &Key, by: u64, ttl: Option<Duration>) -> Result<u64> {
-        let (act, entry) = ("increment an entry", self.entry(key));
-        loop {
-            // The server counts on beyond 63 bits, and takes more for a number than others do.
-            let before = match self.get(key).await? {
-                Some(there) => edit::number(&there).ok_or_else(edit::no_number)?,
-                None => 0,
-            };
-            edit::sum(before, by).ok_or_else(edit::too_large)?;
-            let mut add = Arithmetic::new(&entry).delta(by);
-            if ttl.is_some() {
-                add = add.initial(by, told(ttl));
-            }
-            let added = match self.pool.try_run(act, &entry, add).await {
-                Ok(added) => added,
-                Err(failure) if failure.rejected => return Err(edit::no_number()),
-                Err(failure) => return Err(failure.error),
-            };
-            if let Some(sum) = added.value.filter(|_| added.applied()) {
-                return edit::sum(0, sum).ok_or_else(edit::too_large);
-            }
-            // There was nothing, and it is to stay for ever: that is not in the server's command.
-            if ttl.is_none() && self.add(key, by.to_string().as_bytes(), None).await? {
-                return Ok(by);
-            }
-        }
+        let act = "increment an entry";
+        let count = self.counted(act, key, by, ttl);
+        self.pool.in_time(act, &self.entry(key), count).await
     }
 
     fn keys(&self, namespace: &Namespace) -> BoxStream<'_, Result<Vec<u8>>> {

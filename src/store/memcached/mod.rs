@@ -1,6 +1,7 @@
 //! The store on one Memcached server, or spread over several.
 
 mod dump;
+mod hints;
 mod key_value;
 mod pool;
 mod route;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use memcache::exp::{Delete, Get, Meta, MutationStatus, Set};
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use self::pool::Pool;
+use self::pool::{Cas, Failed, Pool, TRIES};
 use super::{
     Expect, Head, Key, KeyValue, Revision, Save, Saved, Server, SessionStore, Stored, Swept,
 };
@@ -131,50 +132,123 @@ impl MemcachedStore {
         format!("{}{}", self.prefix, id.to_hex())
     }
 
-    /// Loads a session; unless it is `used`, so that the server does not take it for used either.
-    async fn load(&self, act: &'static str, key: &str, used: bool) -> Result<Option<Stored>> {
+    /// Loads a session, and tells its CAS; unless it is `used`, so that the server does not take it
+    /// for used either.
+    async fn look(
+        &self,
+        act: &'static str,
+        key: &str,
+        used: bool,
+    ) -> Result<Option<(Stored, Cas)>> {
         let get = Get::new(key).meta(Meta::default().cas());
         let get = if used { get } else { get.no_lru_bump() };
-        let found = self.pool.run(act, key, get).await?;
-        Ok(found.value.map(|bytes| Stored {
-            bytes,
-            revision: Revision(found.item.cas.unwrap_or(0)),
-        }))
+        let found = self.pool.find(act, key, get).await?;
+        Ok(found.map(|(bytes, cas)| (Stored::new(bytes), cas)))
     }
 
-    /// Finds out what became of a save whose answer was lost.
-    async fn resolve(&self, key: &str, save: Save<'_>, lost: Error) -> Result<Saved> {
-        let ours = Head::read(save.bytes).map(|head| head.revision);
-        match self.load("save a session", key, true).await? {
-            Some(there) if Head::read(&there.bytes).map(|head| head.revision) == ours => {
-                Ok(Saved::Saved(there.revision))
+    /// Saves a session over what is expected there.
+    ///
+    /// A save that may have been done is looked for by its revision. Where there still is what was
+    /// expected, it was not done, and is sent again.
+    async fn save(&self, act: &'static str, key: &str, save: Save<'_>) -> Result<Saved> {
+        let Some(Head { revision: ours, .. }) = Head::read(save.bytes) else {
+            let why = "what is to be saved has no head";
+            return Err(Error::new(ErrorKind::Invalid, act).because(why));
+        };
+        fits(act, key, save.bytes)?;
+        let (mut known, mut looks) = match save.expect {
+            Expect::Absent => (None, false),
+            Expect::Revision(revision) => {
+                let hint = self.pool.hint(key, revision);
+                (hint, hint.is_none())
             }
-            None if save.expect != Expect::Absent => Ok(Saved::Gone),
-            // It was not kept, or it was and was followed by another: which, nobody knows.
-            _ => Err(lost),
+        };
+        let (mut lost, mut losses) = (None, 0);
+        loop {
+            if looks {
+                known = match (self.look(act, key, true).await?, save.expect) {
+                    (Some((there, _)), _) if there.revision == ours => {
+                        return Ok(Saved::Saved(ours));
+                    }
+                    (Some((there, cas)), Expect::Revision(expected))
+                        if there.revision == expected && Head::read(&there.bytes).is_some() =>
+                    {
+                        Some(cas)
+                    }
+                    // It was not kept, or it was and was followed by another: which, nobody knows.
+                    (Some(_), _) => return lost.map_or(Ok(Saved::Changed), Err),
+                    (None, Expect::Revision(_)) => return Ok(Saved::Gone),
+                    (None, Expect::Absent) => None,
+                };
+            }
+            let set = Set::new(key, save.bytes)
+                .ttl_raw(seconds(Some(save.ttl), Clock::system().seconds()))
+                .return_cas();
+            let set = match known {
+                Some(cas) => set.compare_cas(cas.number),
+                None => set.add(),
+            };
+            match self.pool.change(act, key, set, known).await {
+                Ok(reply) => match reply.output.status {
+                    MutationStatus::Applied => {
+                        self.pool.remember(key, ours, reply.cas(reply.output.cas));
+                        return Ok(Saved::Saved(ours));
+                    }
+                    MutationStatus::NotFound if known.is_some() => return Ok(Saved::Gone),
+                    _ if lost.is_none() => return Ok(Saved::Changed),
+                    // An earlier try arrived late.
+                    _ => {}
+                },
+                Err(failure) if failure.kind == Failed::Stale => {}
+                Err(failure) if failure.kind == Failed::Lost => {
+                    losses += 1;
+                    if losses == TRIES {
+                        return Err(failure.error);
+                    }
+                    lost = Some(failure.error);
+                }
+                Err(failure) => return Err(failure.error),
+            }
+            looks = true;
         }
     }
 
-    /// Removes a session if it is still the save `revision`, and returns whether it was.
+    /// Deletes a session, if it is still of `revision`. `known` is its CAS, where that is known.
     async fn delete_if(
         &self,
         act: &'static str,
-        id: &SessionId,
+        key: &str,
         revision: Revision,
+        mut known: Option<Cas>,
     ) -> Result<bool> {
-        let key = self.key(id);
-        let delete = Delete::new(&key).compare_cas(revision.0);
-        let deleted = self.pool.run(act, &key, delete).await?;
-        Ok(deleted.status == MutationStatus::Applied)
+        let mut losses = 0;
+        loop {
+            let cas = match known.take() {
+                Some(cas) => cas,
+                None => match self.look(act, key, false).await? {
+                    Some((there, cas)) if there.revision == revision => cas,
+                    // Where a try was lost, it was that.
+                    None => return Ok(losses > 0),
+                    Some(_) => return Ok(false),
+                },
+            };
+            let delete = Delete::new(key).compare_cas(cas.number);
+            match self.pool.change(act, key, delete, Some(cas)).await {
+                Ok(reply) => return Ok(reply.output.status == MutationStatus::Applied),
+                Err(failure) if failure.kind == Failed::Stale => {}
+                Err(failure) if failure.kind == Failed::Lost && losses + 1 < TRIES => losses += 1,
+                Err(failure) => return Err(failure.error),
+            }
+        }
     }
 
     /// Returns what is under every key that looks like a session's.
-    fn sessions(&self, act: &'static str) -> BoxStream<'_, Result<(SessionId, Stored)>> {
+    fn sessions(&self, act: &'static str) -> BoxStream<'_, Result<(SessionId, Stored, Cas)>> {
         self.names(act, self.prefix.clone())
             .try_filter_map(async |rest| Ok(rest.parse::<SessionId>().ok()))
             .map_ok(move |id| async move {
-                let stored = self.load(act, &self.key(&id), false).await?;
-                Ok(stored.map(|stored| (id, stored)))
+                let found = self.look(act, &self.key(&id), false).await?;
+                Ok(found.map(|(stored, cas)| (id, stored, cas)))
             })
             .try_buffer_unordered(ABREAST)
             .try_filter_map(async |found| Ok(found))
@@ -207,8 +281,8 @@ impl MemcachedStore {
 impl Server for MemcachedStore {
     async fn read(&self, key: &str, _: usize) -> Result<Option<Vec<u8>>> {
         // It has no items beyond a megabyte, unless it was told to.
-        let stored = self.load("read a key", key, true).await?;
-        Ok(stored.map(|stored| stored.bytes))
+        let found = self.look("read a key", key, true).await?;
+        Ok(found.map(|(stored, _)| stored.bytes))
     }
 }
 
@@ -244,51 +318,31 @@ impl SessionStore for MemcachedStore {
     }
 
     async fn load_session(&self, id: &SessionId) -> Result<Option<Stored>> {
-        self.load("load a session", &self.key(id), true).await
+        let key = self.key(id);
+        let Some((stored, cas)) = self.look("load a session", &key, true).await? else {
+            return Ok(None);
+        };
+        self.pool.remember(&key, stored.revision, cas);
+        Ok(Some(stored))
     }
 
     async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
         let (act, key) = ("save a session", self.key(id));
-        if Head::read(save.bytes).is_none() {
-            let why = "what is to be saved has no head";
-            return Err(Error::new(ErrorKind::Invalid, act).because(why));
-        }
-        fits(act, &key, save.bytes)?;
-        let set = Set::new(&key, save.bytes)
-            .ttl_raw(seconds(Some(save.ttl), Clock::system().seconds()))
-            .return_cas();
-        let set = match save.expect {
-            Expect::Absent => set.add(),
-            Expect::Revision(revision) => set.compare_cas(revision.0),
-        };
-        let kept = match self.pool.try_run(act, &key, set).await {
-            Ok(kept) => kept,
-            Err(failure) if failure.ambiguous => {
-                return self.resolve(&key, save, failure.error).await;
-            }
-            Err(failure) => return Err(failure.error),
-        };
-        Ok(match kept.status {
-            MutationStatus::Applied => Saved::Saved(Revision(kept.cas.unwrap_or(0))),
-            MutationStatus::NotFound if save.expect != Expect::Absent => Saved::Gone,
-            _ => Saved::Changed,
-        })
+        let saved = self.save(act, &key, save);
+        self.pool.in_time(act, &key, saved).await
     }
 
     async fn delete_session(&self, id: &SessionId) -> Result<bool> {
-        let (act, key) = ("delete a session", self.key(id));
-        let deleted = match self.pool.try_run(act, &key, Delete::new(&key)).await {
-            // Twice does no harm.
-            Err(failure) if failure.ambiguous => {
-                self.pool.run(act, &key, Delete::new(&key)).await?
-            }
-            deleted => deleted.map_err(|failure| failure.error)?,
-        };
-        Ok(deleted.status == MutationStatus::Applied)
+        let key = self.key(id);
+        let deleted = self.pool.run("delete a session", &key, Delete::new(&key));
+        Ok(deleted.await?.status == MutationStatus::Applied)
     }
 
     async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
-        self.delete_if("delete a session", id, revision).await
+        let (act, key) = ("delete a session", self.key(id));
+        let hint = self.pool.hint(&key, revision);
+        let delete = self.delete_if(act, &key, revision, hint);
+        self.pool.in_time(act, &key, delete).await
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool> {
@@ -302,13 +356,15 @@ impl SessionStore for MemcachedStore {
         let age = minutes.saturating_mul(60);
         let now = self.clock.seconds();
         self.sessions(act)
-            .map_ok(|(id, stored)| async move {
+            .map_ok(|(id, stored, cas)| async move {
                 let record = Record::decode(&stored.bytes, &id);
                 let old = record.is_some_and(|record| now.saturating_sub(record.accessed) >= age);
                 if !old {
                     return Ok(false);
                 }
-                self.delete_if(act, &id, stored.revision).await
+                let key = self.key(&id);
+                let delete = self.delete_if(act, &key, stored.revision, Some(cas));
+                self.pool.in_time(act, &key, delete).await
             })
             .try_buffer_unordered(ABREAST)
             .try_fold(Swept::default(), async |mut swept, deleted: bool| {
@@ -322,7 +378,9 @@ impl SessionStore for MemcachedStore {
     }
 
     fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
-        self.sessions("list the sessions").boxed()
+        self.sessions("list the sessions")
+            .map_ok(|(id, stored, _)| (id, stored))
+            .boxed()
     }
 }
 

@@ -59,18 +59,22 @@ impl KeyValue for RedisStore {
     async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let mut command = redis::cmd("GET");
         command.arg(self.entry(key));
-        self.link.ask("read an entry", &command, Again::Yes).await
+        self.entries
+            .ask("read an entry", &command, Again::Yes)
+            .await
     }
 
     async fn set(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<()> {
         let command = self.set_command(key, value, ttl);
-        self.link.ask("keep an entry", &command, Again::Yes).await
+        self.entries
+            .ask("keep an entry", &command, Again::Yes)
+            .await
     }
 
     async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
         let mut command = self.set_command(key, value, ttl);
         command.arg("NX");
-        let answer = self.link.ask("keep an entry", &command, Again::No).await;
+        let answer = self.entries.ask("keep an entry", &command, Again::No).await;
         answer.map(|answer: Value| answer != Value::Nil)
     }
 
@@ -88,20 +92,22 @@ impl KeyValue for RedisStore {
         let arguments = [expected, value, ttl.as_bytes()];
         let act = "keep an entry";
         let key = self.entry(key);
-        let answer = self.run(act, &SWAP, &key, &arguments, Again::No);
+        let answer = self.run(&self.entries, act, &SWAP, &key, &arguments, Again::No);
         self.read(act, answer.await?.value)
     }
 
     async fn remove(&self, key: &Key) -> Result<bool> {
         let mut command = redis::cmd("UNLINK");
         command.arg(self.entry(key));
-        self.link.ask("remove an entry", &command, Again::No).await
+        self.entries
+            .ask("remove an entry", &command, Again::No)
+            .await
     }
 
     async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let mut command = redis::cmd("GETDEL");
         command.arg(self.entry(key));
-        self.link.ask("take an entry", &command, Again::No).await
+        self.entries.ask("take an entry", &command, Again::No).await
     }
 
     async fn increment(&self, key: &Key, by: u64, ttl: Option<Duration>) -> Result<u64> {
@@ -120,7 +126,7 @@ impl KeyValue for RedisStore {
         let arguments = [by.as_bytes(), ttl.as_bytes()];
         let act = "increment an entry";
         let key = self.entry(key);
-        let answer = self.run(act, &INCREMENT, &key, &arguments, Again::No);
+        let answer = self.run(&self.entries, act, &INCREMENT, &key, &arguments, Again::No);
         match self.read::<String>(act, answer.await?.value)?.as_str() {
             "too large" => Err(edit::too_large()),
             answer => edit::number(answer.as_bytes()).ok_or_else(edit::no_number),
@@ -130,7 +136,7 @@ impl KeyValue for RedisStore {
     fn keys(&self, namespace: &Namespace) -> BoxStream<'_, Result<Vec<u8>>> {
         let prefix = format!("{}{}", self.prefix, namespace.prefix());
         let namespace = namespace.clone();
-        scan::keys(&self.link, "list the entries", prefix)
+        scan::keys(&self.entries, "list the entries", prefix)
             .try_filter_map(move |escaped| {
                 let name = namespace.name(&escaped);
                 async { Ok(name) }
@@ -141,11 +147,11 @@ impl KeyValue for RedisStore {
     async fn clear(&self, namespace: &Namespace) -> Result<u64> {
         let act = "clear the entries";
         let prefix = format!("{}{}", self.prefix, namespace.prefix());
-        scan::keys(&self.link, act, prefix.clone())
+        scan::keys(&self.entries, act, prefix.clone())
             .map_ok(|escaped| {
                 let mut command = redis::cmd("UNLINK");
                 command.arg(format!("{prefix}{escaped}"));
-                async move { self.link.ask::<u64>(act, &command, Again::Yes).await }
+                async move { self.entries.ask::<u64>(act, &command, Again::Yes).await }
             })
             .try_buffer_unordered(ABREAST)
             .try_fold(0, async |cleared, removed| Ok(cleared + removed))

@@ -21,6 +21,7 @@ use redis::{
 };
 use rocket::futures::future::select_ok;
 use rocket::tokio;
+use rocket::tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -76,6 +77,17 @@ pub(super) struct Answer {
 struct Live {
     connection: Connection,
     broken: Arc<AtomicBool>,
+    /// Ends the task that looks after the runtime, with the last copy of this.
+    _held: Arc<oneshot::Sender<Infallible>>,
+}
+
+/// Says that a connection is of no more use when it is dropped.
+struct Breaks(Arc<AtomicBool>);
+
+impl Drop for Breaks {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 #[derive(Clone)]
@@ -220,7 +232,18 @@ impl Link {
                 Connection::One(self.connect(&master, &broken).await?)
             }
         };
-        Ok(Live { connection, broken })
+        // A connection ends with the runtime that it was made in, which another may outlive.
+        let (held, released) = oneshot::channel();
+        let breaks = Breaks(Arc::clone(&broken));
+        tokio::spawn(async move {
+            let _breaks = breaks;
+            let _ = released.await;
+        });
+        Ok(Live {
+            connection,
+            broken,
+            _held: Arc::new(held),
+        })
     }
 
     /// Connects to one server. `broken` becomes true as soon as the server hangs up.
@@ -325,7 +348,7 @@ impl Link {
     }
 
     fn connection_timeout(&self) -> Duration {
-        (self.settings.timeout / 2).min(Duration::from_millis(500))
+        self.settings.timeout / 2
     }
 
     /// A little less than a call may take, so that the connection is found out in time.
@@ -340,7 +363,11 @@ impl Link {
             // It makes its connections to single nodes anew by itself.
             return error.kind() == redis::ErrorKind::ClusterConnectionNotFound;
         }
-        error.is_io_error()
+        // A master that lost its replicas may have been replaced by one of them.
+        let is_replaced = error.code() == Some("NOREPLICAS")
+            && matches!(self.settings.servers, Servers::Sentinel { .. });
+        is_replaced
+            || error.is_io_error()
             || error.is_unrecoverable_error()
             || matches!(
                 error.kind(),
@@ -381,6 +408,9 @@ fn reason(error: &RedisError) -> String {
         }
         (_, Some("OOM")) => "it has no memory left; see its `maxmemory`".into(),
         (_, Some("READONLY")) => "it is a replica, which nothing can be written to".into(),
+        (_, Some("NOREPLICAS")) => {
+            "it has not the replicas that its `min-replicas-to-write` asks for".into()
+        }
         (_, Some("LOADING")) => "it is still loading its data".into(),
         (_, Some("NOPERM")) => "its user may not use a command that is needed".into(),
         (Kind::RESP3NotSupported, _) => "it is too old; Redis 6.2 or newer is needed".into(),
@@ -419,7 +449,7 @@ fn was_refused(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         redis::ErrorKind::Server(Ask | BusyLoading | Moved | ReadOnly | TryAgain)
-    )
+    ) || error.code() == Some("NOREPLICAS")
 }
 
 /// Returns the node that a cluster moves the key to.

@@ -22,8 +22,9 @@ use crate::record::Record;
 /// A [`SessionStore`] on a Redis server of version 6.2 or newer, or on a Valkey server.
 ///
 /// A session is a string under the prefix and its id, and ends with its `PX`. Loading it is one
-/// `GET`; saving it one script that compares its revision. All requests share one connection, which
-/// is made anew when it broke; a call is sent again, once or twice, where that cannot do it twice.
+/// `GET`; saving it one script that compares its revision. All requests share one connection for
+/// sessions, and one for the entries of the cache and the rate limit, if there are any. Either is
+/// made anew when it broke; a call is sent again, once or twice, where that cannot do it twice.
 ///
 /// Use it when several machines serve the site, or when sessions should outlive this one.
 ///
@@ -41,7 +42,10 @@ use crate::record::Record;
 /// ```
 #[derive(Clone)]
 pub struct RedisStore {
+    /// For sessions.
     link: Arc<Link>,
+    /// For entries, which may be large: what waits for the end of one is never a session.
+    entries: Arc<Link>,
     prefix: String,
     clock: Clock,
 }
@@ -165,7 +169,8 @@ impl RedisStore {
             timeout: Duration::from_secs(1),
         };
         Self {
-            link: Arc::new(Link::new(settings)),
+            link: Arc::new(Link::new(settings.clone())),
+            entries: Arc::new(Link::new(settings)),
             prefix: "session:".into(),
             clock: Clock::system(),
         }
@@ -233,7 +238,8 @@ impl RedisStore {
     }
 
     fn with(mut self, settings: Settings) -> Self {
-        self.link = Arc::new(Link::new(settings));
+        self.link = Arc::new(Link::new(settings.clone()));
+        self.entries = Arc::new(Link::new(settings));
         self
     }
 
@@ -250,6 +256,7 @@ impl RedisStore {
     /// Runs a script on one key.
     async fn run(
         &self,
+        link: &Link,
         act: &'static str,
         script: &Script,
         key: &str,
@@ -258,16 +265,16 @@ impl RedisStore {
     ) -> Result<Answer> {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&script.name).arg(1).arg(key).arg(arguments);
-        let answer = match self.link.raw(&command, again).await {
+        let answer = match link.raw(&command, again).await {
             // The server was restarted, or told to forget. This makes it remember.
             Err(error) if error.code() == Some("NOSCRIPT") => {
                 let mut command = redis::cmd("EVAL");
                 command.arg(&script.code).arg(1).arg(key).arg(arguments);
-                self.link.raw(&command, again).await
+                link.raw(&command, again).await
             }
             answer => answer,
         };
-        answer.map_err(|error| self.link.failure(act, &error))
+        answer.map_err(|error| link.failure(act, &error))
     }
 
     /// Removes a session if it is still the save `revision`, and returns whether it was.
@@ -280,7 +287,7 @@ impl RedisStore {
         let revision = format!("{:016x}", revision.0);
         let arguments = [revision.as_bytes()];
         let key = self.key(id);
-        let answer = self.run(act, &DELETE_IF, &key, &arguments, Again::Yes);
+        let answer = self.run(&self.link, act, &DELETE_IF, &key, &arguments, Again::Yes);
         self.read(act, answer.await?.value)
     }
 
@@ -412,7 +419,9 @@ impl SessionStore for RedisStore {
         let ttl = millis(save.ttl).to_string();
         let arguments = [expected.as_bytes(), save.bytes, ttl.as_bytes()];
         let key = self.key(id);
-        let answer = self.run(act, &SAVE, &key, &arguments, Again::Yes).await?;
+        let answer = self
+            .run(&self.link, act, &SAVE, &key, &arguments, Again::Yes)
+            .await?;
         match self.read::<String>(act, answer.value)?.as_str() {
             "saved" => Ok(Saved::Saved(head.revision)),
             "gone" => Ok(Saved::Gone),
