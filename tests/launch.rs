@@ -41,7 +41,7 @@ async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String
 #[async_test]
 async fn settings_that_cannot_work_stop_the_launch() {
     type Settings = fn(Figment) -> Figment;
-    let cases: [(&str, Settings); 10] = [
+    let cases: [(&str, Settings); 12] = [
         ("`sessions`", |f| f.merge(("sessions", 5))),
         ("sessions.nonsense", |f| f.merge(("sessions.nonsense", 1))),
         ("sessions.touch_every", |f| {
@@ -61,6 +61,13 @@ async fn settings_that_cannot_work_stop_the_launch() {
         }),
         ("sessions.rate_limit.proxies", |f| {
             f.merge(("sessions.rate_limit.proxies", ["10.0.0.0/33"]))
+        }),
+        ("sessions.csrf.trusted_origins", |f| {
+            let with_a_path = ["https://app.example.com/forms"];
+            f.merge(("sessions.csrf.trusted_origins", with_a_path))
+        }),
+        ("https://app.example.com\"", |f| {
+            f.merge(("sessions.csrf.trusted_origins", ["app.example.com"]))
         }),
         ("sessions.cookie.same_site", |f| {
             f.merge(("sessions.cookie.same_site", "None"))
