@@ -138,6 +138,9 @@ impl Slot {
     }
 }
 
+                    if request.rocket().config().profile == rocket::Config::DEBUG_PROFILE {
+                        session.watch_reads();
+                    }
 impl Slot {
     /// Returns the session of the Perl site, which is loaded when this is the first to ask.
     async fn perl<'r>(&'r self, request: &'r Request<'_>) -> Result<Option<&'r PerlSession>> {

@@ -1,7 +1,8 @@
 //! Server-side sessions for [Rocket](https://rocket.rs) 0.5.
 //!
-//! Concurrent requests of one session never lose an update, and a session that ended never comes
-//! back.
+//! A session that ended never comes back, and concurrent requests of one session lose no
+//! [`increment`](Session::increment), no [`update`](Session::update), and no change of different
+//! values. Of two whole values that are [`insert`](Session::insert)ed under one name the later stays.
 //!
 //! # Usage
 //!

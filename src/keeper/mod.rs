@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rocket::futures::FutureExt;
 use rocket::tokio::time::timeout;
 
-use crate::change::Change;
+use crate::change::{Change, warn_of_lost_updates};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::error::{Error, ErrorKind, Result};
@@ -320,6 +320,7 @@ impl Keeper {
                 return Ok(Kept::Elsewhere);
             }
             revived = !record.has_info();
+            warn_of_lost_updates(changes, &record);
             for change in changes
                 .iter()
                 .filter(|change| !(moved && change.stays_behind()))

@@ -199,6 +199,7 @@ impl State {
                 self.base = None;
                 if !self.changes.is_empty() {
                     self.base = Some(self.record.clone()).filter(|_| self.needs_base());
+                self.reads.iter_mut().for_each(Vec::clear);
                 }
                 for change in &self.changes {
                     // Made by another part of the handler meanwhile. Where one no longer fits, the

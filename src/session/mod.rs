@@ -23,6 +23,7 @@ use crate::store::Revision;
 pub(crate) use finish::CookieNews;
 use notices::Handed;
 pub(crate) use notices::Shown;
+use values::Reads;
 
 /// The session of the visitor who sent this request: a map of typed values that waits, on the
 /// server, for the next one.
@@ -84,6 +85,8 @@ struct State {
     emptied: bool,
     /// Notifications that a guard took, to be put back if nobody looks at them.
     handed: Vec<Handed>,
+    /// What the handler read, where that is noticed: in the debug profile.
+    reads: Option<Reads>,
     /// Why the changes cannot be saved, found out where no error could be returned.
     refused: Option<Error>,
     /// Whether the session is to go on under a new id.
@@ -184,6 +187,7 @@ impl Session {
             emptied: false,
             handed: Vec::new(),
             refused: None,
+            reads: None,
             renew: false,
             ending: None,
             presented,
