@@ -41,6 +41,7 @@ impl Session {
     /// `keep_cookie_alive` is whether the cookie is to be sent again when the session is touched.
     pub(crate) async fn finish(&self, failed: bool, keep_cookie_alive: bool) -> Result<CookieNews> {
         let touch = !failed && self.wants_touch(&self.state.lock());
+        let brings_a_message = self.state.lock().brings_a_message();
         let sent = self.send_changes().await;
         if touch && sent.is_ok() {
             // A save was a touch too.
@@ -49,6 +50,13 @@ impl Session {
         let state = &mut *self.state.lock();
         state.closed = true;
         state.resend |= touch && keep_cookie_alive;
+        if brings_a_message && state.over == Some(Over::Gone) {
+            log::warn!(
+                "a message was not kept, for its session ended while the request was under way; a \
+                 handler that ends its own session by `Sessions::end` or `end_all_of` calls \
+                 `session.log_out()` first, and what it pushes begins a new one"
+            );
+        }
         if sent.is_err() {
             state.drop_changes();
         }
@@ -191,6 +199,7 @@ impl State {
             } => {
                 self.resend |= revived;
                 self.emptied = false;
+                self.reads.iter_mut().for_each(Vec::clear);
                 self.held = Some(held).filter(|_| record.has_info());
                 self.record = record;
                 if self.held.is_none() {
@@ -199,7 +208,6 @@ impl State {
                 self.base = None;
                 if !self.changes.is_empty() {
                     self.base = Some(self.record.clone()).filter(|_| self.needs_base());
-                self.reads.iter_mut().for_each(Vec::clear);
                 }
                 for change in &self.changes {
                     // Made by another part of the handler meanwhile. Where one no longer fits, the
