@@ -332,12 +332,14 @@ impl Fairing for SessionsFairing {
         'life4: 'async_trait,
         Self: 'async_trait,
     {
-        if self.live.load(Ordering::Acquire) > 0 {
-            // A clone of a local request comes with the session of the first.
-            Slot::of(request).reset();
-        }
-        if self.counted.load(Ordering::Acquire) > 0 {
-            Counts::of(request).reset();
+        let counted = self.counted.load(Ordering::Acquire) > 0;
+        // A clone of a local request comes with the session of the first, and its count. What an
+        // earlier fairing did to the session of this request is none of that.
+        if counted || self.live.load(Ordering::Acquire) > 0 {
+            let again = Slot::of(request).begin_anew();
+            if again && counted {
+                Counts::of(request).reset();
+            }
         }
         if request.method() == Method::Head {
             Slot::of(request).is_head_only();
@@ -365,7 +367,11 @@ impl Fairing for SessionsFairing {
                 .rocket()
                 .state::<Limiter>()
                 .is_some_and(|limiter| limiter.tell(request, response));
-        if self.live.load(Ordering::Acquire) == 0 {
+        let live = self.live.load(Ordering::Acquire) > 0;
+        if live || self.counted.load(Ordering::Acquire) > 0 {
+            Slot::of(request).is_answered();
+        }
+        if !live {
             return Box::pin(Done);
         }
         // A handler that panicked or failed half-way leaves no half of what it meant to do, and a

@@ -36,7 +36,8 @@
 //!
 //! | guard | for |
 //! |---|---|
-//! | [`&Session`](Session) | values, the visitor, log-in and log-out; [`Option<&Session>`](Session) where there is one already |
+//! | [`&Session`](Session) | values, the visitor, log-in and log-out |
+//! | [`LoggedIn`] | pages for members: the user and the session |
 //! | [`&Notifications`](Notifications), [`Notification`], and the responder [`Notify`] | messages for the next page, each shown once |
 //! | [`CsrfForm`], [`CsrfToken`] | forms that no other site can send |
 //! | [`&Cache`](Cache) | what all requests share |
@@ -92,13 +93,14 @@ mod header;
 mod id;
 pub mod import;
 mod keeper;
+mod logged_in;
 mod notice;
 mod notification;
 mod open;
+mod origin;
 mod perl_session;
 mod queues;
 mod rate_limit;
-mod origin;
 mod record;
 mod seal;
 mod session;
@@ -115,6 +117,7 @@ pub use config::Durability;
 pub use csrf::{CsrfForm, CsrfToken, NoFields};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
+pub use logged_in::LoggedIn;
 pub use notification::{Notification, Notifications, Notify};
 pub use perl_session::PerlSession;
 pub use rate_limit::{By, Limit, RateLimit};

@@ -30,8 +30,9 @@ use values::Reads;
 ///
 /// Take it as a request guard. It is loaded once in a request, however many guards ask for it, and
 /// saved once, after the handler and before the answer leaves. A visitor who has none gets an empty
-/// one; it is kept, and a cookie is set, when there is something in it. `Option<&Session>` is
-/// `Some` only when the visitor has one already.
+/// one; it is kept, and a cookie is set, when there is something in it.
+/// [`is_new()`](Self::is_new) tells whether the visitor has one already, and
+/// [`LoggedIn`](crate::LoggedIn) is the guard for members.
 ///
 /// **Requests of one visitor may run at the same time.** What is saved are the changes that a
 /// request made, not the whole session as it saw it: two requests that change different values both
@@ -46,6 +47,7 @@ use values::Reads;
 /// # Errors
 ///
 /// As a guard it fails with 503 when the visitor has a session and the store does not answer.
+/// `Option<&Session>` is `None` then, as Rocket's `Option` is for every error, and never otherwise.
 ///
 /// # Example
 ///
