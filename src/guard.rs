@@ -103,9 +103,10 @@ impl Slot {
         posted.map_or_else(Vec::new, |posted| posted.notices)
     }
 
-    /// Returns whether anybody asked for the session of the Perl site.
-    pub(crate) fn has_perl(&self) -> bool {
-        self.perl.initialized()
+    /// Returns whether the visitor has a session of the Perl site, if anybody asked for it.
+    pub(crate) fn perl_found(&self) -> Option<bool> {
+        let perl = self.perl.get()?;
+        Some(matches!(perl.session, Ok(Some(_))))
     }
 
     /// Says that the request is being answered.
@@ -120,8 +121,8 @@ impl Slot {
         if again {
             self.next.get_or_init(Box::default);
         }
-    }
         again
+    }
 
     /// Returns the session, which is loaded when this is the first to ask.
     pub(crate) async fn session<'r>(&'r self, request: &'r Request<'_>) -> Result<&'r Session> {
@@ -137,10 +138,10 @@ impl Slot {
             let session = open(sessions, request).await;
             Opened {
                 session: session.map(|session| {
-                    let leave = self.head_only.load(Ordering::Relaxed);
                     if request.rocket().config().profile == rocket::Config::DEBUG_PROFILE {
                         session.watch_reads();
                     }
+                    let leave = self.head_only.load(Ordering::Relaxed);
                     Notifications { session, leave }
                 }),
                 _counted,
@@ -282,7 +283,6 @@ impl Sentinel for &Session {
 }
 
 #[rocket::async_trait]
-#[rocket::async_trait]
 impl<'r> FromRequest<'r> for LoggedIn<'r> {
     type Error = Error;
 
@@ -303,6 +303,7 @@ impl Sentinel for LoggedIn<'_> {
     }
 }
 
+#[rocket::async_trait]
 impl<'r> FromRequest<'r> for &'r Notifications {
     type Error = Error;
 

@@ -423,3 +423,18 @@ fn a_path_is_relative_to_the_file_that_names_it() {
     server.get("/", None);
     assert_eq!(fs::read_dir(there.path().join("kept")).unwrap().count(), 1);
 }
+
+#[async_test]
+async fn a_cookie_that_scripts_can_read_is_warned_of() {
+    const MARKER: &str = "sessions.cookie.http_only";
+    let launch = async |http_only: bool| {
+        let before = log::lines_with(MARKER).len();
+        let figment = figment().merge(("sessions.cookie.http_only", http_only));
+        let rocket = rocket::custom(figment).attach(Sessions::with(MemoryStore::new()));
+        rocket.ignite().await.expect("it works");
+        log::lines_with(MARKER).split_off(before)
+    };
+    let lines = launch(false).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("WARN "), "{lines:?}");
+}

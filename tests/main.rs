@@ -20,6 +20,7 @@ mod launch;
 mod limits;
 mod memcached;
 mod merging;
+mod no_random_numbers;
 mod notifications;
 mod perl_session;
 mod processes;

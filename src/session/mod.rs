@@ -85,10 +85,10 @@ struct State {
     /// Whether this request took out the last that the store had. The session goes on under its
     /// id if something is put in, and is over otherwise.
     emptied: bool,
-    /// Notifications that a guard took, to be put back if nobody looks at them.
-    handed: Vec<Handed>,
     /// What the handler read, where that is noticed: in the debug profile.
     reads: Option<Reads>,
+    /// Notifications that a guard took, to be put back if nobody looks at them.
+    handed: Vec<Handed>,
     /// Why the changes cannot be saved, found out where no error could be returned.
     refused: Option<Error>,
     /// Whether the session is to go on under a new id.
@@ -187,9 +187,9 @@ impl Session {
             changes: Vec::new(),
             base: None,
             emptied: false,
+            reads: None,
             handed: Vec::new(),
             refused: None,
-            reads: None,
             renew: false,
             ending: None,
             presented,
@@ -202,6 +202,15 @@ impl Session {
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Returns whether the visitor came with something that tells them from others, so that what
+    /// they are shown is for them alone.
+    pub(crate) fn is_personal(&self) -> bool {
+        matches!(
+            self.state.lock().presented,
+            Presented::Session { .. } | Presented::Token(_)
+        )
     }
 
     /// Makes `change` to what the handler sees, and notes it for the store.
