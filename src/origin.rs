@@ -13,8 +13,8 @@ pub(crate) struct Origin(String);
 impl Origin {
     /// Returns the origin that `text` names; `None` where it names anything else, or more.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (scheme, authority) = text.split_once("://")?;
-        let authority = Authority::parse(authority).ok()?;
+        let (scheme, rest) = text.split_once("://")?;
+        let authority = Authority::parse(rest).ok()?;
         let (host, port) = (authority.host(), authority.port());
         let usual = match &*scheme.to_ascii_lowercase() {
             "https" => 443,
@@ -24,15 +24,15 @@ impl Origin {
         // A name, an address, or one of version 6 in brackets.
         let is_of_host =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '[' | ']');
-        let has_port = authority.to_string() != host;
-        if host.is_empty() || !host.chars().all(is_of_host) || has_port != port.is_some() {
+        let with = |port: Option<u16>| match port {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        if host.is_empty() || !host.chars().all(is_of_host) || rest != with(port) {
             return None;
         }
-        let port = port.filter(|port| *port != usual);
-        let port = port.map_or(String::new(), |port| format!(":{port}"));
-        Some(Self(
-            format!("{scheme}://{host}{port}").to_ascii_lowercase(),
-        ))
+        let place = with(port.filter(|port| *port != usual));
+        Some(Self(format!("{scheme}://{place}").to_ascii_lowercase()))
     }
 }
 
@@ -98,6 +98,7 @@ mod tests {
             "https://app.example.com#a",
             "https://user@app.example.com",
             "https://user:password@app.example.com",
+            "https://user@app.example.com:443",
             "https://*.example.com",
             "https://app.example.com:",
             "https://app.example.com:port",
