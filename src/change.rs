@@ -120,7 +120,7 @@ impl Change {
         }
     }
 
-    /// Returns whether it sets who the visitor is.
+    /// Returns whether it says who the visitor is.
     pub(crate) fn is_about_the_user(&self) -> bool {
         matches!(self, Self::SetUser(_) | Self::LogIn(_))
     }
@@ -128,7 +128,11 @@ impl Change {
     /// Returns whether no request does it to a session that was renewed under its hands: the session
     /// may have been renewed so that whoever knew it before has no part in it.
     pub(crate) fn stays_behind(&self) -> bool {
-        self.is_about_the_user() || matches!(self, Self::AddToken(_) | Self::AddCsrf(_))
+        // To say that nobody is logged in takes away, and gives nothing.
+        matches!(
+            self,
+            Self::SetUser(Some(_)) | Self::LogIn(_) | Self::AddToken(_) | Self::AddCsrf(_)
+        )
     }
 
     /// Returns the notification that it brings into the session.

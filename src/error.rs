@@ -34,7 +34,7 @@ pub enum ErrorKind {
     Closed,
     /// A text is not what it should be, for example not a session id.
     Invalid,
-    /// This store cannot do that at all.
+    /// That cannot be done at all, by this store or with this session.
     Unsupported,
     /// The visitor sent more requests than a limit allows.
     RateLimited,

@@ -27,7 +27,7 @@ use crate::notice::Notice;
 use crate::open;
 use crate::perl_session::PerlSite;
 use crate::rate_limit::{self, Counts, Limiter};
-use crate::session::{CookieNews, Session};
+use crate::session::{Browser, CookieNews, Session};
 use crate::sessions::Sessions;
 use crate::store::SessionStore;
 
@@ -191,14 +191,12 @@ async fn close<'r>(
     response: &mut Response<'r>,
     failed: bool,
 ) {
-    let keep_cookie_alive = Sessions::of(request)
-        .and_then(Sessions::cookie)
-        .is_ok_and(SessionCookie::has_max_age);
     // An application's own function, given to `Session::update`, may run in here, and an id cannot
     // be made without random numbers. Rocket would drop the connection.
-    let finish = AssertUnwindSafe(session.finish(failed, keep_cookie_alive)).catch_unwind();
+    let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
     let told = finish.await.unwrap_or_else(|_| {
-        let why = "a function given to `Session::update` panicked";
+        let why = "a function given to `Session::update` panicked, or the system has no random \
+                   numbers to give";
         Err(Error::new(ErrorKind::Value, "save the session").because(why))
     });
     match told.and_then(|news| tell(news, request, response)) {
@@ -210,6 +208,16 @@ async fn close<'r>(
             }
             replace(request, response, error).await;
         }
+    }
+}
+
+/// Returns what the way out has to know of the browser that sent `request`.
+fn browser(request: &Request<'_>) -> Browser {
+    let cookie = Sessions::of(request).and_then(Sessions::cookie);
+    let mode = request.headers().get_one("Sec-Fetch-Mode");
+    Browser {
+        cookie_ages: cookie.is_ok_and(SessionCookie::has_max_age),
+        navigates: mode.is_none_or(|mode| mode.eq_ignore_ascii_case("navigate")),
     }
 }
 
@@ -274,6 +282,10 @@ fn tell(news: CookieNews, request: &Request<'_>, response: &mut Response<'_>) ->
     };
     let header = match news {
         CookieNews::None => return Ok(()),
+        CookieNews::Token => {
+            answer::no_store(response);
+            return Ok(());
+        }
         CookieNews::Set(id) => cookie
             .set(&id)
             .inspect_err(|error| log::error!("{error}"))?,
@@ -415,7 +427,7 @@ impl Fairing for SessionsFairing {
         let Ok(session) = opened else {
             return Box::pin(Done);
         };
-        match session.finish_at_once(failed) {
+        match session.finish_at_once(failed, browser(request)) {
             Some(news) => {
                 if let Err(error) = tell(news, request, response) {
                     return Box::pin(replace(request, response, error));

@@ -180,7 +180,6 @@ async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
             let Some(opened) =
                 candidate.filter(|opened| tried.replace(opened.id) != Some(opened.id))
             else {
-                presented = presented.or(Presented::Stale);
                 continue;
             };
             let cookie = Presented::Session {
@@ -189,8 +188,8 @@ async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
             };
             match load(sessions, request, &opened.id, cookie).await? {
                 Loaded::Session(session) => return Ok(session),
-                Loaded::Parted => presented = Presented::Parted,
-                Loaded::Nothing => presented = presented.or(Presented::Stale),
+                Loaded::Parted => presented = Presented::Parted(opened.id),
+                Loaded::Nothing => {}
             }
         }
     }
@@ -256,12 +255,6 @@ async fn load(
 
 fn address(request: &Request<'_>) -> Option<IpAddr> {
     request.remote().map(|peer| peer.ip())
-}
-
-impl Presented {
-    fn or(self, other: Self) -> Self {
-        if self == Self::Nothing { other } else { self }
-    }
 }
 
 #[rocket::async_trait]

@@ -143,7 +143,7 @@ fn is_name(byte: u8) -> bool {
 }
 
 /// Returns where the session of `token` is. Nobody who sees it there learns the token.
-fn id(name: &str, token: &str) -> SessionId {
+pub(crate) fn id(name: &str, token: &str) -> SessionId {
     let mut hash = Sha256::new_with_prefix("rocket_session_kit: a session's token\0");
     hash.update(name.to_ascii_lowercase());
     hash.update(b"\0");

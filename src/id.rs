@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
@@ -46,6 +47,16 @@ impl SessionId {
     /// Returns the id of the session that a token finds, made of `bytes` of its hash.
     pub(crate) fn of_token(bytes: [u8; 16]) -> Self {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// Returns the id of the mark that ends all copies of the session with `tag`.
+    pub(crate) fn of_lineage(tag: u64) -> Self {
+        let mut hash = Sha256::new_with_prefix("rocket_session_kit: a session's lineage\0");
+        hash.update(tag.to_be_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self::of_token(half)
     }
 
     /// Returns whether a token finds the session: its id is given again when it has ended, as no

@@ -48,6 +48,9 @@ pub struct Record {
     /// the session is first kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<u64>,
+    /// Whether there are copies of the session, which end together. They have the same tag.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) forked: bool,
     #[serde(default = "Values::new", skip_serializing_if = "Values::is_empty")]
     pub(crate) values: Values,
     /// The oldest first.
@@ -90,6 +93,7 @@ impl Record {
             user: None,
             address,
             tag: None,
+            forked: false,
             values: Values::new(),
             notifications: Vec::new(),
             tokens: Vec::new(),

@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
-use rocket::futures::TryStreamExt;
 use rocket::futures::stream::BoxStream;
+use rocket::futures::{StreamExt, TryStreamExt};
 use rocket::{Ignite, Request, Response, Rocket};
 
 use crate::answer;
@@ -13,7 +13,7 @@ use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
 use crate::id::SessionId;
-use crate::keeper::Keeper;
+use crate::keeper::{Ending, Keeper};
 use crate::record::Record;
 use crate::store::{SessionStore, Swept};
 
@@ -90,7 +90,13 @@ impl Sessions {
 
     /// Returns every session there is, one after the other: see [`SessionStore::iter_sessions`].
     pub fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
-        self.keeper.store().iter_sessions()
+        let all = self.keeper.store().iter_sessions();
+        // A copy that nobody has asked for since the others ended is still in the store.
+        all.try_filter_map(async |(id, record)| {
+            let over = self.keeper.lineage_is_over(&record).await?;
+            Ok((!over).then_some((id, record)))
+        })
+        .boxed()
     }
 
     /// Removes the sessions that were not saved for `minutes`: see
@@ -112,7 +118,7 @@ impl Sessions {
     ///
     /// When the store fails, so that the session may still be there.
     pub async fn end(&self, id: &SessionId) -> Result<bool> {
-        self.keeper.end(*id, None, None).await
+        self.keeper.end(Ending::of(*id)).await
     }
 
     /// Logs `user` out everywhere: ends every session of theirs but the one under `except`, and

@@ -21,7 +21,7 @@ async fn an_idle_session_ends() {
     app.clock.advance(Duration::from_secs(1));
     let answer = visitor.get("/keys").await;
     assert_eq!(answer.body, "");
-    assert!(answer.removes_session());
+    assert!(answer.session_cookie().is_none());
 }
 
 #[async_test]

@@ -22,6 +22,7 @@ mod memcached;
 mod merging;
 mod no_random_numbers;
 mod notifications;
+mod overtaking;
 mod perl_session;
 mod processes;
 mod rate_limit;

@@ -262,7 +262,7 @@ async fn after_flushall_visitors_are_anonymous_and_nobody_sees_an_error() {
     server.cli(&["FLUSHALL"]);
     let answer = visitor.get("/who").await;
     assert_eq!((answer.status.code, answer.body.as_str()), (200, "nobody"));
-    assert!(answer.removes_session());
+    assert!(answer.session_cookie().is_none());
     assert_eq!(visitor.get("/add/count/1").await.body, "1");
 }
 

@@ -8,14 +8,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rocket::futures::TryStreamExt;
 
-use super::{Found, Held, Keeper, Kept};
+use super::{Ending, Found, Held, Keeper, Kept, Unsure, Update};
 use crate::change::{Change, typed_update};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::error::Result;
 use crate::id::SessionId;
 use crate::notice::Notice;
 use crate::record::{Record, write_value};
-use crate::session::{CookieNews, Presented, Session};
+use crate::session::{Browser, CookieNews, Presented, Session};
 use crate::store::{MemoryStore, SessionStore};
 
 /// A change, in a form that can be printed and repeated.
@@ -96,8 +97,19 @@ impl Request {
         }
     }
 
+    async fn update(self, keeper: &Keeper) -> Result<Kept> {
+        let update = Update {
+            owner: self.view.user.clone(),
+            record: self.view,
+            held: self.held,
+            changes: &self.changes,
+            unsure: &mut Unsure::default(),
+        };
+        keeper.update(update).await
+    }
+
     async fn save(self, keeper: &Keeper) {
-        let kept = keeper.update(self.view, self.held, &self.changes).await;
+        let kept = self.update(keeper).await;
         assert!(matches!(kept.expect("the store works"), Kept::Here { .. }));
     }
 }
@@ -128,12 +140,13 @@ fn deeds() -> impl Strategy<Value = Deed> {
 
 /// Lets a request end well, and returns its session's new id where its visitor is given one.
 async fn finish(session: &Session) -> Option<SessionId> {
-    if let Some(CookieNews::Set(id)) = session.finish_at_once(false) {
+    if let Some(CookieNews::Set(id)) = session.finish_at_once(false, Browser::default()) {
         return Some(id);
     }
-    match session.finish(false, false).await.expect("the store works") {
+    let finished = session.finish(false, Browser::default()).await;
+    match finished.expect("the store works") {
         CookieNews::Set(id) => Some(id),
-        CookieNews::None | CookieNews::Remove => None,
+        CookieNews::None | CookieNews::Remove | CookieNews::Token => None,
     }
 }
 
@@ -175,7 +188,11 @@ async fn new_session(keeper: &Keeper, before: &[Act]) -> (Record, Held) {
     let mut record = Record::new(keeper.clock.seconds(), None);
     record.user = Some("alice".into());
     let record = alone(&record, before, keeper);
-    match keeper.create(record).await.expect("the store works") {
+    match keeper
+        .create(SessionId::random(), record)
+        .await
+        .expect("the store works")
+    {
         Kept::Here { record, held, .. } => (record, held),
         _ => panic!("it was created"),
     }
@@ -271,7 +288,7 @@ proptest! {
             let (_, held) = new_session(&keeper, &[]).await;
             if !logged_in {
                 // A session that is nothing but its notifications comes and goes.
-                keeper.end(held.id, None, None).await.expect("the store works");
+                keeper.end(Ending::of(held.id)).await.expect("the store works");
             }
             let (mut newest, mut found, mut expected) = (held.id, Vec::new(), Vec::new());
             let mut open: [Option<Session>; 4] = Default::default();
@@ -395,7 +412,7 @@ proptest! {
             let mut ended = HashSet::new();
             for (at, (who, acts)) in steps.iter().enumerate() {
                 if at == end_at {
-                    keeper.end(held.id, None, None).await.expect("the store works");
+                    keeper.end(Ending::of(held.id)).await.expect("the store works");
                     ended.insert(held.id);
                 }
                 match open[*who].take() {
@@ -406,15 +423,15 @@ proptest! {
                     }
                     None => {}
                     Some(request) => {
-                        let kept = keeper.update(request.view, request.held, &request.changes).await;
+                        let kept = request.update(&keeper).await;
                         let gone = matches!(kept.expect("the store works"), Kept::Gone);
                         assert_eq!(gone, !ended.is_empty());
                     }
                 }
             }
-            keeper.end(held.id, None, None).await.expect("the store works");
+            keeper.end(Ending::of(held.id)).await.expect("the store works");
             for request in open.into_iter().flatten() {
-                let kept = keeper.update(request.view, request.held, &request.changes).await;
+                let kept = request.update(&keeper).await;
                 assert!(matches!(kept.expect("the store works"), Kept::Gone));
             }
             matches!(keeper.load(&held.id).await.expect("the store works"), Found::Nothing)

@@ -1,6 +1,13 @@
 //! Keeping a session: the store, under a deadline, and how a request's changes get into it whatever
 //! others do meanwhile.
 
+mod create;
+mod end;
+mod load;
+mod renew;
+mod unsure;
+mod update;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,15 +16,18 @@ use std::time::{Duration, Instant};
 use rocket::futures::FutureExt;
 use rocket::tokio::time::timeout;
 
-use crate::change::{Change, warn_of_lost_updates};
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::notice::Notice;
-use crate::queues::{NoTurn, Queues, Turn, remember};
-use crate::record::{Parting, Record};
-use crate::store::{Expect, Revision, Save, Saved, SessionStore, Stored};
+use crate::queues::{NoTurn, Queues, Turn};
+use crate::record::Record;
+use crate::store::{Expect, Revision, Save, Saved, SessionStore};
+
+pub(crate) use end::{Ending, Seen};
+pub(crate) use load::{Found, same};
+pub(crate) use unsure::Unsure;
+pub(crate) use update::Update;
 
 /// How long a departed session's old id tells where it went. A request that was under way for
 /// longer is told that the session is gone.
@@ -31,6 +41,8 @@ pub(crate) struct Keeper {
     store: Arc<dyn SessionStore>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    /// The header in which the token of a new session is to come, where tokens find sessions.
+    pub(crate) token_header: Option<String>,
     /// Seconds.
     idle_timeout: u64,
     /// Seconds; 0 is never.
@@ -48,18 +60,8 @@ pub(crate) struct Keeper {
 pub(crate) struct Held {
     pub(crate) id: SessionId,
     pub(crate) revision: Revision,
-}
-
-/// What a store has under an id.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it arrives, and a box would be one more allocation"
-)]
-pub(crate) enum Found {
-    Live(Record, Held),
-    /// The session departed a moment ago.
-    Parted(Parting),
-    Nothing,
+    /// Whether the request moved on the time of the session's last use when it loaded it.
+    pub(crate) touched: bool,
 }
 
 /// What became of a request's changes.
@@ -76,12 +78,19 @@ pub(crate) enum Kept {
         revived: bool,
     },
     /// Another request saw to it. Where it renewed the session meanwhile, the changes are kept
-    /// under the new id, but for those that [stay behind](Change::stays_behind), and all of them
+    /// under the new id, but for those that [stay behind](crate::change::Change::stays_behind), and all of them
     /// do where somebody else is logged in there. The visitor of *this* request is not told which
     /// id that is: it may be somebody else, who knew the old one.
     Elsewhere,
     /// The session ended meanwhile. Nothing was kept.
     Gone,
+    /// Others saved the session after a save of this request whose outcome is not known. The first
+    /// `lost` changes were in that save: they may be kept already, so they are never sent again.
+    Unknown {
+        /// What others saved, unless it is under another id by now.
+        newer: Option<(Record, Held)>,
+        lost: usize,
+    },
 }
 
 impl Kept {
@@ -94,18 +103,16 @@ impl Kept {
     }
 }
 
-/// Returns whether what is there with the tag `there` is the session that had `tag`, and not one
-/// that began after its end. One that this crate did not write has none.
-fn same(tag: Option<u64>, there: Option<u64>) -> bool {
-    tag.is_none() || tag == there
-}
-
 impl Keeper {
     pub(crate) fn new(store: Arc<dyn SessionStore>, clock: Clock, config: &Config) -> Self {
         Self {
             store,
             clock,
             limits: config.limits,
+            token_header: match config.transport {
+                Transport::Cookie => None,
+                Transport::Header | Transport::Both => config.header.names.first().cloned(),
+            },
             idle_timeout: config.idle_timeout,
             absolute_timeout: config.absolute_timeout,
             // A session that is used keeps clear of its end by nine tenths of the timeout.
@@ -120,424 +127,73 @@ impl Keeper {
         &self.store
     }
 
-    /// Returns the session under `id`, for a request that has just presented it.
-    pub(crate) async fn load(&self, id: &SessionId) -> Result<Found> {
-        Ok(match self.reload(id).await? {
-            // It lost all it had a moment ago, and only waits for those that were under way.
-            Found::Live(record, _) if !record.has_info() => Found::Nothing,
-            found => found,
-        })
-    }
-
-    /// As [`load`](Self::load), for a request that has the session already.
-    async fn reload(&self, id: &SessionId) -> Result<Found> {
-        Ok(match self.look(id).await? {
-            None => Found::Nothing,
-            Some((record, held)) => match record.parting {
-                Some(parting) => Found::Parted(parting),
-                None if self.is_over(&record) => Found::Nothing,
-                None => Found::Live(record, held),
-            },
-        })
-    }
-
-    /// Returns what the store has under `id`, whatever that means.
-    async fn look(&self, id: &SessionId) -> Result<Option<(Record, Held)>> {
-        let Some(Stored { bytes, revision }) = self
-            .ask("load a session", self.store.load_session(id))
-            .await?
-        else {
-            return Ok(None);
+    /// Returns how long a save of `record` keeps it.
+    fn lifetime(&self, record: &Record) -> Duration {
+        if record.parting.is_some() || !record.has_info() {
+            return GRACE;
+        }
+        let left = match self.absolute_timeout {
+            0 => u64::MAX,
+            timeout => {
+                let end = record.created.saturating_add(timeout);
+                end.saturating_sub(self.clock.seconds())
+            }
         };
-        let Some(record) = Record::decode(&bytes) else {
-            log::warn!(
-                "the store holds something under a session's id that is no session; it was kept aside, its visitor starts anew"
-            );
-            self.ask("keep aside what is no session", self.store.set_aside(id))
-                .await?;
-            return Ok(None);
-        };
-        Ok(Some((record, Held { id: *id, revision })))
+        Duration::from_secs(self.idle_timeout.min(left).max(1))
     }
 
-    /// Returns whether `record` outlived one of its timeouts, whether or not the store knows.
-    fn is_over(&self, record: &Record) -> bool {
+    /// Asks the store to keep `record`, as of now, and notes in `unsure` that it was asked until it
+    /// says what became of it. `changes` is how many of the request's changes are in `record`.
+    async fn save(
+        &self,
+        id: &SessionId,
+        record: &mut Record,
+        expect: Expect,
+        changes: usize,
+        unsure: &mut Unsure,
+    ) -> Result<Saved> {
+        let ttl = self.lifetime(record);
+        let bytes = self.encode(record, ttl);
+        unsure.note(record.rev, changes);
+        let saved = self.send(id, &bytes, ttl, expect).await?;
+        unsure.forget(record.rev);
+        Ok(saved)
+    }
+
+    /// Asks the store to keep `record`, as of now, for `ttl`. It is not one of a request's changes.
+    async fn put(
+        &self,
+        id: &SessionId,
+        record: &mut Record,
+        ttl: Duration,
+        expect: Expect,
+    ) -> Result<Saved> {
+        let bytes = self.encode(record, ttl);
+        self.send(id, &bytes, ttl, expect).await
+    }
+
+    fn encode(&self, record: &mut Record, ttl: Duration) -> Vec<u8> {
         let now = self.clock.seconds();
-        let too_old = self.absolute_timeout > 0
-            && now >= record.created.saturating_add(self.absolute_timeout);
-        too_old || now >= record.accessed.saturating_add(self.idle_timeout)
-    }
-
-    /// Returns whether the time of the last request should be moved on.
-    pub(crate) fn touch_is_due(&self, record: &Record) -> bool {
-        self.clock.seconds() >= record.accessed.saturating_add(self.touch_every.max(1))
-    }
-
-    /// Keeps a new session.
-    pub(crate) async fn create(&self, mut record: Record) -> Result<Kept> {
-        record.tag();
-        for _ in 0..3 {
-            let id = SessionId::random();
-            match self.save(&id, &mut record, Expect::Absent).await? {
-                Saved::Saved(revision) => return Ok(Kept::here(record, Held { id, revision })),
-                // Either nobody's random numbers are random, or the store was asked twice and the
-                // first answer got lost.
-                Saved::Changed | Saved::Gone => {
-                    let rev = record.rev;
-                    match self.reload(&id).await? {
-                        Found::Live(ours, held) if ours.rev == rev => {
-                            return Ok(Kept::here(ours, held));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        Err(self
-            .unavailable("create a session")
-            .because("every new id was taken already"))
-    }
-
-    /// Keeps a session that begins under `id`, which is that of its visitor's token; or, where
-    /// another request began it meanwhile, what that one kept with `changes` made to it.
-    pub(crate) async fn begin(
-        &self,
-        id: SessionId,
-        mut record: Record,
-        changes: &[Change],
-    ) -> Result<Kept> {
-        let started = Instant::now();
-        record.tag = None;
-        record.tag();
-        let mut expect = Expect::Absent;
-        let mut vanished = 0;
-        loop {
-            if let Saved::Saved(revision) = self.save(&id, &mut record, expect).await? {
-                return Ok(Kept::here(record, Held { id, revision }));
-            }
-            self.check_patience(started)?;
-            expect = match self.look(&id).await? {
-                // It expired at this moment, or is no session and the store cannot keep it aside.
-                None if vanished < 2 => {
-                    vanished += 1;
-                    Expect::Absent
-                }
-                None => {
-                    return Err(self
-                        .unavailable("create a session")
-                        .because("what the store has in its place is no session"));
-                }
-                // The store was asked twice, and the first answer got lost. Others may have saved
-                // it since.
-                Some((ours, held)) if ours.tag == record.tag => return Ok(Kept::here(ours, held)),
-                // One that ended. Who still has it finds out by the tag.
-                Some((over, held)) if over.parting.is_some() || self.is_over(&over) => {
-                    Expect::Revision(held.revision)
-                }
-                Some((mut begun, held)) => {
-                    for change in changes {
-                        change.apply(&mut begun, &self.limits)?;
-                    }
-                    return self.update(begun, held, changes).await;
-                }
-            };
-        }
-    }
-
-    /// Moves on the time of the last request, unless another request did so a moment ago.
-    pub(crate) async fn touch(&self, mut record: Record, held: Held) -> Result<Kept> {
-        match self
-            .save(&held.id, &mut record, Expect::Revision(held.revision))
-            .await?
-        {
-            Saved::Saved(revision) => Ok(Kept::here(record, Held { revision, ..held })),
-            Saved::Changed => Ok(Kept::Elsewhere),
-            Saved::Gone => Ok(Kept::Gone),
-        }
-    }
-
-    /// Keeps `record`, which is what is `held` with `changes` made to it; or, where others saved
-    /// meanwhile, what they saved with `changes` made to it.
-    pub(crate) async fn update(
-        &self,
-        mut record: Record,
-        mut held: Held,
-        changes: &[Change],
-    ) -> Result<Kept> {
-        let started = Instant::now();
-        let tag = record.tag;
-        let mut turn = None;
-        let (mut moved, mut revived) = (false, false);
-        let owner = match changes.iter().any(Change::is_about_the_user) {
-            true => None,
-            false => record.user.clone(),
-        };
-        loop {
-            let saved = self
-                .save(&held.id, &mut record, Expect::Revision(held.revision))
-                .await;
-            match remember(&mut turn, saved)? {
-                Saved::Saved(_) if moved => return Ok(Kept::Elsewhere),
-                Saved::Saved(revision) => {
-                    return Ok(Kept::Here {
-                        record,
-                        held: Held { revision, ..held },
-                        revived,
-                    });
-                }
-                Saved::Gone => return Ok(Kept::Gone),
-                Saved::Changed => {}
-            }
-            if turn.is_none() {
-                turn = Some(self.turn(&held.id).await?);
-            }
-            let tried = record.rev;
-            let mut id = held.id;
-            (record, held) = loop {
-                self.check_patience(started)?;
-                let found = self.reload(&id).await;
-                match remember(&mut turn, found)? {
-                    // The store was asked twice, and the first answer got lost.
-                    Found::Live(ours, _) if ours.rev == tried && moved => {
-                        return Ok(Kept::Elsewhere);
-                    }
-                    Found::Live(record, held) if record.rev == tried => {
-                        return Ok(Kept::Here {
-                            record,
-                            held,
-                            revived,
-                        });
-                    }
-                    Found::Live(newer, held) if same(tag, newer.tag) => break (newer, held),
-                    Found::Parted(Parting::Moved(next)) => (id, moved) = (next, true),
-                    Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
-                        return Ok(Kept::Gone);
-                    }
-                }
-            };
-            if moved && owner.is_some() && record.user != owner {
-                // Somebody else logged in, to whom nothing of the one before is shown.
-                return Ok(Kept::Elsewhere);
-            }
-            revived = !record.has_info();
-            warn_of_lost_updates(changes, &record);
-            for change in changes
-                .iter()
-                .filter(|change| !(moved && change.stays_behind()))
-            {
-                change.apply(&mut record, &self.limits)?;
-            }
-        }
-    }
-
-    /// Takes out of what is `held`, which is `record`, what `take_out` takes out of it and returns:
-    /// to nobody else is it ever returned. Where others saved meanwhile, `take_out` is asked again
-    /// about what they left.
-    ///
-    /// It is a save of its own, with none of the request's changes in it. On an error nobody knows
-    /// whether it was done, and nothing is returned.
-    pub(crate) async fn take<T>(
-        &self,
-        mut record: Record,
-        mut held: Held,
-        mut take_out: impl FnMut(&mut Record) -> Result<Vec<T>>,
-    ) -> Result<(Vec<T>, Kept)> {
-        let started = Instant::now();
-        let tag = record.tag;
-        let mut turn = None;
-        let mut revived = false;
-        loop {
-            let taken = take_out(&mut record)?;
-            let here = |record, held| Kept::Here {
-                record,
-                held,
-                revived,
-            };
-            if taken.is_empty() {
-                return Ok((taken, here(record, held)));
-            }
-            let saved = self
-                .save(&held.id, &mut record, Expect::Revision(held.revision))
-                .await;
-            match remember(&mut turn, saved)? {
-                Saved::Saved(revision) => {
-                    return Ok((taken, here(record, Held { revision, ..held })));
-                }
-                Saved::Gone => return Ok((Vec::new(), Kept::Gone)),
-                Saved::Changed => {}
-            }
-            if turn.is_none() {
-                turn = Some(self.turn(&held.id).await?);
-            }
-            self.check_patience(started)?;
-            let tried = record.rev;
-            let found = self.reload(&held.id).await;
-            (record, held) = match remember(&mut turn, found)? {
-                // The store was asked twice, and the first answer got lost.
-                Found::Live(ours, held) if ours.rev == tried => {
-                    return Ok((taken, here(ours, held)));
-                }
-                Found::Live(newer, held) if same(tag, newer.tag) => (newer, held),
-                // They went on with whoever renewed it, who may be somebody else.
-                Found::Parted(Parting::Moved(_)) => return Ok((Vec::new(), Kept::Elsewhere)),
-                Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
-                    return Ok((Vec::new(), Kept::Gone));
-                }
-            };
-            revived = !record.has_info();
-        }
-    }
-
-    /// Keeps `record`, which is what is `held` with `changes` made to it, under a new id, and lets
-    /// the old one go.
-    pub(crate) async fn renew(
-        &self,
-        record: Record,
-        mut held: Held,
-        changes: &[Change],
-    ) -> Result<Kept> {
-        let started = Instant::now();
-        let Kept::Here {
-            mut record,
-            held: mut new,
-            ..
-        } = self.create(record).await?
-        else {
-            return Ok(Kept::Gone);
-        };
-        loop {
-            self.check_patience(started)?;
-            match self.leave(&held, Parting::Moved(new.id)).await? {
-                Saved::Saved(_) => return Ok(Kept::here(record, new)),
-                Saved::Gone => break,
-                Saved::Changed => {}
-            }
-            match self.reload(&held.id).await? {
-                Found::Live(newer, now_held) => (record, held) = (newer, now_held),
-                // Two requests renewed one session at once: each visitor goes on with what it had,
-                // but for the notifications, which are for one reader and went with the first.
-                Found::Parted(Parting::Moved(_)) => {
-                    let own = |notice: &Notice| {
-                        let mut brought = changes.iter().filter_map(Change::notice);
-                        brought.any(|own| own.id == notice.id)
-                    };
-                    let before = record.notifications.len();
-                    record.notifications.retain(own);
-                    if record.notifications.len() == before {
-                        return Ok(Kept::here(record, new));
-                    }
-                    if !record.has_info() {
-                        self.ask("delete a session", self.store.delete_session(&new.id))
-                            .await?;
-                        return Ok(Kept::Elsewhere);
-                    }
-                    match self
-                        .save(&new.id, &mut record, Expect::Revision(new.revision))
-                        .await?
-                    {
-                        Saved::Saved(revision) => new.revision = revision,
-                        Saved::Changed | Saved::Gone => break,
-                    }
-                    return Ok(Kept::here(record, new));
-                }
-                Found::Parted(Parting::Ended) | Found::Nothing => break,
-            }
-            for change in changes {
-                change.apply(&mut record, &self.limits)?;
-            }
-            match self
-                .save(&new.id, &mut record, Expect::Revision(new.revision))
-                .await?
-            {
-                Saved::Saved(revision) => new.revision = revision,
-                Saved::Changed | Saved::Gone => break,
-            }
-        }
-        // The session ended meanwhile, so the copy must not live either.
-        self.ask("delete a session", self.store.delete_session(&new.id))
-            .await?;
-        Ok(Kept::Gone)
-    }
-
-    /// Ends the session under `id`, wherever it has got to, for good. Returns whether it was still
-    /// there.
-    ///
-    /// `revision` is what the caller saw there, if it looked, and `tag` which session it was.
-    pub(crate) async fn end(
-        &self,
-        mut id: SessionId,
-        mut revision: Option<Revision>,
-        tag: Option<u64>,
-    ) -> Result<bool> {
-        let started = Instant::now();
-        loop {
-            self.check_patience(started)?;
-            match revision.take() {
-                None => match self.reload(&id).await? {
-                    Found::Live(there, held) if same(tag, there.tag) => {
-                        (id, revision) = (held.id, Some(held.revision));
-                    }
-                    Found::Parted(Parting::Moved(next)) => id = next,
-                    Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
-                        return Ok(false);
-                    }
-                },
-                // Whoever renews or saves it at this moment finds out by this, and nobody can after
-                // it.
-                Some(revision) => match self.leave(&Held { id, revision }, Parting::Ended).await? {
-                    Saved::Saved(_) => break,
-                    Saved::Changed => {}
-                    Saved::Gone => return Ok(false),
-                },
-            }
-        }
-        if id.is_of_token() {
-            // A deletion could meet the session that the token has begun meanwhile. What marks the
-            // end goes by itself, in a minute.
-            return Ok(true);
-        }
-        if let Err(error) = self
-            .ask("delete a session", self.store.delete_session(&id))
-            .await
-        {
-            log::warn!("a session ended, and what marks its end stays for a minute: {error}");
-        }
-        Ok(true)
-    }
-
-    /// Puts a parting word in the place of what is `held`.
-    async fn leave(&self, held: &Held, parting: Parting) -> Result<Saved> {
-        let mut record = Record::parting(self.clock.seconds(), parting);
-        self.save(&held.id, &mut record, Expect::Revision(held.revision))
-            .await
-    }
-
-    /// Asks the store to keep `record`, as of now.
-    async fn save(&self, id: &SessionId, record: &mut Record, expect: Expect) -> Result<Saved> {
-        let now = self.clock.seconds();
-        let ttl = if record.parting.is_some() || !record.has_info() {
-            GRACE
-        } else {
-            let left = match self.absolute_timeout {
-                0 => u64::MAX,
-                timeout => record.created.saturating_add(timeout).saturating_sub(now),
-            };
-            Duration::from_secs(self.idle_timeout.min(left).max(1))
-        };
         record.accessed = now;
-        let bytes = record.encode(now + ttl.as_secs());
-        self.ask(
-            "save a session",
-            self.store.save_session(
-                id,
-                Save {
-                    bytes: &bytes,
-                    ttl,
-                    expect,
-                },
-            ),
-        )
-        .await
+        record.encode(now + ttl.as_secs())
+    }
+
+    async fn send(
+        &self,
+        id: &SessionId,
+        bytes: &[u8],
+        ttl: Duration,
+        expect: Expect,
+    ) -> Result<Saved> {
+        let save = Save { bytes, ttl, expect };
+        self.ask("save a session", self.store.save_session(id, save))
+            .await
+    }
+
+    /// Asks the store to remove what is under `id`.
+    async fn delete(&self, id: &SessionId) -> Result<bool> {
+        self.ask("delete a session", self.store.delete_session(id))
+            .await
     }
 
     /// Waits for `call`, but no longer than the store may take; a panic in the store is an error of
@@ -586,13 +242,13 @@ impl Keeper {
         }
     }
 
+    fn unavailable(&self, act: &'static str) -> Error {
+        Error::new(ErrorKind::Unavailable, act)
+    }
+
     fn crowded(&self) -> Error {
         self.unavailable("save a session")
             .because("too many requests change this session at once")
-    }
-
-    fn unavailable(&self, act: &'static str) -> Error {
-        Error::new(ErrorKind::Unavailable, act)
     }
 
     /// Logs that the store failed, but at most once a second: while it is down, every request finds

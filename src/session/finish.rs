@@ -1,19 +1,37 @@
 //! The session on its way out: what goes to the store, and what the browser is told.
 
-use super::{Ending, Over, Presented, Session, State};
-use crate::change::Change;
-use crate::error::{Error, ErrorKind, Result};
-use crate::header;
+use super::{Over, Presented, Session, State};
+use crate::error::Result;
 use crate::id::SessionId;
-use crate::keeper::Kept;
-use crate::record::Record;
 
 /// What the answer tells the browser about its cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CookieNews {
     None,
+    /// The store has just said that this id is current.
     Set(SessionId),
+    /// This request ended, or emptied, the session that it presented.
     Remove,
+    /// No cookie; but the response shows a token, which no cache may keep.
+    Token,
+}
+
+/// What the way out knows of the browser.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Browser {
+    /// Whether its cookie has an age, so that it must be sent again while the session goes on.
+    pub(crate) cookie_ages: bool,
+    /// Whether it asks for a page, and not for a part of one. Of several requests at a time, only
+    /// this one may send again a cookie that the browser has: an answer that comes late would put
+    /// it over a newer one.
+    pub(crate) navigates: bool,
+}
+
+/// What is due on the way out beside this request's changes.
+struct Due {
+    touch: bool,
+    /// The browser's cookie is to be sent again.
+    resend: bool,
 }
 
 impl Session {
@@ -21,35 +39,30 @@ impl Session {
     /// cookie can be set.
     ///
     /// `failed` is whether the request failed, so that its changes are not to be saved.
-    pub(crate) fn finish_at_once(&self, failed: bool) -> Option<CookieNews> {
+    pub(crate) fn finish_at_once(&self, failed: bool, browser: Browser) -> Option<CookieNews> {
         let state = &mut *self.state.lock();
         if failed {
             state.drop_changes();
         }
         state.put_back_unseen();
+        let due = self.due(state, failed, browser);
         let unsent = state.ending.is_some() || state.refused.is_some() || state.renew;
-        if unsent || !state.changes.is_empty() || (!failed && self.wants_touch(state)) {
+        if unsent || !state.changes.is_empty() || due.touch {
             return None;
         }
-        state.closed = true;
-        Some(state.cookie_news())
+        Some(state.close(due.resend))
     }
 
     /// Sends to the store what it does not know yet, and returns what to tell the browser. After
     /// this no cookie can be set.
-    ///
-    /// `keep_cookie_alive` is whether the cookie is to be sent again when the session is touched.
-    pub(crate) async fn finish(&self, failed: bool, keep_cookie_alive: bool) -> Result<CookieNews> {
-        let touch = !failed && self.wants_touch(&self.state.lock());
+    pub(crate) async fn finish(&self, failed: bool, browser: Browser) -> Result<CookieNews> {
+        let due = self.due(&self.state.lock(), failed, browser);
         let brings_a_message = self.state.lock().brings_a_message();
         let sent = self.send_changes().await;
-        if touch && sent.is_ok() {
-            // A save was a touch too.
+        if due.touch && sent.is_ok() {
             self.send_touch().await;
         }
         let state = &mut *self.state.lock();
-        state.closed = true;
-        state.resend |= touch && keep_cookie_alive;
         if brings_a_message && state.over == Some(Over::Gone) {
             log::warn!(
                 "a message was not kept, for its session ended while the request was under way; a \
@@ -58,184 +71,50 @@ impl Session {
             );
         }
         if sent.is_err() {
+            if let (Some(held), Some(new)) = (state.held, state.unsure.renewal) {
+                self.keeper.undo_renewal(held, new, state.base.clone());
+            }
             state.drop_changes();
         }
-        sent.map(|()| state.cookie_news())
+        let news = state.close(due.resend);
+        sent.map(|()| news)
     }
 
-    fn wants_touch(&self, state: &State) -> bool {
-        state.held.is_some()
-            && !state.emptied
-            && state.over.is_none()
-            && self.keeper.touch_is_due(&state.record)
+    fn due(&self, state: &State, failed: bool, browser: Browser) -> Due {
+        let held = state
+            .held
+            .filter(|_| !failed && !state.emptied && state.over.is_none());
+        let Some(held) = held else {
+            return Due {
+                touch: false,
+                resend: false,
+            };
+        };
+        let time = !held.touched && self.keeper.touch_is_due(&state.record);
+        let resend = match state.presented {
+            Presented::Session { outdated, .. } => {
+                outdated || browser.cookie_ages && (time || held.touched)
+            }
+            _ => false,
+        };
+        let resend = resend && browser.navigates;
+        Due {
+            touch: time || resend && !held.touched,
+            resend,
+        }
     }
 
-    /// Moves on, in the store, the time of the last request, when that is due and nothing else did.
+    /// Moves on, in the store, the time of the last request, unless it saved the session anyway.
     ///
     /// A store that fails here takes nothing from the visitor, so that the answer need not suffer.
     async fn send_touch(&self) {
         let (record, held) = match &*self.state.lock() {
-            state if self.wants_touch(state) => (state.record.clone(), state.held),
+            state if !state.confirmed && state.over.is_none() => (state.record.clone(), state.held),
             _ => return,
         };
         let Some(held) = held else { return };
         if let Ok(kept) = self.keeper.touch(record, held).await {
-            self.state.lock().settle(kept, self);
-        }
-    }
-
-    /// Sends this request's changes to the store.
-    ///
-    /// On an error of the store they wait in the session for another try.
-    pub(super) async fn send_changes(&self) -> Result<()> {
-        let _one_at_a_time = self.saving.lock().await;
-
-        let ending = self.state.lock().ending;
-        if let Some(Ending { id, revision, tag }) = ending {
-            self.keeper.end(id, revision, tag).await?;
-            let state = &mut *self.state.lock();
-            state.ending = None;
-            // The store is there again, and what is inserted from here on begins a new session.
-            state.over = None;
-        }
-
-        let (record, held, presented, sending) = {
-            let state = &mut *self.state.lock();
-            if let Some(error) = state.refused.take() {
-                return Err(error);
-            }
-            let by_cookie = state.presented.is_by_cookie();
-            let renew = by_cookie && state.renew && state.record.has_info();
-            let nothing_to_do = state.changes.is_empty() && !(renew && state.held.is_some());
-            let nothing_to_keep = state.held.is_none() && !state.record.has_info();
-            if state.over.is_some() || nothing_to_do || nothing_to_keep {
-                return Ok(());
-            }
-            if state.presented == Presented::NoToken {
-                return Err(header::missing());
-            }
-            if state.presented == Presented::Parted && state.held.is_none() && !renew {
-                let why = "the session was renewed a moment ago, and the browser has yet to learn its new id";
-                return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
-            }
-            if by_cookie && state.closed && (state.held.is_none() || renew) {
-                let why = "it needs a new cookie, and the answer that could set it has left";
-                return Err(Error::new(ErrorKind::Closed, "save the session").because(why));
-            }
-            state.renew = false;
-            let sending = Sending {
-                changes: std::mem::take(&mut state.changes),
-                renew,
-                had_base: state.base.is_some(),
-                session: self,
-            };
-            (state.record.clone(), state.held, state.presented, sending)
-        };
-
-        let changes = &sending.changes;
-        let kept = match (held, presented) {
-            (None, Presented::Token(id)) => self.keeper.begin(id, record, changes).await,
-            (None, _) => self.keeper.create(record).await,
-            (Some(held), _) if sending.renew => self.keeper.renew(record, held, changes).await,
-            (Some(held), _) => self.keeper.update(record, held, changes).await,
-        }?;
-        sending.done();
-        self.state.lock().settle(kept, self);
-        Ok(())
-    }
-}
-
-/// Changes on their way to the store. Dropping it puts them back, to be sent again: the store
-/// failed, or nobody waited for it.
-struct Sending<'a> {
-    session: &'a Session,
-    changes: Vec<Change>,
-    renew: bool,
-    had_base: bool,
-}
-
-impl Sending<'_> {
-    /// Says that they arrived.
-    fn done(mut self) {
-        (self.changes, self.renew, self.had_base) = (Vec::new(), false, true);
-    }
-}
-
-impl Drop for Sending<'_> {
-    fn drop(&mut self) {
-        let state = &mut *self.session.state.lock();
-        state.renew |= self.renew;
-        state.changes.splice(0..0, self.changes.drain(..));
-        if !self.had_base {
-            // It is of a moment at which the store was thought to have these changes.
-            state.base = None;
-        }
-    }
-}
-
-impl State {
-    fn drop_changes(&mut self) {
-        match self.base.take() {
-            Some(base) => self.record = base,
-            // None of them is in the store.
-            None if !self.changes.is_empty() => {
-                self.record.notifications.clear();
-                self.record.tokens.clear();
-            }
-            None => {}
-        }
-        self.changes.clear();
-        self.refused = None;
-        self.renew = false;
-    }
-
-    /// Takes note of what the store has now.
-    pub(super) fn settle(&mut self, kept: Kept, session: &Session) {
-        match kept {
-            Kept::Here {
-                record,
-                held,
-                revived,
-            } => {
-                self.resend |= revived;
-                self.emptied = false;
-                self.reads.iter_mut().for_each(Vec::clear);
-                self.held = Some(held).filter(|_| record.has_info());
-                self.record = record;
-                if self.held.is_none() {
-                    self.record = Record::new(session.keeper.clock.seconds(), self.record.address);
-                }
-                self.base = None;
-                if !self.changes.is_empty() {
-                    self.base = Some(self.record.clone()).filter(|_| self.needs_base());
-                }
-                for change in &self.changes {
-                    // Made by another part of the handler meanwhile. Where one no longer fits, the
-                    // next save says so.
-                    let _ = change.apply(&mut self.record, &session.keeper.limits);
-                }
-            }
-            Kept::Elsewhere => {}
-            Kept::Gone => {
-                self.held = None;
-                self.over = Some(Over::Gone);
-            }
-        }
-    }
-
-    fn cookie_news(&self) -> CookieNews {
-        let held = self.held.filter(|_| !self.emptied);
-        match (self.over, held, self.presented) {
-            (Some(Over::Unavailable), ..) => CookieNews::None,
-            (_, Some(held), Presented::Session { id, outdated })
-                if held.id == id && !outdated && !self.resend =>
-            {
-                CookieNews::None
-            }
-            (.., Presented::Token(_) | Presented::NoToken) => CookieNews::None,
-            (_, Some(held), _) => CookieNews::Set(held.id),
-            (_, None, Presented::Session { .. } | Presented::Stale) => CookieNews::Remove,
-            (_, None, Presented::Nothing | Presented::Parted) => CookieNews::None,
+            self.state.lock().settle(kept, &self.keeper.limits);
         }
     }
 }

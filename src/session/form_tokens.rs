@@ -13,7 +13,7 @@ use crate::keeper::Kept;
 use crate::record::Record;
 
 /// Returns 256 random bits, as text.
-fn random() -> String {
+pub(super) fn random() -> String {
     let mut bytes = [0; 32];
     OsRng.fill_bytes(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
@@ -108,7 +108,7 @@ impl Session {
         };
         let (taken, kept) = self.keeper.take(record, held, take_out).await?;
         let here = matches!(kept, Kept::Here { .. });
-        self.state.lock().settle_taken(kept, self);
+        self.state.lock().settle_taken(kept, &self.keeper.limits);
         Ok(here && !taken.is_empty())
     }
 

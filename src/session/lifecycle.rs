@@ -1,22 +1,61 @@
 //! The session's beginning, renewal and end.
 
-use super::{Ending, Over, Presented, Session};
+use super::form_tokens::random as random_token;
+use super::{CookieNews, Over, Presented, Session};
 use crate::error::{Error, ErrorKind, Result};
+use crate::header;
 use crate::id::SessionId;
+use crate::keeper::{Ending, Found, Seen, same};
 use crate::record::Record;
 
 impl Session {
     /// Returns whether the visitor has no session in the store yet.
     pub fn is_new(&self) -> bool {
-        self.state.lock().held.is_none()
+        self.state.lock().is_new()
     }
 
-    /// Returns the id under which the store has the session; `None` while it is new.
+    /// Returns the id under which the store has the session, or will have it once this request's
+    /// changes are saved: after a [log-in](Self::log_in) or a [renewal](Self::renew) it is the new
+    /// one. `None` while there is nothing in the session.
     ///
     /// It is for the server's own use, say to [end](crate::Sessions::end) the session later. It
     /// opens nothing in a browser, but should not be shown to one.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// # use rocket::get;
+    /// use rocket_session_kit::{Result, Session, Sessions};
+    ///
+    /// #[get("/login/<name>")]
+    /// fn login(name: &str, session: &Session) -> String {
+    ///     session.log_in(name);
+    ///     let id = session.id().expect("a user is logged in");
+    ///     // Note `id` beside the user's account, for a page that lists and ends sessions.
+    ///     id.to_hex()
+    /// }
+    ///
+    /// #[get("/end/<id>")]
+    /// async fn end(id: &str, sessions: &Sessions) -> Result<String> {
+    ///     Ok(sessions.end(&id.parse()?).await?.to_string())
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![login, end], |client| {
+    /// # let id = client.get("/login/alice").dispatch().into_string().unwrap();
+    /// # assert_eq!(client.get(format!("/end/{id}")).dispatch().into_string().unwrap(), "true");
+    /// # });
+    /// ```
     pub fn id(&self) -> Option<SessionId> {
-        self.state.lock().held.map(|held| held.id)
+        let state = &mut *self.state.lock();
+        if state.over.is_some() || !state.record.has_info() {
+            return None;
+        }
+        match (state.presented, state.held) {
+            (Presented::Token(id), _) => Some(id),
+            (Presented::NoToken, _) => None,
+            (_, Some(held)) if !state.renew => Some(held.id),
+            (Presented::Parted(_), None) if !state.renew => None,
+            _ => Some(state.next_id()),
+        }
     }
 
     /// Returns who the rate limit takes the visitor for; `None` unless the store has had the session
@@ -39,7 +78,57 @@ impl Session {
     /// A session that is found by a token in a header keeps its id, which is made of the token: no
     /// page can plant one.
     pub fn renew(&self) {
-        self.state.lock().renew = true;
+        let state = &mut *self.state.lock();
+        state.keep_base_for_renewal();
+        state.renew = true;
+    }
+
+    /// Makes a token for the session that begins with this request, and returns it. The client sends
+    /// it in the first of the `sessions.header.names` with its next requests, and they find the
+    /// session.
+    ///
+    /// The token has 256 random bits. The server keeps a hash of it and cannot show it again. Put
+    /// something into the session, or [log the client in](Self::log_in): an empty one is not kept.
+    ///
+    /// # Errors
+    ///
+    /// When `sessions.transport` is `"cookie"` ([`ErrorKind::Config`]), or the request brought a
+    /// session ([`ErrorKind::Unsupported`]).
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// # use rocket::get;
+    /// use rocket_session_kit::{Result, Session};
+    ///
+    /// #[get("/tokens/<name>")]
+    /// fn token(name: &str, session: &Session) -> Result<String> {
+    ///     // Check the client's password first.
+    ///     session.log_in(name);
+    ///     session.issue_token()
+    /// }
+    /// # let figment = rocket::Config::figment().merge(("sessions.transport", "header"));
+    /// # let rocket = rocket::custom(figment).mount("/", rocket::routes![token]);
+    /// # let rocket = rocket.attach(rocket_session_kit::Sessions::with(rocket_session_kit::MemoryStore::new()));
+    /// # let client = rocket::local::blocking::Client::tracked(rocket).unwrap();
+    /// # assert_eq!(client.get("/tokens/alice").dispatch().into_string().unwrap().len(), 43);
+    /// ```
+    pub fn issue_token(&self) -> Result<String> {
+        const ACT: &str = "issue a token";
+        let Some(header) = &self.keeper.token_header else {
+            let why =
+                "sessions are found by cookies; set `sessions.transport` to \"header\" or \"both\"";
+            return Err(Error::new(ErrorKind::Config, ACT).because(why));
+        };
+        let state = &mut *self.state.lock();
+        if state.held.is_some() || state.over.is_some() {
+            let why = "the request brought a session, which its own token or cookie finds";
+            return Err(Error::new(ErrorKind::Unsupported, ACT).because(why));
+        }
+        let token = random_token();
+        state.presented = Presented::Token(header::id(header, &token));
+        state.news = CookieNews::Token;
+        Ok(token)
     }
 
     /// Ends the session, and everything in it, for good. What is inserted after this begins a new
@@ -76,33 +165,96 @@ impl Session {
     /// ```
     pub fn end(&self) {
         let state = &mut *self.state.lock();
-        match (state.held.take(), state.over, state.presented) {
-            (Some(held), ..) => {
-                state.ending = Some(Ending {
-                    id: held.id,
-                    revision: Some(held.revision),
-                    tag: state.record.tag,
-                });
-            }
+        let (seen, tag) = match &state.held {
+            Some(held) => (Some(Seen::new(&state.record, held)), state.record.tag),
+            None => (None, None),
+        };
+        let id = match (state.held.take(), state.over, state.presented) {
+            (Some(held), ..) => Some(held.id),
+            // Its mark tells where it went.
+            (None, None, Presented::Parted(id)) => Some(id),
             (
                 None,
                 Some(Over::Unavailable),
-                Presented::Session { id, .. } | Presented::Token(id),
-            ) => {
-                state.ending = Some(Ending {
-                    id,
-                    revision: None,
-                    tag: None,
-                });
-            }
-            _ => {}
+                Presented::Session { id, .. } | Presented::Parted(id) | Presented::Token(id),
+            ) => Some(id),
+            _ => None,
+        };
+        if let Some(id) = id {
+            state.ending = Some(Ending {
+                id,
+                tag,
+                seen,
+                tried: false,
+            });
         }
+        state.drop_changes();
         state.record = Record::new(self.keeper.clock.seconds(), state.record.address);
-        state.changes.clear();
-        state.base = None;
         state.handed.clear();
-        state.refused = None;
-        state.renew = false;
+        (state.emptied, state.next_id) = (false, None);
+    }
+
+    /// Loads the session anew, for streams and WebSockets, which go on for long: others' changes are
+    /// seen from here on, and this request's own are made to them. Returns whether the session goes
+    /// on; `false` means that it ended, or went on under another id after a log-in or a renewal.
+    /// Then there is nothing in it any more, and the stream should end.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// # use rocket::get;
+    /// use rocket::response::stream::{Event, EventStream};
+    /// use rocket_session_kit::Session;
+    /// use rocket::tokio::time::{self, Duration};
+    ///
+    /// #[get("/events")]
+    /// fn events(session: &Session) -> EventStream![Event + '_] {
+    ///     EventStream! {
+    ///         while session.reload().await.unwrap_or(false) {
+    ///             yield Event::data(session.keys().join(", "));
+    ///             time::sleep(Duration::from_secs(1)).await;
+    ///         }
+    ///     }
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![events], |client| {
+    /// # // A visitor without a session has nothing to wait for.
+    /// # assert_eq!(client.get("/events").dispatch().status(), rocket::http::Status::Ok);
+    /// # });
+    /// ```
+    pub async fn reload(&self) -> Result<bool> {
+        let unsure = !self.state.lock().unsure.is_empty();
+        if unsure {
+            // Only a save finds out what became of the one before.
+            self.send_changes().await?;
+        }
+        let _one_at_a_time = self.saving.lock().await;
+
+        let (held, tag) = {
+            let state = self.state.lock();
+            match (state.over, state.held) {
+                (Some(Over::Unavailable), _) => return Err(was_down("load the session")),
+                (Some(Over::Gone), _) | (None, None) => return Ok(false),
+                (None, Some(held)) => (held, state.record.tag),
+            }
+        };
+        let found = self.keeper.reload(&held.id).await?;
+        let state = &mut *self.state.lock();
+        match found {
+            Found::Live(record, held) if same(tag, record.tag) => {
+                state.see(record, held, &self.keeper.limits);
+                Ok(!state.emptied)
+            }
+            _ => {
+                state.lose();
+                state.drop_changes();
+                state.record = Record::new(self.keeper.clock.seconds(), state.record.address);
+                Ok(false)
+            }
+        }
     }
 
     /// Saves now what has changed so far, instead of when the answer leaves.
@@ -142,8 +294,11 @@ impl Session {
             None => Ok(()),
             Some(Over::Gone) => Err(Error::new(ErrorKind::Closed, "save the session")
                 .because("it ended while this request was under way")),
-            Some(Over::Unavailable) => Err(Error::new(ErrorKind::Unavailable, "save the session")
-                .because("the store was down when it was to be loaded")),
+            Some(Over::Unavailable) => Err(was_down("save the session")),
         }
     }
+}
+
+fn was_down(act: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, act).because("the store was down when it was to be loaded")
 }

@@ -4,6 +4,8 @@ mod finish;
 mod form_tokens;
 mod lifecycle;
 mod notices;
+mod send;
+mod state;
 mod values;
 mod visitor;
 
@@ -14,16 +16,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::change::Change;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::SessionId;
 use crate::keeper::{Held, Keeper};
 use crate::record::Record;
-use crate::store::Revision;
 
-pub(crate) use finish::CookieNews;
-use notices::Handed;
+pub(crate) use finish::{Browser, CookieNews};
 pub(crate) use notices::Shown;
-use values::Reads;
+use state::{Over, State};
 
 /// The session of the visitor who sent this request: a map of typed values that waits, on the
 /// server, for the next one.
@@ -67,64 +67,22 @@ use values::Reads;
 /// ```
 pub struct Session {
     keeper: Arc<Keeper>,
+    /// Whether the visitor came with a session, or with a token for one.
+    personal: bool,
     state: Mutex<State>,
     /// Held while the session is on its way to the store.
     saving: rocket::tokio::sync::Mutex<()>,
 }
 
-struct State {
-    /// What the handler sees: what was loaded, with this request's changes made to it.
-    record: Record,
-    /// What the store has, unless the session is new.
-    held: Option<Held>,
-    /// This request's changes that the store does not have yet.
-    changes: Vec<Change>,
-    /// What the store has, where that is needed beside what the handler sees: where notifications
-    /// or form tokens are in it, or were taken out of it.
-    base: Option<Record>,
-    /// Whether this request took out the last that the store had. The session goes on under its
-    /// id if something is put in, and is over otherwise.
-    emptied: bool,
-    /// What the handler read, where that is noticed: in the debug profile.
-    reads: Option<Reads>,
-    /// Notifications that a guard took, to be put back if nobody looks at them.
-    handed: Vec<Handed>,
-    /// Why the changes cannot be saved, found out where no error could be returned.
-    refused: Option<Error>,
-    /// Whether the session is to go on under a new id.
-    renew: bool,
-    ending: Option<Ending>,
-    /// What the visitor came with.
-    presented: Presented,
-    /// Whether the browser is to get its cookie again.
-    resend: bool,
-    /// Where the session's story is over, so that nothing is saved any more.
-    over: Option<Over>,
-    /// Whether the answer left, so that no cookie can be set any more.
-    closed: bool,
-}
-
-/// A session that is to end.
-#[derive(Clone, Copy)]
-struct Ending {
-    id: SessionId,
-    /// Where they are known: what the store had, and which session it was.
-    revision: Option<Revision>,
-    tag: Option<u64>,
-}
-
 /// What a visitor came with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presented {
-    /// No cookie.
+    /// No cookie, or one that opens nothing.
     Nothing,
     /// A cookie that opened a session. `outdated`: it is sealed with a previous key.
     Session { id: SessionId, outdated: bool },
-    /// A cookie that opens nothing.
-    Stale,
-    /// A cookie of a session that went on under another id a moment ago; the new cookie is on its
-    /// way, and is not to be removed.
-    Parted,
+    /// A cookie of a session that went on under another id a moment ago.
+    Parted(SessionId),
     /// A header with a token, which is for ever that of the session under this id.
     Token(SessionId),
     /// No token, where that alone finds a session.
@@ -136,15 +94,6 @@ impl Presented {
     fn is_by_cookie(self) -> bool {
         !matches!(self, Self::Token(_) | Self::NoToken)
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Over {
-    /// It ended while this request was under way.
-    Gone,
-    /// The store was down when it should have been loaded, and the configuration says to go on
-    /// without.
-    Unavailable,
 }
 
 impl Session {
@@ -181,24 +130,10 @@ impl Session {
     }
 
     fn new(keeper: Arc<Keeper>, record: Record, held: Option<Held>, presented: Presented) -> Self {
-        let state = State {
-            record,
-            held,
-            changes: Vec::new(),
-            base: None,
-            emptied: false,
-            reads: None,
-            handed: Vec::new(),
-            refused: None,
-            renew: false,
-            ending: None,
-            presented,
-            resend: false,
-            over: None,
-            closed: false,
-        };
+        let state = State::new(record, held, presented);
         Self {
             keeper,
+            personal: matches!(presented, Presented::Session { .. } | Presented::Token(_)),
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
@@ -207,10 +142,7 @@ impl Session {
     /// Returns whether the visitor came with something that tells them from others, so that what
     /// they are shown is for them alone.
     pub(crate) fn is_personal(&self) -> bool {
-        matches!(
-            self.state.lock().presented,
-            Presented::Session { .. } | Presented::Token(_)
-        )
+        self.personal
     }
 
     /// Makes `change` to what the handler sees, and notes it for the store.
@@ -223,6 +155,7 @@ impl Session {
             .is_some_and(|last| last.is_superseded_by(&change))
         {
             state.changes.pop();
+            state.unsure.cut(state.changes.len());
         }
         state.changes.push(change);
         Ok(())
@@ -246,7 +179,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
         f.debug_struct("Session")
-            .field("is_new", &state.held.is_none())
+            .field("is_new", &state.is_new())
             .field("record", &state.record)
             .field("changes", &state.changes)
             .finish_non_exhaustive()

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Over, Session, State};
 use crate::change::Change;
+use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::keeper::{Held, Kept};
 use crate::notice::Notice;
@@ -105,7 +106,7 @@ impl Session {
                 };
                 let (taken, kept) = self.keeper.take(record, held, take_out).await?;
                 let here = matches!(kept, Kept::Here { .. });
-                self.state.lock().settle_taken(kept, self);
+                self.state.lock().settle_taken(kept, &self.keeper.limits);
                 if !here {
                     return Ok(Vec::new());
                 }
@@ -167,6 +168,10 @@ impl State {
     /// Leaves out of this request's changes what it pushed and is there no more, for it made room
     /// for what came later: it would come back where others take that.
     fn forget_those_that_made_room(&mut self) {
+        if !self.unsure.is_empty() {
+            // The store may have some of them, and is told how many.
+            return;
+        }
         let waiting = &self.record.notifications;
         self.changes.retain(|change| {
             let waits = |notice: &Notice| waiting.iter().any(|other| other.id == notice.id);
@@ -205,24 +210,14 @@ impl State {
     }
 
     /// Takes note of what the store has after something was taken out of it.
-    pub(super) fn settle_taken(&mut self, kept: Kept, session: &Session) {
-        let held = match &kept {
-            Kept::Here { record, held, .. } if !record.has_info() => Some((*held, record.clone())),
-            _ => None,
-        };
+    pub(super) fn settle_taken(&mut self, kept: Kept, limits: &Limits) {
         let base = match &kept {
             Kept::Here { record, .. } => Some(record.clone()),
             _ => None,
         };
-        self.settle(kept, session);
+        self.settle(kept, limits);
         if base.is_some() {
             self.base = base;
-        }
-        if let Some((held, record)) = held {
-            // It goes on under its id if the handler puts something in.
-            (self.held, self.emptied) = (Some(held), true);
-            (self.record.created, self.record.address) = (record.created, record.address);
-            self.record.tag = record.tag;
         }
     }
 }

@@ -51,6 +51,7 @@ impl Session {
         if state.record.user().is_some_and(|other| other != user) {
             state.handed.clear();
         }
+        state.keep_base_for_renewal();
         self.change_user(&mut state, Change::LogIn(user.to_owned()));
         state.renew = true;
     }
@@ -103,8 +104,10 @@ impl Session {
     }
 
     fn change_user(&self, state: &mut State, change: Change) {
-        if let Err(error) = self.change(state, change) {
-            state.refused = Some(error);
+        let before = state.record.user.clone();
+        match self.change(state, change) {
+            Ok(()) => drop(state.owner.get_or_insert(before)),
+            Err(error) => state.refused = Some(error),
         }
     }
 }

@@ -1,0 +1,146 @@
+//! Loading a session: what the store has under an id, and whether that is still a session.
+
+use super::{Held, Keeper, Kept};
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::record::{Parting, Record};
+use crate::store::{Expect, Saved, Stored};
+
+/// What a store has under an id.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it arrives, and a box would be one more allocation"
+)]
+pub(crate) enum Found {
+    /// A session. One that a request emptied a moment ago is still here: what is put in now goes
+    /// on under its id.
+    Live(Record, Held),
+    /// The session departed a moment ago.
+    Parted(Parting),
+    Nothing,
+}
+
+/// Returns whether what is there with the tag `there` is the session that had `tag`, and not one
+/// that began after its end. One that this crate did not write has none.
+pub(crate) fn same(tag: Option<u64>, there: Option<u64>) -> bool {
+    tag.is_none() || tag == there
+}
+
+impl Keeper {
+    /// Returns the session under `id`, for a request that has just presented it. One that is past
+    /// half of its idle timeout is prolonged first: it must not expire while the request uses it.
+    pub(crate) async fn load(&self, id: &SessionId) -> Result<Found> {
+        match self.reload(id).await? {
+            Found::Live(record, held) if self.is_past_half_of_its_time(&record) => {
+                self.prolong(record, held).await
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// As [`load`](Self::load), for a request that has the session already.
+    pub(crate) async fn reload(&self, id: &SessionId) -> Result<Found> {
+        let Some((record, held)) = self.look(id).await? else {
+            return Ok(Found::Nothing);
+        };
+        Ok(match record.parting {
+            Some(parting) => Found::Parted(parting),
+            None if self.is_over(&record) || self.lineage_is_over(&record).await? => Found::Nothing,
+            None => Found::Live(record, held),
+        })
+    }
+
+    /// Returns what the store has under `id`, whatever that means.
+    pub(super) async fn look(&self, id: &SessionId) -> Result<Option<(Record, Held)>> {
+        let Some(Stored { bytes, revision }) = self
+            .ask("load a session", self.store.load_session(id))
+            .await?
+        else {
+            return Ok(None);
+        };
+        let Some(record) = Record::decode(&bytes) else {
+            log::warn!(
+                "the store holds something under a session's id that is no session; it was kept aside, its visitor starts anew"
+            );
+            self.ask("keep aside what is no session", self.store.set_aside(id))
+                .await?;
+            return Ok(None);
+        };
+        let held = Held {
+            id: *id,
+            revision,
+            touched: false,
+        };
+        Ok(Some((record, held)))
+    }
+
+    /// Returns whether `record` outlived one of its timeouts, whether or not the store knows.
+    pub(super) fn is_over(&self, record: &Record) -> bool {
+        let now = self.clock.seconds();
+        let too_old = self.absolute_timeout > 0
+            && now >= record.created.saturating_add(self.absolute_timeout);
+        too_old || now >= record.accessed.saturating_add(self.idle_timeout)
+    }
+
+    /// Returns whether `record` is one of several copies of a session that has ended.
+    ///
+    /// Copies are made by renewals at the same time, and only they cost this second look.
+    pub(crate) async fn lineage_is_over(&self, record: &Record) -> Result<bool> {
+        let Some(tag) = record.tag.filter(|_| record.forked) else {
+            return Ok(false);
+        };
+        let mark = self.look(&SessionId::of_lineage(tag)).await?;
+        Ok(mark.is_some_and(|(mark, _)| mark.parting == Some(Parting::Ended)))
+    }
+
+    /// Returns whether the time of the last request should be moved on. It lies far ahead where the
+    /// clock was set back since.
+    pub(crate) fn touch_is_due(&self, record: &Record) -> bool {
+        self.clock.seconds().abs_diff(record.accessed) >= self.touch_every.max(1)
+    }
+
+    fn is_past_half_of_its_time(&self, record: &Record) -> bool {
+        let idle = self.clock.seconds().saturating_sub(record.accessed);
+        record.has_info() && idle > self.idle_timeout / 2
+    }
+
+    /// Moves on the time of the last request, and returns the session with the time as it was.
+    async fn prolong(&self, mut record: Record, held: Held) -> Result<Found> {
+        let before = record.accessed;
+        let ttl = self.lifetime(&record);
+        let saved = self
+            .put(&held.id, &mut record, ttl, Expect::Revision(held.revision))
+            .await;
+        record.accessed = before;
+        match saved {
+            Ok(Saved::Saved(revision)) => {
+                let held = Held {
+                    revision,
+                    touched: true,
+                    ..held
+                };
+                Ok(Found::Live(record, held))
+            }
+            // Another request saved it, and so prolonged it, or ended it.
+            Ok(Saved::Changed | Saved::Gone) => self.reload(&held.id).await,
+            // The session was loaded. If the store fails again, the way out tells.
+            Err(_) => Ok(Found::Live(record, held)),
+        }
+    }
+
+    /// Moves on the time of the last request, unless another request did so a moment ago.
+    pub(crate) async fn touch(&self, mut record: Record, held: Held) -> Result<Kept> {
+        if self.lineage_is_over(&record).await? {
+            return Ok(Kept::Gone);
+        }
+        let ttl = self.lifetime(&record);
+        let saved = self
+            .put(&held.id, &mut record, ttl, Expect::Revision(held.revision))
+            .await?;
+        Ok(match saved {
+            Saved::Saved(revision) => Kept::here(record, Held { revision, ..held }),
+            Saved::Changed => Kept::Elsewhere,
+            Saved::Gone => Kept::Gone,
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! A request's changes on their way to the store.
+
+use super::{Presented, Session};
+use crate::change::Change;
+use crate::error::{Error, ErrorKind, Result};
+use crate::header;
+use crate::id::SessionId;
+use crate::keeper::{Held, Kept, Unsure, Update};
+use crate::record::Record;
+
+/// Changes on their way to the store. Dropping it puts them back, to be sent again: the store
+/// failed, or nobody waited for it.
+struct Sending<'a> {
+    session: &'a Session,
+    changes: Vec<Change>,
+    unsure: Unsure,
+    renew: bool,
+    had_base: bool,
+}
+
+/// How changes get to the store.
+enum Way {
+    /// A session begins, under this id.
+    Create(SessionId),
+    /// A session begins, under the id of its token.
+    Begin(SessionId),
+    Update(Held),
+    /// It goes on under this id.
+    Renew(Held, SessionId),
+}
+
+impl Session {
+    /// Sends this request's changes to the store.
+    ///
+    /// On an error of the store they wait in the session for another try.
+    pub(super) async fn send_changes(&self) -> Result<()> {
+        let _one_at_a_time = self.saving.lock().await;
+
+        let ending = self.state.lock().ending;
+        if let Some(ending) = ending {
+            if let Some(ending) = &mut self.state.lock().ending {
+                ending.tried = true;
+            }
+            let ended = self.keeper.end(ending).await?;
+            self.state.lock().settle_ending(ended);
+        }
+
+        let Some((mut sending, way, record, owner)) = self.start_sending()? else {
+            return Ok(());
+        };
+        let (changes, unsure) = (&sending.changes[..], &mut sending.unsure);
+        let update = |held, record, unsure| Update {
+            record,
+            held,
+            changes,
+            owner,
+            unsure,
+        };
+        let kept = match way {
+            Way::Create(id) => self.keeper.create(id, record).await,
+            Way::Begin(id) => self.keeper.begin(id, record, changes, unsure).await,
+            Way::Update(held) => self.keeper.update(update(held, record, unsure)).await,
+            Way::Renew(held, id) => self.keeper.renew(id, update(held, record, unsure)).await,
+        }?;
+        if let Kept::Unknown { newer, lost } = kept {
+            sending.give_up(lost);
+            drop(sending);
+            if let Some((record, held)) = newer {
+                self.state.lock().see(record, held, &self.keeper.limits);
+            }
+            let why = "whether an earlier save of this request arrived is not known";
+            return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
+        }
+        sending.done();
+        self.state.lock().settle(kept, &self.keeper.limits);
+        Ok(())
+    }
+
+    /// Takes what there is to send; `None` when that is nothing.
+    #[expect(clippy::type_complexity, reason = "it is taken apart where it arrives")]
+    fn start_sending(&self) -> Result<Option<(Sending<'_>, Way, Record, Option<String>)>> {
+        let state = &mut *self.state.lock();
+        if let Some(error) = state.refused.take() {
+            return Err(error);
+        }
+        let has_info = state.record.has_info();
+        let by_cookie = state.presented.is_by_cookie();
+        let renew = by_cookie && state.renew && has_info;
+        let nothing_to_do = state.changes.is_empty() && !(renew && state.held.is_some());
+        let nothing_to_keep = (state.held.is_none() || state.emptied) && !has_info;
+        if state.over.is_some() || nothing_to_do || nothing_to_keep {
+            return Ok(None);
+        }
+        let held = state.held;
+        match state.presented {
+            Presented::NoToken => return Err(header::missing()),
+            Presented::Parted(_) if held.is_none() && !renew => {
+                let why = "the session was renewed a moment ago, and the browser has yet to learn its new id";
+                return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
+            }
+            _ => {}
+        }
+        if by_cookie && state.closed && (held.is_none() || renew) {
+            let why = "it needs a new cookie, and the answer that could set it has left";
+            return Err(Error::new(ErrorKind::Closed, "save the session").because(why));
+        }
+        if held.is_none() {
+            // Another try is known by it.
+            state.record.tag();
+        }
+        let way = match (held, state.presented) {
+            (None, Presented::Token(id)) => Way::Begin(id),
+            (None, _) => Way::Create(state.next_id()),
+            (Some(held), _) if renew => Way::Renew(held, state.next_id()),
+            (Some(held), _) => Way::Update(held),
+        };
+        state.renew = false;
+        let owner = match &state.owner {
+            Some(owner) => owner.clone(),
+            None => state.record.user.clone(),
+        };
+        let sending = Sending {
+            changes: std::mem::take(&mut state.changes),
+            unsure: std::mem::take(&mut state.unsure),
+            renew,
+            had_base: state.base.is_some(),
+            session: self,
+        };
+        Ok(Some((sending, way, state.record.clone(), owner)))
+    }
+}
+
+impl Sending<'_> {
+    /// Says that they arrived.
+    fn done(mut self) {
+        (self.changes, self.renew, self.had_base) = (Vec::new(), false, true);
+        self.unsure.clear();
+    }
+
+    /// Forgets the first `lost` changes, which may have arrived.
+    fn give_up(&mut self, lost: usize) {
+        self.changes.drain(..lost);
+        self.unsure.clear();
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let state = &mut *self.session.state.lock();
+        state.renew |= self.renew;
+        state.unsure = std::mem::take(&mut self.unsure);
+        state.changes.splice(0..0, self.changes.drain(..));
+        if !self.had_base {
+            // It is of a moment at which the store was thought to have these changes.
+            state.base = None;
+        }
+    }
+}

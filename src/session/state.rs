@@ -1,0 +1,231 @@
+//! What a request knows of its session, and how that changes.
+
+use super::notices::Handed;
+use super::values::Reads;
+use super::{CookieNews, Presented};
+use crate::change::Change;
+use crate::config::Limits;
+use crate::error::Error;
+use crate::id::SessionId;
+use crate::keeper::{Ending, Held, Kept, Unsure};
+use crate::record::Record;
+
+/// What a request knows of its session, and has yet to tell.
+pub(super) struct State {
+    /// What the handler sees: what was loaded, with this request's changes made to it.
+    pub(super) record: Record,
+    /// What the store has, unless the session is new.
+    pub(super) held: Option<Held>,
+    /// This request's changes that the store does not have yet.
+    pub(super) changes: Vec<Change>,
+    /// The saves of these changes whose outcome is not known.
+    pub(super) unsure: Unsure,
+    /// What the store has, where that is needed beside what the handler sees: where notifications
+    /// or form tokens are in it, or were taken out of it, and where a renewal may have to be undone.
+    pub(super) base: Option<Record>,
+    /// The user before this request's changes, once it changed that.
+    pub(super) owner: Option<Option<String>>,
+    /// Whether the store has nothing in the session any more. It goes on under its id if something
+    /// is put in, and is over otherwise.
+    pub(super) emptied: bool,
+    /// Whether another request emptied the session before this one, and took away its cookie.
+    found_empty: bool,
+    /// What the handler read, where that is noticed: in the debug profile.
+    pub(super) reads: Option<Reads>,
+    /// Notifications that a guard took, to be put back if nobody looks at them.
+    pub(super) handed: Vec<Handed>,
+    /// Why the changes cannot be saved, found out where no error could be returned.
+    pub(super) refused: Option<Error>,
+    /// Whether the session is to go on under a new id.
+    pub(super) renew: bool,
+    /// The id that the session is to have when it is next created or renewed, once somebody asked.
+    pub(super) next_id: Option<SessionId>,
+    pub(super) ending: Option<Ending>,
+    /// What the visitor came with.
+    pub(super) presented: Presented,
+    /// What the browser has to learn about its cookie.
+    pub(super) news: CookieNews,
+    /// Whether the store has saved the session for this request, and so said that its id is current.
+    pub(super) confirmed: bool,
+    /// Where the session's story is over, so that nothing is saved any more.
+    pub(super) over: Option<Over>,
+    /// Whether the answer left, so that no cookie can be set any more.
+    pub(super) closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It ended while this request was under way.
+    Gone,
+    /// The store was down when it should have been loaded, and the configuration says to go on
+    /// without.
+    Unavailable,
+}
+
+impl State {
+    pub(super) fn new(record: Record, held: Option<Held>, presented: Presented) -> Self {
+        Self {
+            found_empty: held.is_some() && !record.has_info(),
+            emptied: held.is_some() && !record.has_info(),
+            confirmed: held.is_some_and(|held| held.touched),
+            record,
+            held,
+            changes: Vec::new(),
+            unsure: Unsure::default(),
+            base: None,
+            owner: None,
+            reads: None,
+            handed: Vec::new(),
+            refused: None,
+            renew: false,
+            next_id: None,
+            ending: None,
+            presented,
+            news: CookieNews::None,
+            over: None,
+            closed: false,
+        }
+    }
+
+    /// Returns whether the visitor has no session in the store.
+    pub(super) fn is_new(&self) -> bool {
+        self.held.is_none() || self.emptied
+    }
+
+    /// Returns the id that the session has when it is next created or renewed.
+    pub(super) fn next_id(&mut self) -> SessionId {
+        *self.next_id.get_or_insert_with(SessionId::random)
+    }
+
+    /// Remembers what the store has before the first change to it, for the case that a renewal must
+    /// be undone.
+    pub(super) fn keep_base_for_renewal(&mut self) {
+        if self.base.is_none() && self.changes.is_empty() && self.held.is_some() {
+            self.base = Some(self.record.clone());
+        }
+    }
+
+    /// Gives up the changes that the store does not have.
+    pub(super) fn drop_changes(&mut self) {
+        match self.base.take() {
+            Some(base) => self.record = base,
+            // None of them is in the store.
+            None if !self.changes.is_empty() => {
+                self.record.notifications.clear();
+                self.record.tokens.clear();
+            }
+            None => {}
+        }
+        self.changes.clear();
+        self.unsure.clear();
+        self.owner = None;
+        self.refused = None;
+        self.renew = false;
+    }
+
+    /// Takes note of what became of this request's changes.
+    pub(super) fn settle(&mut self, kept: Kept, limits: &Limits) {
+        match kept {
+            Kept::Here {
+                record,
+                held,
+                revived,
+            } => {
+                let revived = revived || self.found_empty;
+                self.confirmed = true;
+                self.next_id = None;
+                self.news = self.news_of(&record, &held, revived);
+                self.see(record, held, limits);
+            }
+            Kept::Elsewhere | Kept::Unknown { .. } => self.take_back_the_cookie(),
+            Kept::Gone => self.lose(),
+        }
+    }
+
+    /// Returns what the browser has to learn after `record` was kept.
+    fn news_of(&self, record: &Record, held: &Held, revived: bool) -> CookieNews {
+        let presented = match self.presented {
+            Presented::Token(_) | Presented::NoToken => return self.news,
+            Presented::Session { id, .. } => Some(id),
+            Presented::Nothing | Presented::Parted(_) => None,
+        };
+        match (record.has_info(), presented) {
+            (true, Some(id)) if id == held.id && !revived => match self.news {
+                CookieNews::Remove => CookieNews::None,
+                news => news,
+            },
+            (true, _) => CookieNews::Set(held.id),
+            // This request took out the last.
+            (false, Some(_)) if !self.emptied => CookieNews::Remove,
+            (false, Some(_)) => self.news,
+            (false, None) => CookieNews::None,
+        }
+    }
+
+    /// Takes note of what the store has now. This request's changes that it does not have are made
+    /// to that.
+    pub(super) fn see(&mut self, record: Record, held: Held, limits: &Limits) {
+        self.emptied = !record.has_info();
+        self.held = Some(held);
+        self.record = record;
+        (self.base, self.owner) = (None, None);
+        self.reads.iter_mut().for_each(Vec::clear);
+        if self.changes.is_empty() {
+            return;
+        }
+        self.base = Some(self.record.clone()).filter(|_| self.needs_base());
+        if self.changes.iter().any(Change::is_about_the_user) {
+            self.owner = Some(self.record.user.clone());
+        }
+        for change in &self.changes {
+            // Where one no longer fits, the next save says so.
+            let _ = change.apply(&mut self.record, limits);
+        }
+    }
+
+    /// Takes note that the session has ended.
+    pub(super) fn lose(&mut self) {
+        self.take_back_the_cookie();
+        self.held = None;
+        self.over = Some(Over::Gone);
+    }
+
+    /// Takes note of the end that this request asked for, which may have come too late.
+    pub(super) fn settle_ending(&mut self, ended: bool) {
+        let in_the_browser = matches!(
+            self.presented,
+            Presented::Session { .. } | Presented::Parted(_)
+        );
+        if ended && in_the_browser {
+            self.news = CookieNews::Remove;
+        }
+        if in_the_browser {
+            self.presented = Presented::Nothing;
+        }
+        self.ending = None;
+        // The store is there again, and what is inserted from here on begins a new session.
+        self.over = None;
+    }
+
+    /// Takes note that the answer leaves, and returns what it tells the browser. `resend` is whether
+    /// the cookie is to be sent again.
+    pub(super) fn close(&mut self, resend: bool) -> CookieNews {
+        self.closed = true;
+        match (self.over, self.held) {
+            (Some(_), _) => self.take_back_the_cookie(),
+            (None, Some(held)) if resend && self.confirmed && self.news == CookieNews::None => {
+                self.news = CookieNews::Set(held.id);
+            }
+            _ => {}
+        }
+        self.news
+    }
+
+    /// Says that the store no longer confirms the id that the browser was to learn.
+    fn take_back_the_cookie(&mut self) {
+        self.confirmed = false;
+        if matches!(self.news, CookieNews::Set(_)) {
+            self.news = CookieNews::None;
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Responses overtake each other on the way to a browser, which has one cookie for all its tabs: none
+//! of them takes away, or replaces, a cookie that is newer than itself.
+
+use std::time::Duration;
+
+use rocket::figment::Figment;
+use rocket::futures::future::{join, join3};
+use rocket::{Build, Rocket, async_test, get, routes};
+use rocket_session_kit::testing::Act;
+use rocket_session_kit::{Result, Session, SessionId, Sessions};
+
+use crate::support::{App, Visitor};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn with_max_age(figment: Figment) -> Figment {
+    figment.merge(("sessions.cookie.max_age", 600))
+}
+
+/// Tells the id of the session while it logs in.
+#[get("/id_at_login/<user>")]
+fn id_at_login(user: &str, session: &Session) -> String {
+    session.log_in(user);
+    session.id().expect("a user is logged in").to_hex()
+}
+
+#[get("/id")]
+fn id(session: &Session) -> String {
+    session.id().map_or("none".into(), |id| id.to_hex())
+}
+
+#[get("/end/<id>")]
+async fn end(id: &str, sessions: &Sessions) -> Result<String> {
+    Ok(sessions.end(&id.parse::<SessionId>()?).await?.to_string())
+}
+
+fn build(rocket: Rocket<Build>) -> Rocket<Build> {
+    rocket.mount("/", routes![id_at_login, id, end])
+}
+
+/// Runs `test` on each store, with cookies that have an age or not.
+async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
+    App::on_every_store(build, test).await;
+}
+
+/// A visitor whose browser has the cookie of a session that ended.
+async fn visitor_with_a_stale_cookie(app: &App) -> Visitor<'_> {
+    let visitor = app.known_visitor().await;
+    visitor.copy().get("/logout").await;
+    visitor
+}
+
+#[async_test]
+async fn a_session_that_begins_beside_a_stale_cookie_is_never_lost() {
+    on_every_store(async |app| {
+        let ended = visitor_with_a_stale_cookie(&app).await;
+        let foreign = app.visitor();
+        foreign.set_cookie("id", "bm90IHNlYWxlZCBieSB1cw");
+        for (round, visitor) in [ended, foreign].iter().enumerate() {
+            let (one, other) = (format!("one{round}"), format!("other{round}"));
+            let gates = [app.gate(&one), app.gate(&other)];
+            let slow = join(
+                visitor.get(format!("/touch?gate={one}").leak()),
+                visitor.get(format!("/get/a?gate={other}").leak()),
+            );
+            let begin = async {
+                gates[0].arrived().await;
+                gates[1].arrived().await;
+                assert!(visitor.get("/set/a/1").await.sets_session());
+                gates[0].open();
+                gates[1].open();
+            };
+            let (answers, ()) = join(slow, begin).await;
+            for answer in [answers.0, answers.1] {
+                assert!(answer.session_cookie().is_none(), "{answer:?}");
+            }
+            assert_eq!(visitor.get("/keys").await.body, "a");
+        }
+    })
+    .await;
+}
+
+/// In one browser: a request is under way, meanwhile the visitor logs out and in again.
+async fn new_log_in_survives(app: &App, path: &str, wait: Duration) {
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    let gate = app.gate("slow");
+    let path = format!("{path}?gate=slow");
+    let again = async {
+        gate.arrived().await;
+        assert!(visitor.get("/logout").await.removes_session());
+        visitor.get("/login/bob").await;
+        app.clock.advance(wait);
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get(&path), again).await;
+    assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+    assert_eq!(visitor.get("/who").await.body, "bob", "{path}");
+}
+
+#[async_test]
+async fn a_long_poll_leaves_the_next_log_in_alone() {
+    on_every_store(async |app| {
+        for path in [
+            "/touch",
+            "/get/n",
+            "/set/a/1",
+            "/add/a/1",
+            "/remove/n",
+            "/clear",
+            "/renew",
+            "/logout",
+        ] {
+            for wait in [0, 66] {
+                new_log_in_survives(&app, path, Duration::from_secs(wait)).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_request_of_an_expired_session_leaves_the_next_log_in_alone() {
+    let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(11 * MINUTE);
+    let gate = app.gate("slow");
+    let log_in = async {
+        gate.arrived().await;
+        visitor.get("/login/alice").await;
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    assert_eq!(visitor.get("/who").await.body, "alice");
+}
+
+#[async_test]
+async fn an_old_cookie_is_never_sent_over_a_new_one() {
+    for path in ["/touch?gate=slow", "/set/a/1?gate=slow"] {
+        for change in ["/login/alice", "/renew"] {
+            let app = App::configured(with_max_age).await;
+            let visitor = app.known_visitor().await;
+            app.clock.advance(2 * MINUTE);
+            let gate = app.gate("slow");
+            let renewal = async {
+                gate.arrived().await;
+                assert!(visitor.get(change).await.sets_session());
+                gate.open();
+            };
+            let (answer, ()) = join(visitor.get(path), renewal).await;
+            assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+            assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{path} {change}");
+        }
+    }
+}
+
+#[async_test]
+async fn a_cookie_of_a_previous_key_is_never_sent_over_a_new_one() {
+    let before = App::configured(|f| f.merge(("secret_key", vec![1_u8; 64]))).await;
+    let known = before.known_visitor().await;
+    let app = before
+        .again(|f| f.merge(("sessions.previous_secret_keys", [vec![1_u8; 64]])))
+        .await;
+    let visitor = app.visitor();
+    visitor.set_cookie("id", &known.cookie("id").unwrap());
+    let gate = app.gate("slow");
+    let log_in = async {
+        gate.arrived().await;
+        visitor.get("/login/alice").await;
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    assert_eq!(visitor.get("/who").await.body, "alice");
+}
+
+#[async_test]
+async fn a_cookie_is_sent_again_only_with_a_page_and_once_the_store_has_it() {
+    for previous_key in [false, true] {
+        let first = match previous_key {
+            true => App::configured(|f| f.merge(("secret_key", vec![1_u8; 64]))).await,
+            false => App::configured(with_max_age).await,
+        };
+        let known = first.known_visitor().await;
+        let app = match previous_key {
+            true => {
+                let keys = [vec![1_u8; 64]];
+                first
+                    .again(|f| f.merge(("sessions.previous_secret_keys", keys)))
+                    .await
+            }
+            false => first.again(with_max_age).await,
+        };
+        app.clock.advance(2 * MINUTE);
+        let visitor = |mode: Option<&str>| {
+            let visitor = app.visitor();
+            visitor.set_cookie("id", &known.cookie("id").unwrap());
+            match mode {
+                Some(mode) => visitor.with("Sec-Fetch-Mode", mode),
+                None => visitor,
+            }
+        };
+        app.probe.fail(Act::Save);
+        let answer = visitor(Some("navigate")).get("/touch").await;
+        assert_eq!(answer.status.code, 200, "a touch that fails harms nobody");
+        assert!(answer.session_cookie().is_none(), "the store said nothing");
+        app.probe.heal();
+        for mode in ["cors", "no-cors", "websocket"] {
+            app.clock.advance(2 * MINUTE);
+            let answer = visitor(Some(mode)).get("/touch").await;
+            assert!(answer.session_cookie().is_none(), "{mode}: {answer:?}");
+        }
+        for mode in [Some("navigate"), None] {
+            app.clock.advance(2 * MINUTE);
+            let answer = visitor(mode).get("/touch").await;
+            assert!(answer.sets_session(), "{mode:?}: {answer:?}");
+        }
+    }
+}
+
+#[async_test]
+async fn a_log_out_with_the_cookie_of_before_a_renewal_ends_the_session() {
+    on_every_store(async |app| {
+        for renewal in ["/renew", "/login/bob"] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            // Sent before the browser has the response to the renewal.
+            let straggler = visitor.copy();
+            visitor.get(renewal).await;
+            let answer = straggler.get("/logout").await;
+            assert_eq!(answer.status.code, 200);
+            assert!(answer.removes_session(), "{answer:?}");
+            assert_eq!(visitor.get("/who").await.body, "nobody", "{renewal}");
+            assert!(app.list().await.is_empty(), "{renewal}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_log_out_ends_every_copy_that_renewals_at_once_made() {
+    on_every_store(async |app| {
+        // The same store, as another host sees it.
+        let elsewhere = app.again(|figment| figment).await;
+        for renewal in ["/renew", "/login/alice"] {
+            for logs_out in 0..3 {
+                let visitor = app.known_visitor().await;
+                visitor.get("/login/alice").await;
+                let elsewhere_too = elsewhere.visitor();
+                elsewhere_too.set_cookie("id", &visitor.cookie("id").unwrap());
+                let copies = [visitor.copy(), visitor.copy(), elsewhere_too];
+                let gates = [app.gate("slow"), app.gate("slow"), elsewhere.gate("slow")];
+                let path = format!("{renewal}?gate=slow");
+                let renewals = join3(
+                    copies[0].get(&path),
+                    copies[1].get(&path),
+                    copies[2].get(&path),
+                );
+                let all_at_once = async {
+                    for gate in &gates {
+                        gate.arrived().await;
+                    }
+                    for gate in &gates {
+                        gate.open();
+                    }
+                };
+                let (answers, ()) = join(renewals, all_at_once).await;
+                for answer in [answers.0, answers.1, answers.2] {
+                    assert!(answer.sets_session(), "{answer:?}");
+                }
+                for copy in &copies {
+                    assert_eq!(copy.get("/who").await.body, "alice");
+                }
+                // A copy that is renewed again is still one.
+                copies[(logs_out + 1) % 3].get("/renew").await;
+                app.clock.advance(2 * MINUTE);
+                let answer = copies[logs_out].get("/logout").await;
+                assert!(answer.removes_session(), "{answer:?}");
+                for copy in &copies {
+                    assert_eq!(copy.get("/who").await.body, "nobody", "{renewal}");
+                }
+                assert!(app.list().await.is_empty(), "{renewal}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_copy_that_is_in_use_does_not_outlive_the_log_out() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    let (one, other) = (visitor.copy(), visitor.copy());
+    let gate = app.gate("slow");
+    let both = async {
+        gate.arrived().await;
+        gate.arrived().await;
+        gate.open();
+        gate.open();
+    };
+    join3(
+        one.get("/renew?gate=slow"),
+        other.get("/renew?gate=slow"),
+        both,
+    )
+    .await;
+    for path in ["/add/a/1", "/renew", "/touch"] {
+        let gate = app.gate(path);
+        let log_out = async {
+            gate.arrived().await;
+            if path == "/add/a/1" {
+                assert!(one.get("/logout").await.removes_session());
+            }
+            gate.open();
+        };
+        let path = format!("{path}?gate={path}");
+        let (answer, ()) = join(other.get(&path), log_out).await;
+        assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+        assert_eq!(other.get("/who").await.body, "nobody", "{path}");
+    }
+}
+
+#[async_test]
+async fn the_id_told_at_a_log_in_is_the_one_that_ends_the_session() {
+    on_every_store(async |app| {
+        for known in [false, true] {
+            let visitor = match known {
+                true => app.known_visitor().await,
+                false => app.visitor(),
+            };
+            let told = visitor.get("/id_at_login/alice").await.body;
+            assert_eq!(visitor.get("/id").await.body, told);
+            app.clock.advance(2 * MINUTE);
+            let administrator = app.visitor();
+            let ended = administrator.get(&format!("/end/{told}")).await;
+            assert_eq!((ended.status.code, &*ended.body), (200, "true"));
+            assert_eq!(visitor.get("/who").await.body, "nobody");
+        }
+        assert_eq!(app.visitor().get("/id").await.body, "none");
+    })
+    .await;
+}
