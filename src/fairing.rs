@@ -334,15 +334,12 @@ impl Fairing for SessionsFairing {
             limiter.learn_key(rocket.config());
         }
         let config = &sessions.config;
-        let minutes = config.idle_timeout.div_ceil(60);
-        // Where there are none of our sessions, only what expired goes.
-        let others = sessions.others.iter().map(|store| (store, u64::MAX));
-        for (store, minutes) in [(sessions.keeper.store(), minutes)]
+        for store in [sessions.keeper.store()]
             .into_iter()
-            .chain(others)
+            .chain(&sessions.others)
         {
             if config.sweep_every > 0 && !store.expires_by_itself() {
-                tokio::spawn(sweep(Arc::clone(store), minutes, config, rocket.shutdown()));
+                tokio::spawn(sweep(Arc::clone(store), config, rocket.shutdown()));
             }
         }
     }
@@ -443,7 +440,6 @@ impl Fairing for SessionsFairing {
 /// Removes what expired, now and then, until the rocket lands.
 fn sweep(
     store: Arc<dyn SessionStore>,
-    minutes: u64,
     config: &Config,
     mut shutdown: rocket::Shutdown,
 ) -> impl Future<Output = ()> + use<> {
@@ -462,7 +458,8 @@ fn sweep(
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                swept = store.delete_old_sessions(minutes) => match swept {
+                // Another application may keep its sessions here, and for longer.
+                swept = store.delete_old_sessions(u64::MAX) => match swept {
                     Ok(swept) => log::debug!("swept {} sessions, {} remain", swept.deleted, swept.remaining),
                     Err(error) => log::warn!("{error}"),
                 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 use crate::error::{Error, ErrorKind};
 
@@ -67,7 +68,12 @@ impl SessionId {
 
     /// Returns the 32 hex digits: the file name, or the end of the key, that a store uses.
     pub fn to_hex(&self) -> String {
-        self.0.simple().to_string()
+        self.digits().to_string()
+    }
+
+    /// Returns what shows the 32 hex digits.
+    pub(crate) fn digits(&self) -> Simple {
+        self.0.simple()
     }
 }
 

@@ -79,6 +79,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+#[cfg(not(unix))]
+compile_error!(
+    "rocket_session_kit needs a Unix, such as Linux or macOS: its directory of sessions is safe by \
+     the file modes and locks that only these have. On Windows, run the application in WSL or a container."
+);
+
 mod answer;
 mod cache;
 mod change;
@@ -102,6 +108,7 @@ mod perl_session;
 mod queues;
 mod rate_limit;
 mod record;
+mod rest;
 mod seal;
 mod session;
 mod sessions;

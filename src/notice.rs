@@ -7,9 +7,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::rest::{Rest, Sieve};
+
 /// What the record of a visitor keeps of it.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self")]
 pub(crate) struct Notice {
     /// Tells it from every other, so that a request takes what it saw and nothing else.
     #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
@@ -20,6 +22,8 @@ pub(crate) struct Notice {
     pub(crate) queue: String,
     /// A message is a string.
     pub(crate) value: Box<RawValue>,
+    #[serde(flatten, skip_deserializing)]
+    rest: Rest,
 }
 
 impl Notice {
@@ -42,6 +46,7 @@ impl Notice {
             named,
             queue: queue.to_owned(),
             value,
+            rest: Rest::default(),
         }
     }
 
@@ -61,6 +66,25 @@ impl Notice {
     /// Returns how many bytes its queue's name and its value take.
     pub(crate) fn size(&self) -> usize {
         self.queue.len() + self.value.get().len()
+    }
+}
+
+impl Serialize for Notice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Notice {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let mut rest = Rest::default();
+        let sieve = Sieve {
+            source,
+            rest: &mut rest,
+        };
+        let mut notice = Self::deserialize(sieve)?;
+        notice.rest = rest;
+        Ok(notice)
     }
 }
 

@@ -13,9 +13,11 @@ use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::notice::Notice;
+use crate::rest::{Rest, Sieve};
 use crate::values::Values;
 
-/// The only version of the format so far.
+/// The only version of the format so far. Fields can be added without a new one: see
+/// `docs/how-it-works.md`, "The record".
 const VERSION: u8 = 1;
 
 /// One session as a store keeps it: what [`iter_sessions`](crate::SessionStore::iter_sessions)
@@ -25,7 +27,7 @@ const VERSION: u8 = 1;
 /// somebody asks for it as a type, so that big numbers and the order of keys survive whatever reads
 /// and writes the session. `Debug` shows no value and no name.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self")]
 pub struct Record {
     /// Stands first and has a fixed width, so that a store can compare it unparsed: see
     /// [`Head`](crate::Head).
@@ -38,6 +40,15 @@ pub struct Record {
     pub(crate) expires: u64,
     #[serde(rename = "v", deserialize_with = "read_version")]
     version: u8,
+    /// Under which id it was saved: a record found under another was put there by mistake. One of an
+    /// early version has none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "write_own_id",
+        deserialize_with = "read_own_id"
+    )]
+    id: Option<SessionId>,
     pub(crate) created: u64,
     pub(crate) accessed: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +76,8 @@ pub struct Record {
     pub(crate) csrf: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parting: Option<Parting>,
+    #[serde(flatten, skip_deserializing)]
+    rest: Rest,
 }
 
 /// What a session leaves behind, for a minute, under an id that it no longer has.
@@ -88,6 +101,7 @@ impl Record {
             rev: 0,
             expires: 0,
             version: VERSION,
+            id: None,
             created: now,
             accessed: now,
             user: None,
@@ -99,6 +113,7 @@ impl Record {
             tokens: Vec::new(),
             csrf: Vec::new(),
             parting: None,
+            rest: Rest::default(),
         }
     }
 
@@ -116,30 +131,34 @@ impl Record {
             .get_or_insert_with(|| Uuid::new_v4().as_u64_pair().1);
     }
 
-    /// Reads back what [`encode`](Self::encode) wrote; `None` when `bytes` are not that.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
+    /// Reads back what [`encode`](Self::encode) wrote; `None` when `bytes` are not that, or were
+    /// written for another id than `id`, under which they were found.
+    pub(crate) fn decode(bytes: &[u8], id: &SessionId) -> Option<Self> {
+        let record: Self = serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()?;
+        record.id.is_none_or(|own| own == *id).then_some(record)
     }
 
     /// As [`decode`](Self::decode), for a list of sessions: without what only waits to vanish.
-    pub(crate) fn listed(bytes: &[u8]) -> Option<Self> {
-        let record = Self::decode(bytes);
+    pub(crate) fn listed(bytes: &[u8], id: &SessionId) -> Option<Self> {
+        let record = Self::decode(bytes, id);
         if record.is_none() {
             log::warn!(
-                "the store holds something under a session's id that is no session; it was left out of the list"
+                "the store holds something under a session's id that is not that session; it was left out of the list"
             );
         }
         record.filter(|record| record.parting.is_none() && record.has_info())
     }
 
-    /// Returns the bytes for a store, under a revision that was never used before.
-    pub(crate) fn encode(&mut self, expires: u64) -> Vec<u8> {
+    /// Returns the bytes for a store, to be kept under `id`, and under a revision that was never
+    /// used before.
+    pub(crate) fn encode(&mut self, id: &SessionId, expires: u64) -> Vec<u8> {
         let (high, low) = Uuid::new_v4().as_u64_pair();
         // Each half has bits that tell the version; no place has one in both.
         self.rev = high ^ low;
         self.expires = expires;
+        self.id = Some(*id);
         let notices = self.notifications.len() * 64 + self.notices_size();
-        let mut bytes = Vec::with_capacity(160 + self.size() + notices);
+        let mut bytes = Vec::with_capacity(200 + self.size() + notices + self.rest.size());
         serde_json::to_writer(&mut bytes, self)
             .expect("names are strings and values are JSON already");
         bytes
@@ -281,6 +300,25 @@ impl Record {
     }
 }
 
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let mut rest = Rest::default();
+        let sieve = Sieve {
+            source,
+            rest: &mut rest,
+        };
+        let mut record = Self::deserialize(sieve)?;
+        record.rest = rest;
+        Ok(record)
+    }
+}
+
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
@@ -347,7 +385,15 @@ fn read_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Err
 }
 
 fn write_id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&id.to_hex())
+    serializer.collect_str(&id.digits())
+}
+
+fn write_own_id<S: Serializer>(id: &Option<SessionId>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&id.map(|id| id.digits()).unwrap_or_default())
+}
+
+fn read_own_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SessionId>, D::Error> {
+    read_id(deserializer).map(Some)
 }
 
 fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::Error> {

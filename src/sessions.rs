@@ -88,11 +88,21 @@ impl Sessions {
         &**self.keeper.store()
     }
 
-    /// Returns every session there is, one after the other: see [`SessionStore::iter_sessions`].
+    /// Returns every session there is, in no order, one after the other and not all at once: for an
+    /// administrator's page.
+    ///
+    /// A session that begins or ends meanwhile may be there or not. What cannot be read is left out,
+    /// with a warning in the log, and so is what a session that was renewed, emptied or ended leaves
+    /// behind for a minute.
+    ///
+    /// The stream holds an `Err` when the store cannot go on.
     pub fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
         let all = self.keeper.store().iter_sessions();
-        // A copy that nobody has asked for since the others ended is still in the store.
-        all.try_filter_map(async |(id, record)| {
+        all.try_filter_map(async |(id, stored)| {
+            let Some(record) = Record::listed(&stored.bytes, &id) else {
+                return Ok(None);
+            };
+            // A copy that nobody has asked for since the others ended is still in the store.
             let over = self.keeper.lineage_is_over(&record).await?;
             Ok((!over).then_some((id, record)))
         })

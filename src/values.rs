@@ -143,6 +143,10 @@ impl<'de> Deserialize<'de> for Values {
     }
 }
 
+/// A name in an object, borrowed where it holds no escape.
+#[derive(Deserialize)]
+pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
 /// Calls `f` with every name and JSON text of `object`.
 fn for_each<'a>(object: &'a RawValue, f: impl FnMut(Cow<'a, str>, &'a RawValue)) {
     struct Each<F>(F);
@@ -161,10 +165,6 @@ fn for_each<'a>(object: &'a RawValue, f: impl FnMut(Cow<'a, str>, &'a RawValue))
             Ok(())
         }
     }
-
-    /// A name, borrowed where it holds no escape.
-    #[derive(Deserialize)]
-    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
     serde_json::Deserializer::from_str(object.get())
         .deserialize_map(Each(f))

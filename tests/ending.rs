@@ -309,3 +309,96 @@ async fn a_session_is_over_even_when_its_last_trace_cannot_be_deleted() {
     assert_eq!(thief.get("/keys").await.body, "");
     assert!(app.list().await.is_empty());
 }
+
+#[async_test]
+async fn a_session_is_ended_where_there_is_no_room_for_its_mark() {
+    App::on_every_store(
+        |rocket| rocket,
+        async |app| {
+            for renewed in [false, true] {
+                let visitor = app.known_visitor().await;
+                let thief = visitor.copy();
+                if renewed {
+                    visitor.get("/login/alice").await;
+                }
+                app.probe.fail(Act::Save);
+                let answer = visitor.get("/logout").await;
+                app.probe.heal();
+                assert_eq!(answer.status.code, 200);
+                assert!(answer.removes_session());
+                assert_eq!(thief.get("/keys").await.body, "");
+                assert!(app.list().await.is_empty());
+            }
+        },
+    )
+    .await;
+}
+
+#[async_test]
+async fn a_renewal_does_not_survive_a_log_out_that_had_no_room_for_its_mark() {
+    App::on_every_store(
+        |rocket| rocket,
+        async |app| {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            let renewing = visitor.copy();
+            let saves = app.probe.gate(Act::Save);
+            let renewal = async { renewing.get("/renew").await };
+            let log_out = async {
+                // The copy is made, and the mark at the old id is about to be.
+                saves.arrived().await;
+                saves.open();
+                saves.arrived().await;
+                let meanwhile = async {
+                    saves.arrived().await;
+                    app.probe.fail(Act::Save);
+                    saves.open();
+                    // One of the two saves failed; whichever it was, both are tried again or done.
+                    saves.open_for_all();
+                };
+                let (answer, ()) = join(visitor.get("/logout"), meanwhile).await;
+                app.probe.heal();
+                answer
+            };
+            let (renewed, ended) = join(renewal, log_out).await;
+            assert_eq!(ended.status.code, 200, "{ended:?}");
+            for browser in [&visitor, &renewing] {
+                assert_eq!(browser.get("/who").await.body, "nobody", "{renewed:?}");
+            }
+            app.holds(0).await;
+        },
+    )
+    .await;
+}
+
+#[async_test]
+async fn a_session_that_others_emptied_goes_on_as_one() {
+    App::on_every_store(
+        |rocket| rocket,
+        async |app| {
+            let visitor = app.known_visitor().await;
+            let (slow, straggler) = (visitor.copy(), visitor.copy());
+            let gate = app.gate("slow");
+            let others = async {
+                gate.arrived().await;
+                assert!(visitor.get("/remove/n").await.removes_session());
+                // Sent before the browser had that response.
+                assert!(straggler.get("/set/b/1").await.sets_session());
+                gate.open();
+            };
+            let (answer, ()) = join(slow.get("/set/a/1?gate=slow"), others).await;
+            assert_eq!(answer.status.code, 200);
+            let mut keys: Vec<_> = app
+                .list()
+                .await
+                .iter()
+                .flat_map(|(_, r)| r.keys())
+                .collect();
+            keys.sort_unstable();
+            assert_eq!(keys, ["a", "b"]);
+            assert_eq!(app.list().await.len(), 1, "one session has both");
+            assert_eq!(straggler.get("/get/a").await.body, "\"1\"");
+        },
+    )
+    .await;
+}

@@ -1,12 +1,14 @@
 //! The server ends a session in time, whatever browser and sweep do.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rocket::async_test;
+use rocket_session_kit::{Expect, Save, SessionStore};
 
 use crate::support::{App, Visitor};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 
 async fn is_alive(visitor: &Visitor<'_>) -> bool {
     visitor.copy().get("/keys").await.body == "n"
@@ -156,4 +158,98 @@ async fn a_clock_that_was_set_back_ends_nothing() {
     assert_eq!(visitor.get("/age").await.body, "0 0");
     app.sessions().delete_old_sessions(1).await.unwrap();
     assert!(is_alive(&visitor).await);
+}
+
+#[async_test]
+async fn a_session_in_use_is_touched_also_after_the_clock_was_set_back() {
+    // A server's own time goes on: without a touch it would let go of the session.
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    app.clock.set_back(60 * MINUTE);
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0), "once is enough");
+}
+
+#[async_test]
+async fn a_session_does_not_expire_under_the_request_that_uses_it() {
+    for (path, kept) in [("/set/a/1", "n,a"), ("/touch", "n"), ("/renew", "n")] {
+        let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
+        let visitor = app.known_visitor().await;
+        app.clock.advance(10 * MINUTE - Duration::from_secs(1));
+        let gate = app.gate("slow");
+        let meanwhile = async {
+            gate.arrived().await;
+            app.clock.advance(4 * MINUTE);
+            gate.open();
+        };
+        let path = format!("{path}?gate=slow");
+        rocket::futures::future::join(visitor.get(&path), meanwhile).await;
+        app.clock.advance(5 * MINUTE);
+        assert_eq!(visitor.get("/keys").await.body, kept, "{path}");
+    }
+}
+
+#[async_test]
+async fn a_session_that_was_prolonged_tells_its_times_as_they_were() {
+    let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(9 * MINUTE);
+    assert_eq!(visitor.get("/age").await.body, "540 540");
+    assert_eq!(
+        app.probe.calls().tuple(),
+        (1, 1, 0, 0),
+        "one touch, not two"
+    );
+    assert_eq!(visitor.get("/age").await.body, "540 0");
+}
+
+/// Puts a record in the place of the one session, which began and was used at these times, and lives
+/// on in the store.
+async fn replace(app: &App, created: SystemTime, accessed: SystemTime) {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (created, accessed) = (seconds(created), seconds(accessed));
+    let bytes = format!(
+        r#"{{"rev":"9f86d081884c7d65","expires":99999999999,"v":1,"created":{created},"accessed":{accessed},"values":{{"n":0}}}}"#
+    );
+    let (id, _) = app.list().await.remove(0);
+    let there = app.probe.load_session(&id).await.unwrap().unwrap();
+    let save = Save {
+        bytes: bytes.as_bytes(),
+        ttl: 100 * HOUR,
+        expect: Expect::Revision(there.revision),
+    };
+    app.probe.save_session(&id, save).await.unwrap();
+}
+
+#[async_test]
+async fn a_session_that_began_in_the_future_is_no_older_and_no_younger_than_now() {
+    let app = App::configured(|f| f.merge(("sessions.absolute_timeout", 3600))).await;
+    let visitor = app.known_visitor().await;
+    // A host whose clock is two hours ahead made it.
+    let ahead = app.clock.now() + 2 * HOUR;
+    replace(&app, ahead, ahead).await;
+    assert_eq!(visitor.get("/age").await.body, "0 0");
+    visitor.get("/set/n/1").await;
+    app.clock.advance(59 * MINUTE);
+    assert!(is_alive(&visitor).await);
+    app.clock.advance(MINUTE);
+    assert!(!is_alive(&visitor).await);
+}
+
+#[async_test]
+async fn the_absolute_timeout_holds_whatever_the_store_believes() {
+    let app = App::configured(|f| f.merge(("sessions.absolute_timeout", 3600))).await;
+    let visitor = app.known_visitor().await;
+    replace(
+        &app,
+        app.clock.now() - HOUR + Duration::from_secs(1),
+        app.clock.now(),
+    )
+    .await;
+    assert!(is_alive(&visitor).await);
+    app.clock.advance(Duration::from_secs(1));
+    assert!(!is_alive(&visitor).await);
+    assert_eq!(app.list().await.len(), 1, "the store has it still");
 }

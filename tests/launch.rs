@@ -8,8 +8,8 @@ use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::futures::stream::BoxStream;
 use rocket_session_kit::{
-    Cache, DirectoryStore, Limit, MemoryStore, RateLimit, Record, Result, Revision, Save, Saved,
-    SessionId, SessionStore, Sessions, Stored, Swept,
+    Cache, DirectoryStore, Limit, MemoryStore, RateLimit, Result, Revision, Save, Saved, SessionId,
+    SessionStore, Sessions, Stored, Swept,
 };
 
 use crate::support::process::Server;
@@ -194,7 +194,7 @@ impl SessionStore for Flags {
         Ok(Swept::default())
     }
 
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
         Box::pin(rocket::futures::stream::empty())
     }
 }

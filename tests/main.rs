@@ -18,6 +18,7 @@ mod hostile_cookies;
 mod import;
 mod launch;
 mod limits;
+mod lost_responses;
 mod memcached;
 mod merging;
 mod no_random_numbers;

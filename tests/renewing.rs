@@ -223,3 +223,44 @@ async fn an_id_that_is_taken_is_never_overwritten() {
     assert_eq!(answer.status.code, 503);
     assert!(answer.session_cookie().is_none());
 }
+
+#[async_test]
+async fn a_user_taken_away_stays_away_whoever_renews_meanwhile() {
+    App::on_every_store(
+        |rocket| rocket,
+        async |app| {
+            for renewal in ["/renew", "/renew?gate=late"] {
+                let visitor = app.known_visitor().await;
+                visitor.get("/login/alice").await;
+                let slow = visitor.copy();
+                let gate = app.gate("slow");
+                let renewals = async {
+                    gate.arrived().await;
+                    app.gate("late").open();
+                    visitor.get(renewal).await;
+                    gate.open();
+                };
+                join(slow.get("/set_user/nobody?gate=slow"), renewals).await;
+                assert_eq!(visitor.get("/who").await.body, "nobody", "{renewal}");
+                assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{renewal}");
+            }
+        },
+    )
+    .await;
+}
+
+#[async_test]
+async fn a_user_taken_away_under_way_does_not_log_out_the_next() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    let slow = visitor.copy();
+    let gate = app.gate("slow");
+    let renewals = async {
+        gate.arrived().await;
+        visitor.get("/login/bob").await;
+        gate.open();
+    };
+    join(slow.get("/set_user/nobody?gate=slow"), renewals).await;
+    assert_eq!(visitor.get("/who").await.body, "bob");
+}

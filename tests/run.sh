@@ -29,3 +29,6 @@ fi
 
 echo "== unit tests, black-box tests, and the examples of the documentation"
 cargo test --all-features
+
+echo "== a store of one's own, which has only what is public"
+cargo test --manifest-path tests/own_store/Cargo.toml --target-dir target/own_store

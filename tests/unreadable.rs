@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rocket::async_test;
+use rocket::futures::TryStreamExt;
 use rocket_session_kit::{Expect, Head, Save, SessionId, SessionStore, Stored};
 
 use crate::support::App;
@@ -35,7 +36,10 @@ async fn a_record_that_cannot_be_read_is_never_overwritten() {
         r#""v":1}"#,
         r#""v":2,"created":1,"accessed":99999999999,"values":{"n":1}}"#,
         r#""v":1,"created":1,"accessed":99999999999,"values":[]}"#,
-        r#""v":1,"created":1,"accessed":99999999999,"values":{"n":1},"unknown":1}"#,
+        r#""v":1,"created":1,"accessed":99999999999,"values":{"n":1},"values":{"n":2}}"#,
+        r#""v":1,"created":1,"accessed":99999999999,"notifications":[{"id":"1"}]}"#,
+        r#""v":1,"created":1,"accessed":99999999999,"id":"no id"}"#,
+        r#""v":1,"created":1,"accessed":99999999999,"new":tru}"#,
         r#""v":1,"created":1,"accessed":99999999999,"values":{"n":1}} and more"#,
         r#""v":1,"created":-1,"accessed":99999999999,"values":{}}"#,
     ] {
@@ -122,4 +126,129 @@ async fn every_record_begins_with_a_head_of_fixed_width() {
             "two saves have one revision"
         );
     }
+}
+
+/// The seconds since 1970 by the clock of `app`.
+fn now(app: &App) -> u64 {
+    let since = app.clock.now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_secs()
+}
+
+/// Returns the one session that somebody is logged in to, or that has values: where it is, and its
+/// bytes.
+async fn the_session(app: &App) -> (SessionId, String) {
+    let (id, _) = app.list().await.remove(0);
+    let stored = app.probe.load_session(&id).await.unwrap().unwrap();
+    (id, bytes(&stored).to_owned())
+}
+
+#[async_test]
+async fn fields_that_a_newer_version_added_survive_saves_touches_and_renewals() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let now = now(&app);
+    let added = [
+        r#""number":123456789012345678901234567890.10"#,
+        r#""deep":{"z":[1, 2],"a":null}"#,
+        r#""\u0041ttached":"x""#,
+    ];
+    let notice = r#"{"id":"00000000000000aa","queue":"info","value":"hi","icon":{"of":1.10}}"#;
+    let text = format!(
+        r#"{{"rev":"9f86d081884c7d65","expires":99999999999,{},"v":1,{},"created":{now},"accessed":{now},"values":{{"n":1}},{},"notifications":[{notice}]}}"#,
+        added[0], added[1], added[2]
+    );
+    let before = replace(&app, text.as_bytes()).await;
+    let expect = async |act: &str| {
+        let (id, text) = the_session(&app).await;
+        assert!(text.contains(r#""icon":{"of":1.10}"#), "{act}: {text}");
+        for field in [added[0], added[1], r#""Attached":"x""#] {
+            assert_eq!(text.matches(field).count(), 1, "{act}: {text}");
+        }
+        assert!(Head::read(text.as_bytes()).is_some(), "{act}: {text}");
+        id
+    };
+    assert_eq!(visitor.get("/add/n/1").await.body, "2");
+    assert_eq!(expect("a save").await, before);
+    app.clock.advance(Duration::from_secs(61));
+    visitor.get("/touch").await;
+    assert_eq!(expect("a touch").await, before);
+    app.probe.answer(rocket_session_kit::Saved::Changed);
+    assert_eq!(visitor.get("/add/n/1").await.body, "3");
+    assert_eq!(expect("a save that was done again").await, before);
+    visitor.get("/renew").await;
+    assert_ne!(expect("a renewal").await, before);
+    visitor.get("/logout").await;
+    assert!(app.list().await.is_empty(), "it ends with the session");
+}
+
+#[async_test]
+async fn a_record_copied_over_anothers_opens_nothing_of_its_owners() {
+    App::on_every_store(
+        |rocket| rocket,
+        async |app| {
+            let (alice, bob) = (app.visitor(), app.visitor());
+            alice.get("/login/alice").await;
+            let (of_alice, record) = the_session(&app).await;
+            bob.get("/login/bob").await;
+            let mut all = app.list().await;
+            all.retain(|(id, _)| *id != of_alice);
+            let of_bob = all[0].0;
+            let there = app.probe.load_session(&of_bob).await.unwrap().unwrap();
+            let save = Save {
+                bytes: record.as_bytes(),
+                ttl: Duration::from_secs(3600),
+                expect: Expect::Revision(there.revision),
+            };
+            app.probe.save_session(&of_bob, save).await.unwrap();
+
+            assert_eq!(bob.get("/who").await.body, "nobody");
+            assert_eq!(alice.get("/who").await.body, "alice");
+            let listed: Vec<_> = app.list().await.into_iter().map(|(id, _)| id).collect();
+            assert_eq!(listed, [of_alice]);
+            assert!(bob.get("/set/a/1").await.sets_session());
+            assert_eq!(bob.get("/keys").await.body, "a");
+            assert_eq!(alice.get("/keys").await.body, "");
+        },
+    )
+    .await;
+}
+
+#[async_test]
+async fn a_record_that_does_not_name_its_id_is_read_and_names_it_from_then_on() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let now = now(&app);
+    let text = format!(
+        r#"{{"rev":"9f86d081884c7d65","expires":99999999999,"v":1,"created":{now},"accessed":{now},"values":{{"n":1}}}}"#
+    );
+    let id = replace(&app, text.as_bytes()).await;
+    assert_eq!(visitor.get("/add/n/1").await.body, "2");
+    let names = |id: SessionId| format!(r#""id":"{}""#, id.to_hex());
+    let (there, text) = the_session(&app).await;
+    assert!(there == id && text.contains(&names(id)), "{text}");
+    visitor.get("/renew").await;
+    let (there, text) = the_session(&app).await;
+    assert!(there != id && text.contains(&names(there)), "{text}");
+    let stored = app.probe.load_session(&id).await.unwrap().unwrap();
+    assert!(bytes(&stored).contains(&names(id)), "{}", bytes(&stored));
+}
+
+#[async_test]
+async fn what_is_no_session_or_departed_is_not_listed() {
+    let app = App::launch().await;
+    let garbage = app.known_visitor().await;
+    replace(&app, br#"{"rev":"9f86d081884c7d65","expires":99999999999,"#).await;
+    assert!(app.list().await.is_empty());
+    app.known_visitor().await.get("/renew").await;
+    app.known_visitor().await.get("/remove/n").await;
+    let kept = app.probe.iter_sessions().try_collect::<Vec<_>>().await;
+    assert_eq!(
+        kept.unwrap().len(),
+        4,
+        "garbage, two that renewed, one empty"
+    );
+    let listed = app.list().await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].1.keys(), ["n"]);
+    assert_eq!(garbage.get("/keys").await.body, "");
 }

@@ -166,7 +166,7 @@ pub async fn keep(
     record.created = record.created.min(now);
     record.accessed = record.accessed.min(now);
     record.tag();
-    let bytes = record.encode(now.saturating_add(ttl.as_secs()));
+    let bytes = record.encode(&id, now.saturating_add(ttl.as_secs()));
     let save = Save {
         bytes: &bytes,
         ttl,

@@ -335,8 +335,9 @@ proptest! {
                 finish(session).await;
             }
             let all: Vec<_> = keeper.store().iter_sessions().try_collect().await.expect("the store lists");
-            let waiting = all.iter().flat_map(|(_, record)| &record.notifications);
-            found.extend(waiting.map(Notice::text));
+            let all = all.iter().filter_map(|(id, stored)| Record::listed(&stored.bytes, id));
+            let waiting = all.flat_map(|record| record.notifications);
+            found.extend(waiting.map(|notice| notice.text()));
             (found, expected)
         });
         found.sort();

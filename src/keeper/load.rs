@@ -58,14 +58,16 @@ impl Keeper {
         else {
             return Ok(None);
         };
-        let Some(record) = Record::decode(&bytes) else {
+        let Some(mut record) = Record::decode(&bytes, id) else {
             log::warn!(
-                "the store holds something under a session's id that is no session; it was kept aside, its visitor starts anew"
+                "the store holds something under a session's id that is no session, or another one; it was kept aside, its visitor starts anew"
             );
             self.ask("keep aside what is no session", self.store.set_aside(id))
                 .await?;
             return Ok(None);
         };
+        // The host that began it may have been ahead, which must not prolong its life.
+        record.created = record.created.min(self.clock.seconds());
         let held = Held {
             id: *id,
             revision,

@@ -153,7 +153,7 @@ impl Keeper {
         unsure: &mut Unsure,
     ) -> Result<Saved> {
         let ttl = self.lifetime(record);
-        let bytes = self.encode(record, ttl);
+        let bytes = self.encode(id, record, ttl);
         unsure.note(record.rev, changes);
         let saved = self.send(id, &bytes, ttl, expect).await?;
         unsure.forget(record.rev);
@@ -168,14 +168,14 @@ impl Keeper {
         ttl: Duration,
         expect: Expect,
     ) -> Result<Saved> {
-        let bytes = self.encode(record, ttl);
+        let bytes = self.encode(id, record, ttl);
         self.send(id, &bytes, ttl, expect).await
     }
 
-    fn encode(&self, record: &mut Record, ttl: Duration) -> Vec<u8> {
+    fn encode(&self, id: &SessionId, record: &mut Record, ttl: Duration) -> Vec<u8> {
         let now = self.clock.seconds();
         record.accessed = now;
-        record.encode(now + ttl.as_secs())
+        record.encode(id, now + ttl.as_secs())
     }
 
     async fn send(

@@ -16,7 +16,6 @@ use super::{
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::record::Record;
 
 /// A [`SessionStore`] that keeps sessions in memory: they end with the process, and no other
 /// process sees them.
@@ -234,13 +233,11 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
         let ids: Vec<SessionId> = self.sessions.lock().keys().copied().collect();
         let loaded = stream::iter(ids).then(async |id| {
-            Ok(self
-                .load_session(&id)
-                .await?
-                .and_then(|stored| Some((id, Record::listed(&stored.bytes)?))))
+            let stored = self.load_session(&id).await?;
+            Ok(stored.map(|stored| (id, stored)))
         });
         loaded.filter_map(async |found| found.transpose()).boxed()
     }

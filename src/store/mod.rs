@@ -18,7 +18,6 @@ use rocket::futures::stream::BoxStream;
 
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::record::Record;
 
 pub use directory::DirectoryStore;
 pub use key_value::{Key, KeyValue, Namespace};
@@ -46,7 +45,8 @@ pub(crate) use server::Server;
 ///
 /// *Deleted stays deleted*: a save that was under way when the session went answers [`Saved::Gone`]
 /// and keeps nothing. An `Err` is about the store, never about the session. A call whose future is
-/// dropped has either happened or not.
+/// dropped has either happened or not: the one step that was under way at that moment may still be
+/// done, and none begins after it.
 ///
 /// The feature `testing` offers this contract as a suite of tests, for stores of one's own too.
 #[rocket::async_trait]
@@ -116,7 +116,9 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn has_session(&self, id: &SessionId) -> Result<bool>;
 
     /// Removes what expired, and all sessions that were not saved for `minutes`: what a daily job
-    /// does.
+    /// does. With [`u64::MAX`] only what expired goes, which is what the background sweep asks for:
+    /// when a session expires was said by the application that saved it, and a sweep may be
+    /// another's.
     ///
     /// A session that is saved while this runs survives it.
     ///
@@ -125,14 +127,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// When the store cannot list what it keeps.
     async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept>;
 
-    /// Returns every session, in no order, one after the other and not all at once: for an
-    /// administrator's page.
+    /// Returns all that is kept and has not expired, in no order, one after the other and not all
+    /// at once.
     ///
-    /// A session that is created or ends meanwhile may be there or not. One that cannot be read is
-    /// left out, with a warning.
+    /// A session that is created or ends meanwhile may be there or not. What the bytes mean is not
+    /// the store's affair: [`Sessions::iter_sessions`](crate::Sessions::iter_sessions) reads them,
+    /// and leaves out what is no session any more.
     ///
     /// The stream holds an `Err` when the store cannot go on.
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>>;
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>>;
 
     /// Keeps aside, for a human to look at, bytes under `id` that turned out to be no session; then
     /// nothing is under `id`.

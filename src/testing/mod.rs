@@ -73,7 +73,8 @@ impl<S: ?Sized> Subject<S> {
 /// Runs the [`suite`] over a store: one test for each clause of the contract of [`SessionStore`].
 ///
 /// The first word names the module that the tests will be in, so that a failure reads
-/// `directory::expired_loads_as_none`. The second is an expression that gives a fresh [`Subject`].
+/// `directory::expired_loads_as_none`. The second is a future of a fresh [`Subject`], which is
+/// awaited in the runtime of the test.
 ///
 /// # Example
 ///
@@ -81,7 +82,7 @@ impl<S: ?Sized> Subject<S> {
 /// use rocket_session_kit::testing::Subject;
 /// use rocket_session_kit::{Clock, MemoryStore};
 ///
-/// fn memory() -> Subject {
+/// async fn memory() -> Subject {
 ///     let clock = Clock::manual();
 ///     Subject::new(MemoryStore::new().clock(clock.clone())).clock(clock)
 /// }
@@ -114,16 +115,17 @@ macro_rules! store_suite {
             no_increment_is_lost_among_many_tasks
             a_delete_among_saves_is_final
             a_save_that_is_dropped_has_happened_or_not
-            every_session_is_listed_once_and_whole
-            what_departed_is_not_listed
+            every_session_is_listed_once_and_to_the_byte
+            whatever_is_kept_is_listed
             old_sessions_are_deleted_and_counted
+            a_sweep_for_what_expired_takes_nothing_else
             a_session_saved_during_a_sweep_survives
         }
     };
 }
 
 /// Runs the [`key_value_suite`] over a store: one test for each clause of the contract of
-/// [`KeyValue`].
+/// [`KeyValue`]. It is used as [`store_suite!`](crate::store_suite) is.
 ///
 /// # Example
 ///
@@ -131,7 +133,7 @@ macro_rules! store_suite {
 /// use rocket_session_kit::testing::Subject;
 /// use rocket_session_kit::{Clock, MemoryStore};
 ///
-/// fn memory() -> Subject<dyn rocket_session_kit::KeyValue> {
+/// async fn memory() -> Subject<dyn rocket_session_kit::KeyValue> {
 ///     let clock = Clock::manual();
 ///     Subject::key_value(MemoryStore::new().clock(clock.clone())).clock(clock)
 /// }
@@ -179,7 +181,9 @@ macro_rules! __clauses {
             $(
                 #[test]
                 fn $clause() {
-                    $crate::testing::run($crate::testing::$suite::$clause($subject));
+                    $crate::testing::run(async {
+                        $crate::testing::$suite::$clause($subject.await).await;
+                    });
                 }
             )*
         }

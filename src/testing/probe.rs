@@ -11,7 +11,6 @@ use rocket::futures::stream::BoxStream;
 use super::gate::Gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::record::Record;
 use crate::store::{Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
 
 /// A call that a store may get.
@@ -167,7 +166,7 @@ impl Probe {
     }
 
     async fn call<T>(&self, act: Act, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let (gate, fault) = {
+        let gate = {
             let mut state = self.state.lock();
             match act {
                 Act::Load => state.calls.load += 1,
@@ -176,14 +175,13 @@ impl Probe {
                 Act::Has | Act::SetAside | Act::Sweep => state.calls.other += 1,
                 Act::GetEntry | Act::KeepEntry | Act::RemoveEntry => state.calls.entries += 1,
             }
-            (
-                state.gates.get(&act).cloned(),
-                state.faults.get(&act).copied(),
-            )
+            state.gates.get(&act).cloned()
         };
         if let Some(gate) = gate {
             gate.pass().await;
         }
+        // A test may decide while the call waits at the gate.
+        let fault = self.state.lock().faults.get(&act).copied();
         let failure =
             || Err(Error::new(ErrorKind::Unavailable, "reach the store").because("a test says so"));
         match fault {
@@ -270,7 +268,7 @@ impl SessionStore for Probe {
             .await
     }
 
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
         self.store.iter_sessions()
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use rocket::figment::Figment;
 use rocket::futures::TryStreamExt;
@@ -140,6 +141,15 @@ impl App {
             .rocket()
             .state()
             .expect("the fairing manages it")
+    }
+
+    /// Waits until there are so many sessions in the store.
+    pub(crate) async fn holds(&self, sessions: usize) {
+        let started = Instant::now();
+        while self.list().await.len() != sessions {
+            assert!(started.elapsed() < Duration::from_secs(20), "others stay");
+            rocket::tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// All that is in the store.

@@ -24,25 +24,25 @@ pub(crate) use backend::{Backend, on_every_shared_store, on_every_store};
 pub(crate) use visitor::{Answer, Visitor};
 
 /// A memory store with a clock that is turned by hand.
-pub(crate) fn memory() -> Subject {
+pub(crate) async fn memory() -> Subject {
     let clock = Clock::manual();
     Subject::new(MemoryStore::new().clock(clock.clone())).clock(clock)
 }
 
 /// The same, for entries.
-pub(crate) fn memory_entries() -> Subject<dyn KeyValue> {
+pub(crate) async fn memory_entries() -> Subject<dyn KeyValue> {
     let clock = Clock::manual();
     Subject::key_value(MemoryStore::new().clock(clock.clone())).clock(clock)
 }
 
 /// A directory store in a directory of its own, with a clock that is turned by hand.
-pub(crate) fn directory() -> Subject {
+pub(crate) async fn directory() -> Subject {
     let (store, clock, there) = directory_store();
     Subject::new(store).clock(clock).keep(there)
 }
 
 /// The same, for entries.
-pub(crate) fn directory_entries() -> Subject<dyn KeyValue> {
+pub(crate) async fn directory_entries() -> Subject<dyn KeyValue> {
     let (store, clock, there) = directory_store();
     Subject::key_value(store).clock(clock).keep(there)
 }
@@ -55,24 +55,24 @@ fn directory_store() -> (DirectoryStore, Clock, TempDir) {
 }
 
 /// A store on a Redis server of its own.
-pub(crate) fn redis() -> Subject {
+pub(crate) async fn redis() -> Subject {
     let server = redis::Redis::start();
     Subject::new(RedisStore::open(&server.url()).expect("this is its URL")).keep(server)
 }
 
 /// The same, for entries.
-pub(crate) fn redis_entries() -> Subject<dyn KeyValue> {
+pub(crate) async fn redis_entries() -> Subject<dyn KeyValue> {
     let server = redis::Redis::start();
     Subject::key_value(RedisStore::open(&server.url()).expect("this is its URL")).keep(server)
 }
 
 /// A store on a cluster that all tests share, where no other has the prefix.
-pub(crate) fn redis_cluster() -> Subject {
+pub(crate) async fn redis_cluster() -> Subject {
     Subject::new(cluster_store())
 }
 
 /// The same, for entries.
-pub(crate) fn redis_cluster_entries() -> Subject<dyn KeyValue> {
+pub(crate) async fn redis_cluster_entries() -> Subject<dyn KeyValue> {
     Subject::key_value(cluster_store())
 }
 
@@ -84,13 +84,13 @@ fn cluster_store() -> RedisStore {
 }
 
 /// A store on so many Memcached servers of its own.
-pub(crate) fn memcached(servers: usize) -> Subject {
+pub(crate) async fn memcached(servers: usize) -> Subject {
     let (store, servers) = memcached_store(servers);
     Subject::new(store).keep(servers)
 }
 
 /// The same, for entries.
-pub(crate) fn memcached_entries(servers: usize) -> Subject<dyn KeyValue> {
+pub(crate) async fn memcached_entries(servers: usize) -> Subject<dyn KeyValue> {
     let (store, servers) = memcached_store(servers);
     Subject::key_value(store).keep(servers)
 }

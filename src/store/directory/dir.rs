@@ -1,9 +1,10 @@
 //! A directory of files: how one is read, and how it is replaced while others try the same.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, FileTimes, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
@@ -12,12 +13,20 @@ use tempfile::NamedTempFile;
 use crate::clock::Clock;
 use crate::config::{Durability, Limits};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+use crate::store::Namespace;
 
 /// What files under way are called. No id and no key begins so.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
 /// How old a file under way must be to have been left by a crash.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
+
+/// What files kept aside for a human are called, behind the id.
+pub(super) const CORRUPT: &str = "corrupt";
+
+/// The time of a file that never expires, as time since 1970: two centuries.
+pub(super) const FOR_EVER: Duration = Duration::from_secs(200 * 365 * 86_400);
 
 /// The largest file that is read: the largest session there can be, with what is kept beside its
 /// values.
@@ -33,6 +42,30 @@ pub(super) struct Dir {
     pub(super) clock: Clock,
     /// The user whom this process acts as.
     owner: u32,
+}
+
+/// Whoever waits for a call, as seen by the thread that does it.
+///
+/// A call may be given up while it waits for a thread, or while that thread waits for the disk. So
+/// the thread looks once more before each step that others can see.
+pub(super) struct Caller(Weak<()>);
+
+impl Caller {
+    /// Returns a caller who waits for as long as the other half is kept.
+    pub(super) fn new() -> (Self, Arc<()>) {
+        let waits = Arc::new(());
+        (Self(Arc::downgrade(&waits)), waits)
+    }
+
+    /// # Errors
+    ///
+    /// When the call was given up, so that nothing more may happen. Nobody sees the error.
+    pub(super) fn still_waits(&self) -> io::Result<()> {
+        match self.0.strong_count() {
+            0 => Err(io::Error::other("the call was given up")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What came of a try to read without waiting for a disk.
@@ -110,7 +143,18 @@ impl Dir {
             );
         }
         if metadata.mode() & 0o077 != 0 {
-            return refuse("others than its owner have access to it; run `chmod 700` on it".into());
+            let closed = self.close(metadata.mode());
+            if !closed.is_ok_and(|closed| closed) {
+                return refuse(
+                    "others than its owner have access to it, and what is in it may be theirs; run `chmod 700` \
+                     on it, or set `sessions.directory.path` to a new directory inside it"
+                        .into(),
+                );
+            }
+            log::warn!(
+                "others than its owner had access to the directory `{}`; it is closed to them now (mode 700)",
+                self.path.display()
+            );
         }
         if let Err(error) = self.temporary() {
             return refuse(format!(
@@ -118,6 +162,27 @@ impl Dir {
             ));
         }
         Ok(())
+    }
+
+    /// Closes the directory, whose mode is `mode`, to others than its owner. `false`: it may hold
+    /// what others need, or what they put there.
+    fn close(&self, mode: u32) -> io::Result<bool> {
+        let others_could_write = mode & 0o022 != 0;
+        let holds_only_ours = || -> io::Result<bool> {
+            for entry in fs::read_dir(&self.path)? {
+                if others_could_write || !self.could_have_made(&entry?)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        if !holds_only_ours()? {
+            return Ok(false);
+        }
+        fs::set_permissions(&self.path, Permissions::from_mode(0o700))?;
+        // Some file systems have one mode for all. And somebody may just have put something there.
+        let closed = fs::metadata(&self.path)?.mode() & 0o077 == 0;
+        Ok(closed && holds_only_ours()?)
     }
 
     /// Returns the directory in this one that is called `name`, which may be missing.
@@ -186,48 +251,62 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// Makes a file that was last modified at `time`. `false`: there is one already.
-    pub(super) fn create(&self, name: &str, bytes: &[u8], time: SystemTime) -> io::Result<bool> {
-        match self
-            .write(bytes, time)?
-            .persist_noclobber(self.path.join(name))
-        {
+    /// Makes a file that has `times`. `false`: there is one already.
+    pub(super) fn create(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        times: FileTimes,
+        caller: &Caller,
+    ) -> io::Result<bool> {
+        let file = self.write(bytes, times)?;
+        caller.still_waits()?;
+        match file.persist_noclobber(self.path.join(name)) {
             Ok(_) => self.entry_written().map(|()| true),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error.error),
         }
     }
 
-    /// Puts another file, last modified at `time`, in the place of the one that is locked.
+    /// Puts another file, which has `times`, in the place of the one that is locked.
     pub(super) fn replace(
         &self,
         name: &str,
         bytes: &[u8],
-        time: SystemTime,
+        times: FileTimes,
+        caller: &Caller,
         _: &Locked,
     ) -> io::Result<()> {
-        self.write(bytes, time)?
-            .persist(self.path.join(name))
+        let file = self.write(bytes, times)?;
+        caller.still_waits()?;
+        file.persist(self.path.join(name))
             .map_err(|error| error.error)?;
         self.entry_written()
     }
 
     /// Removes the file that is locked.
-    pub(super) fn remove(&self, name: &str, _: &Locked) -> io::Result<()> {
+    pub(super) fn remove(&self, name: &str, caller: &Caller, _: &Locked) -> io::Result<()> {
+        caller.still_waits()?;
         fs::remove_file(self.path.join(name))?;
         self.entry_written()
     }
 
     /// Removes a file under way, if a crash left it behind.
-    pub(super) fn remove_left_behind(&self, name: &str, metadata: &Metadata) -> io::Result<()> {
+    pub(super) fn remove_left_behind(
+        &self,
+        name: &str,
+        metadata: &Metadata,
+        caller: &Caller,
+    ) -> io::Result<()> {
         if metadata.is_file() && age(metadata, SystemTime::now()) > LEFT_BEHIND {
+            caller.still_waits()?;
             missing_is_fine(fs::remove_file(self.path.join(name)))?;
         }
         Ok(())
     }
 
     /// Opens a file; `None` when there is none, or something that is no file.
-    fn open(&self, name: &str, options: &mut OpenOptions) -> io::Result<Option<File>> {
+    pub(super) fn open(&self, name: &str, options: &mut OpenOptions) -> io::Result<Option<File>> {
         use rustix::io::Errno;
 
         let path = self.path.join(name);
@@ -307,6 +386,23 @@ impl Dir {
         false
     }
 
+    /// Returns whether an entry of the directory has name, mode and owner of those made here.
+    fn could_have_made(&self, entry: &fs::DirEntry) -> io::Result<bool> {
+        let (name, metadata) = (entry.file_name(), entry.metadata()?);
+        let name = name.to_string_lossy();
+        let named = match metadata.is_dir() {
+            true => Namespace::new(&name).is_ok(),
+            false => {
+                let aside = name
+                    .strip_suffix(CORRUPT)
+                    .and_then(|id| id.strip_suffix('.'));
+                let id = aside.unwrap_or(&name).parse::<SessionId>();
+                metadata.is_file() && (id.is_ok() || name.starts_with(TEMPORARY))
+            }
+        };
+        Ok(named && metadata.uid() == self.owner && metadata.mode() & 0o077 == 0)
+    }
+
     fn temporary(&self) -> io::Result<NamedTempFile> {
         // tempfile gives it mode 0600.
         tempfile::Builder::new()
@@ -316,10 +412,10 @@ impl Dir {
     }
 
     /// Returns a file, beside the others and without a name of its own yet, with `bytes` in it.
-    fn write(&self, bytes: &[u8], time: SystemTime) -> io::Result<NamedTempFile> {
+    fn write(&self, bytes: &[u8], times: FileTimes) -> io::Result<NamedTempFile> {
         let mut file = self.temporary()?;
         file.write_all(bytes)?;
-        file.as_file().set_modified(time)?;
+        file.as_file().set_times(times)?;
         if self.durability != Durability::None {
             file.as_file().sync_all()?;
         }
@@ -340,6 +436,12 @@ impl Dir {
 pub(super) fn age(metadata: &Metadata, now: SystemTime) -> Duration {
     now.duration_since(metadata.modified().unwrap_or(UNIX_EPOCH))
         .unwrap_or_default()
+}
+
+/// Returns the point in time so many seconds or milliseconds after 1970, as far as a file can have
+/// it: at most two centuries, which stands for ever.
+pub(super) fn file_time(since_1970: Duration) -> SystemTime {
+    UNIX_EPOCH + since_1970.min(FOR_EVER)
 }
 
 /// What is gone already need not be removed.

@@ -4,18 +4,14 @@
 //! never; the bytes follow. Its time of modification says the same, so that a sweep need not open
 //! it.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, FileTimes};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use super::dir::{Dir, Lock, Locked, TEMPORARY, Warm};
+use super::dir::{Caller, Dir, FOR_EVER, Lock, Locked, TEMPORARY, Warm, file_time};
 use crate::store::edit::{Next, Step};
 use crate::store::{Key, Namespace};
-
-/// The time of modification of an entry that never expires: in two centuries.
-const NEVER: Duration = Duration::from_secs(200 * 365 * 86_400);
 
 /// What is in an entry's file.
 struct Entry<'a> {
@@ -46,6 +42,7 @@ impl Dir {
         &self,
         key: &Key,
         step: impl Fn(Option<&[u8]>) -> Step<T>,
+        caller: &Caller,
     ) -> io::Result<Option<T>> {
         let (there, name) = (self.within(key.namespace()), key.escaped());
         let now = self.clock.millis();
@@ -58,8 +55,9 @@ impl Dir {
                 let step = step(None);
                 if let Next::Keep(value, lifetime) = step.next {
                     let expires = lifetime.end(now, None);
+                    caller.still_waits()?;
                     there.made()?;
-                    if !there.create(name, &file(expires, &value), time(expires))? {
+                    if !there.create(name, &file(expires, &value), times(expires), caller)? {
                         return Ok(None);
                     }
                 }
@@ -72,10 +70,11 @@ impl Dir {
                 let step = step(entry.map(|entry| entry.value));
                 match step.next {
                     Next::Same => {}
-                    Next::Nothing => there.remove(name, &locked)?,
+                    Next::Nothing => there.remove(name, caller, &locked)?,
                     Next::Keep(value, lifetime) => {
                         let expires = lifetime.end(now, expires);
-                        there.replace(name, &file(expires, &value), time(expires), &locked)?;
+                        let (file, times) = (file(expires, &value), times(expires));
+                        there.replace(name, &file, times, caller, &locked)?;
                     }
                 }
                 Ok(Some(step.answer))
@@ -101,29 +100,36 @@ impl Dir {
         Ok(names)
     }
 
-    /// Removes everything in a namespace, and returns how much of it had not expired.
-    pub(super) fn clear(&self, namespace: &Namespace) -> io::Result<u64> {
+    /// Removes the files called `names` in a namespace, and returns how many of them were entries that
+    /// had not expired. Those that somebody else has locked stay in `names`.
+    pub(super) fn clear(
+        &self,
+        namespace: &Namespace,
+        names: &mut Vec<String>,
+        caller: &Caller,
+    ) -> io::Result<u64> {
         let there = self.within(namespace.as_str());
         let now = self.clock.millis();
         let mut cleared = 0;
-        'files: for file in there.files()? {
-            let locked = loop {
-                match there.lock(&file)? {
-                    Lock::Taken(locked) => break locked,
-                    // Nobody holds it longer than a write takes.
-                    Lock::Busy => thread::sleep(Duration::from_millis(1)),
-                    Lock::Missing | Lock::Foreign => continue 'files,
+        let mut busy = Vec::new();
+        for name in names.drain(..) {
+            match there.lock(&name)? {
+                Lock::Taken(locked) => {
+                    let entry = content(&locked)?;
+                    there.remove(&name, caller, &locked)?;
+                    let lives = Entry::read(&entry).is_some_and(|entry| entry.lives(now));
+                    cleared += u64::from(lives);
                 }
-            };
-            let lives = Entry::read(&content(&locked)?).is_some_and(|entry| entry.lives(now));
-            there.remove(&file, &locked)?;
-            cleared += u64::from(lives);
+                Lock::Busy => busy.push(name),
+                Lock::Missing | Lock::Foreign => {}
+            }
         }
+        *names = busy;
         Ok(cleared)
     }
 
     /// Removes what expired in the namespace called `namespace`, and what crashes left behind.
-    pub(super) fn sweep_entries(&self, namespace: &str) -> io::Result<()> {
+    pub(super) fn sweep_entries(&self, namespace: &str, caller: &Caller) -> io::Result<()> {
         if Namespace::new(namespace).is_err() {
             return Ok(());
         }
@@ -136,20 +142,20 @@ impl Dir {
                 continue;
             };
             if name.starts_with(TEMPORARY) {
-                there.remove_left_behind(&name, &metadata)?;
+                there.remove_left_behind(&name, &metadata, caller)?;
             } else if metadata.is_file()
                 && metadata.modified()? <= self.clock.now()
                 && let Lock::Taken(locked) = there.lock(&name)?
                 && Entry::read(&content(&locked)?).is_some_and(|entry| !entry.lives(now))
             {
-                there.remove(&name, &locked)?;
+                there.remove(&name, caller, &locked)?;
             }
         }
         Ok(())
     }
 
     /// Returns what the files in this directory are called, but for those under way.
-    fn files(&self) -> io::Result<Vec<String>> {
+    pub(super) fn files(&self) -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -202,9 +208,9 @@ fn file(expires: Option<u64>, value: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the time of modification of an entry's file.
-fn time(expires: Option<u64>) -> SystemTime {
-    let since = expires.map_or(NEVER, |expires| Duration::from_millis(expires).min(NEVER));
-    UNIX_EPOCH + since
+fn times(expires: Option<u64>) -> FileTimes {
+    let time = file_time(expires.map_or(FOR_EVER, Duration::from_millis));
+    FileTimes::new().set_modified(time)
 }
 
 /// Returns what is in the file that is locked.

@@ -14,14 +14,13 @@ use rocket::futures::stream::{self, BoxStream};
 use rocket::tokio::task::{spawn_blocking, yield_now};
 use rocket::tokio::time::sleep;
 
-use self::dir::{Dir, Warm};
+use self::dir::{Caller, Dir, Warm};
 use super::edit::{self, Step};
 use super::{Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
 use crate::clock::Clock;
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::record::Record;
 
 /// A [`SessionStore`] that keeps one file per session in a directory.
 ///
@@ -91,13 +90,21 @@ impl DirectoryStore {
     }
 
     /// Does `work` where it may wait for the disk.
+    ///
+    /// It may have to wait for a thread, too. When this is given up meanwhile, `work` never begins;
+    /// when it has begun, it asks the [`Caller`] before each of its steps.
     async fn blocking<T: Send + 'static>(
         &self,
         act: &'static str,
-        work: impl FnOnce(&Dir) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Dir, &Caller) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let dir = Arc::clone(&self.dir);
-        match spawn_blocking(move || work(&dir)).await {
+        let (caller, _waits) = Caller::new();
+        let work = move || {
+            caller.still_waits()?;
+            work(&dir, &caller)
+        };
+        match spawn_blocking(work).await {
             Ok(done) => done.map_err(|error| self.unavailable(act, error)),
             Err(panic) => Err(self.unavailable(act, io::Error::other(panic.to_string()))),
         }
@@ -110,20 +117,17 @@ impl DirectoryStore {
     async fn in_turn<T: Send + 'static>(
         &self,
         act: &'static str,
-        work: impl Fn(&Dir) -> io::Result<Option<T>> + Send + Sync + 'static,
+        work: impl Fn(&Dir, &Caller) -> io::Result<Option<T>> + Send + Sync + 'static,
     ) -> Result<T> {
         let work = Arc::new(work);
-        let mut pause = Duration::ZERO;
+        let mut pause = Pause::default();
         loop {
             let again = Arc::clone(&work);
-            if let Some(done) = self.blocking(act, move |dir| again(dir)).await? {
+            let done = self.blocking(act, move |dir, caller| again(dir, caller));
+            if let Some(done) = done.await? {
                 return Ok(done);
             }
-            match pause {
-                Duration::ZERO => yield_now().await,
-                _ => sleep(pause).await,
-            }
-            pause = (pause * 2).clamp(Duration::from_millis(1), Duration::from_millis(8));
+            pause.pass().await;
         }
     }
 
@@ -135,7 +139,8 @@ impl DirectoryStore {
         step: impl Fn(Option<&[u8]>) -> Step<T> + Send + Sync + 'static,
     ) -> Result<T> {
         let key = key.clone();
-        self.in_turn(act, move |dir| dir.edit(&key, &step)).await
+        self.in_turn(act, move |dir, caller| dir.edit(&key, &step, caller))
+            .await
     }
 
     fn unavailable(&self, act: &'static str, error: io::Error) -> Error {
@@ -168,7 +173,7 @@ impl SessionStore for DirectoryStore {
         match self.dir.load_warm(&name) {
             Warm::Done(done) => done.map_err(|error| self.unavailable("load a session", error)),
             Warm::MightBlock => {
-                self.blocking("load a session", move |dir| dir.load(&name))
+                self.blocking("load a session", move |dir, _| dir.load(&name))
                     .await
             }
         }
@@ -176,20 +181,24 @@ impl SessionStore for DirectoryStore {
 
     async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
         let (name, bytes, expect) = (id.to_hex(), save.bytes.to_vec(), save.expect);
-        self.in_turn("save a session", move |dir| dir.save(&name, &bytes, expect))
-            .await
+        self.in_turn("save a session", move |dir, caller| {
+            dir.save(&name, &bytes, expect, caller)
+        })
+        .await
     }
 
     async fn delete_session(&self, id: &SessionId) -> Result<bool> {
         let name = id.to_hex();
-        self.in_turn("delete a session", move |dir| dir.delete(&name))
-            .await
+        self.in_turn("delete a session", move |dir, caller| {
+            dir.delete(&name, caller)
+        })
+        .await
     }
 
     async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
         let name = id.to_hex();
-        self.in_turn("delete a session", move |dir| {
-            dir.delete_if(&name, revision)
+        self.in_turn("delete a session", move |dir, caller| {
+            dir.delete_if(&name, revision, caller)
         })
         .await
     }
@@ -199,30 +208,30 @@ impl SessionStore for DirectoryStore {
     }
 
     async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
-        self.blocking("delete old sessions", move |dir| dir.sweep(minutes))
-            .await
+        self.blocking("delete old sessions", move |dir, caller| {
+            dir.sweep(minutes, caller)
+        })
+        .await
     }
 
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
-        let names = self.blocking("list the sessions", Dir::ids);
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
+        let names = self.blocking("list the sessions", |dir, _| dir.ids());
         let ids = stream::once(names).flat_map(|ids| match ids {
             Ok(ids) => stream::iter(ids).map(Ok).left_stream(),
             Err(error) => stream::once(async { Err(error) }).right_stream(),
         });
         let loaded = ids.then(async |id| {
             let id = id?;
-            Ok(self
-                .load_session(&id)
-                .await?
-                .and_then(|stored| Some((id, Record::listed(&stored.bytes)?))))
+            let stored = self.load_session(&id).await?;
+            Ok(stored.map(|stored| (id, stored)))
         });
         loaded.filter_map(async |found| found.transpose()).boxed()
     }
 
     async fn set_aside(&self, id: &SessionId) -> Result<()> {
         let name = id.to_hex();
-        self.in_turn("keep aside what is no session", move |dir| {
-            dir.set_aside(&name)
+        self.in_turn("keep aside what is no session", move |dir, caller| {
+            dir.set_aside(&name, caller)
         })
         .await
     }
@@ -235,7 +244,7 @@ impl KeyValue for DirectoryStore {
             Warm::Done(done) => done.map_err(|error| self.unavailable("read an entry", error)),
             Warm::MightBlock => {
                 let key = key.clone();
-                self.blocking("read an entry", move |dir| dir.entry(&key))
+                self.blocking("read an entry", move |dir, _| dir.entry(&key))
                     .await
             }
         }
@@ -278,7 +287,7 @@ impl KeyValue for DirectoryStore {
 
     fn keys(&self, namespace: &Namespace) -> BoxStream<'_, Result<Vec<u8>>> {
         let namespace = namespace.clone();
-        let names = self.blocking("list the entries", move |dir| dir.entries(&namespace));
+        let names = self.blocking("list the entries", move |dir, _| dir.entries(&namespace));
         stream::once(names)
             .flat_map(|names| match names {
                 Ok(names) => stream::iter(names).map(Ok).left_stream(),
@@ -288,9 +297,40 @@ impl KeyValue for DirectoryStore {
     }
 
     async fn clear(&self, namespace: &Namespace) -> Result<u64> {
-        let namespace = namespace.clone();
-        self.blocking("clear the entries", move |dir| dir.clear(&namespace))
-            .await
+        let act = "clear the entries";
+        let there = self.dir.within(namespace.as_str());
+        let mut names = self.blocking(act, move |_, _| there.files()).await?;
+        let mut cleared = 0;
+        let mut pause = Pause::default();
+        loop {
+            let namespace = namespace.clone();
+            let clear = self.blocking(act, move |dir, caller| {
+                let cleared = dir.clear(&namespace, &mut names, caller)?;
+                Ok((cleared, names))
+            });
+            let (more, busy) = clear.await?;
+            cleared += more;
+            if busy.is_empty() {
+                return Ok(cleared);
+            }
+            names = busy;
+            pause.pass().await;
+        }
+    }
+}
+
+/// The time until a lock that somebody else has is asked for again: longer each time, and never a
+/// thread's.
+#[derive(Default)]
+struct Pause(Duration);
+
+impl Pause {
+    async fn pass(&mut self) {
+        match self.0 {
+            Duration::ZERO => yield_now().await,
+            pause => sleep(pause).await,
+        }
+        self.0 = (self.0 * 2).clamp(Duration::from_millis(1), Duration::from_millis(8));
     }
 }
 
@@ -301,4 +341,68 @@ fn fits(value: &[u8]) -> Result<()> {
     }
     let why = format!("a value may not take more than {LARGEST_VALUE} bytes");
     Err(Error::new(ErrorKind::Limit, "keep an entry").because(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::*;
+    use crate::store::{Expect, Revision};
+
+    /// What is in a directory, and in those in it.
+    fn tree(path: &Path) -> BTreeMap<PathBuf, String> {
+        let mut all = BTreeMap::new();
+        for entry in fs::read_dir(path).expect("it is there") {
+            let path = entry.expect("it is there").path();
+            match path.is_dir() {
+                true => all.extend(tree(&path)),
+                false => drop(all.insert(path.clone(), fs::read_to_string(path).expect("a text"))),
+            }
+        }
+        all
+    }
+
+    /// The caller gives up while the thread is at work already.
+    #[test]
+    fn no_step_is_taken_for_a_caller_who_gave_up() {
+        let there = tempfile::tempdir().expect("there is room");
+        let dir = Dir::new(there.path().join("sessions"));
+        dir.prepare().expect("it can be made");
+        let namespace = Namespace::new("cache").expect("it is a name");
+        let (key, other) = (
+            namespace.key("a"),
+            Namespace::new("b").expect("a name").key("b"),
+        );
+        let (old, new) = (SessionId::random().to_hex(), SessionId::random().to_hex());
+        let bytes =
+            |rev: u8| format!(r#"{{"rev":"{rev:016x}","expires":99999999999,"#).into_bytes();
+        let (caller, waits) = Caller::new();
+        let set = |key: &Key, caller: &Caller| dir.edit(key, edit::set(b"x", None), caller);
+        dir.save(&old, &bytes(1), Expect::Absent, &caller)
+            .expect("it is saved");
+        set(&key, &caller).expect("it is set");
+        let before = tree(there.path());
+        assert_eq!(before.len(), 2);
+
+        drop(waits);
+        let next = Expect::Revision(Revision(1));
+        let mut names = vec!["a".into()];
+        let refused = [
+            dir.save(&old, &bytes(2), next, &caller).is_err(),
+            dir.save(&new, &bytes(2), Expect::Absent, &caller).is_err(),
+            dir.delete(&old, &caller).is_err(),
+            dir.delete_if(&old, Revision(1), &caller).is_err(),
+            dir.set_aside(&old, &caller).is_err(),
+            dir.sweep(0, &caller).is_err(),
+            set(&key, &caller).is_err(),
+            set(&other, &caller).is_err(),
+            dir.edit(&key, edit::take, &caller).is_err(),
+            dir.clear(&namespace, &mut names, &caller).is_err(),
+        ];
+        assert_eq!(refused, [true; 10]);
+        assert!(tree(there.path()) == before, "something was changed");
+        assert!(!dir.within("b").path.exists());
+    }
 }

@@ -1,21 +1,18 @@
 //! One session's file in the directory: loaded, saved, deleted and swept.
 
-use std::fs;
+//!
+//! A file's time of modification is that of the save. Its time of access is when the session expires,
+//! as its head says too: a sweep need not open a file that is far from its end. Whoever else sets that
+//! time makes a sweep look into the file, or leave it for later, and never removes a session that lives.
+
+use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::time::Duration;
 
-use super::dir::{Dir, Lock, Locked, TEMPORARY, Warm, age};
+use super::dir::{CORRUPT, Caller, Dir, Lock, TEMPORARY, Warm, age, file_time};
 use crate::id::SessionId;
 use crate::store::{Expect, Head, Revision, Saved, Stored, Swept};
-
-/// What files kept aside for a human are called, behind the id.
-const CORRUPT: &str = "corrupt";
-
-/// Of files up to this size a sweep looks whether they expired early: what sessions leave behind
-/// for a minute is smaller.
-const SMALL: u64 = 200;
 
 impl Dir {
     /// Reads a session, unless that might wait for a disk.
@@ -42,15 +39,19 @@ impl Dir {
         name: &str,
         bytes: &[u8],
         expect: Expect,
+        caller: &Caller,
     ) -> io::Result<Option<Saved>> {
-        let saved = Head::read(bytes).map(|head| Saved::Saved(head.revision));
-        let saved = saved.ok_or_else(|| {
+        let new = Head::read(bytes).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "what is to be saved has no head",
             )
         })?;
-        if expect == Expect::Absent && self.create(name, bytes, self.clock.now())? {
+        let saved = Saved::Saved(new.revision);
+        let times = FileTimes::new()
+            .set_modified(self.clock.now())
+            .set_accessed(file_time(Duration::from_secs(new.expires)));
+        if expect == Expect::Absent && self.create(name, bytes, times, caller)? {
             return Ok(Some(saved));
         }
         let locked = match self.lock(name)? {
@@ -61,7 +62,7 @@ impl Dir {
             Lock::Foreign if expect == Expect::Absent => return Ok(Some(Saved::Changed)),
             Lock::Foreign => return Ok(Some(Saved::Gone)),
         };
-        let head = head(&locked)?;
+        let head = head(&locked.file)?;
         match (
             expect,
             head.filter(|head| head.expires > self.clock.seconds()),
@@ -72,26 +73,31 @@ impl Dir {
             (Expect::Revision(revision), Some(head)) if head.revision == revision => {}
             (Expect::Revision(_), _) => return Ok(Some(Saved::Changed)),
         }
-        self.replace(name, bytes, self.clock.now(), &locked)?;
+        self.replace(name, bytes, times, caller, &locked)?;
         Ok(Some(saved))
     }
 
     /// Removes a session, and tells whether it had not expired. `None`: somebody else has it
     /// locked.
-    pub(super) fn delete(&self, name: &str) -> io::Result<Option<bool>> {
+    pub(super) fn delete(&self, name: &str, caller: &Caller) -> io::Result<Option<bool>> {
         let locked = match self.lock(name)? {
             Lock::Taken(locked) => locked,
             Lock::Busy => return Ok(None),
             Lock::Missing | Lock::Foreign => return Ok(Some(false)),
         };
-        let live = head(&locked)?.is_none_or(|head| head.expires > self.clock.seconds());
-        self.remove(name, &locked)?;
+        let live = head(&locked.file)?.is_none_or(|head| head.expires > self.clock.seconds());
+        self.remove(name, caller, &locked)?;
         Ok(Some(live))
     }
 
     /// Removes a session if it is still the save `revision`, and tells whether it was. `None`:
     /// somebody else has it locked.
-    pub(super) fn delete_if(&self, name: &str, revision: Revision) -> io::Result<Option<bool>> {
+    pub(super) fn delete_if(
+        &self,
+        name: &str,
+        revision: Revision,
+        caller: &Caller,
+    ) -> io::Result<Option<bool>> {
         let locked = match self.lock(name)? {
             Lock::Taken(locked) => locked,
             Lock::Busy => return Ok(None),
@@ -99,25 +105,28 @@ impl Dir {
         };
         let now = self.clock.seconds();
         let same =
-            head(&locked)?.is_some_and(|head| head.revision == revision && head.expires > now);
+            head(&locked.file)?.is_some_and(|head| head.revision == revision && head.expires > now);
         if same {
-            self.remove(name, &locked)?;
+            self.remove(name, caller, &locked)?;
         }
         Ok(Some(same))
     }
 
     /// Gives what is no session another name. `None`: somebody else has it locked.
-    pub(super) fn set_aside(&self, name: &str) -> io::Result<Option<()>> {
+    pub(super) fn set_aside(&self, name: &str, caller: &Caller) -> io::Result<Option<()>> {
         let path = self.path.join(name);
         match self.lock(name)? {
-            Lock::Taken(_locked) => fs::rename(&path, path.with_extension(CORRUPT)).map(Some),
+            Lock::Taken(_locked) => {
+                caller.still_waits()?;
+                fs::rename(&path, path.with_extension(CORRUPT)).map(Some)
+            }
             Lock::Busy => Ok(None),
             Lock::Missing | Lock::Foreign => Ok(Some(())),
         }
     }
 
     /// Removes what expired, what was not saved for `minutes`, and what crashes left behind.
-    pub(super) fn sweep(&self, minutes: u64) -> io::Result<Swept> {
+    pub(super) fn sweep(&self, minutes: u64, caller: &Caller) -> io::Result<Swept> {
         let mut swept = Swept::default();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -129,13 +138,13 @@ impl Dir {
                 continue;
             };
             if metadata.is_dir() {
-                self.sweep_entries(&name)?;
+                self.sweep_entries(&name, caller)?;
             } else if name.starts_with(TEMPORARY) {
-                self.remove_left_behind(&name, &metadata)?;
+                self.remove_left_behind(&name, &metadata, caller)?;
             } else if name.parse::<SessionId>().is_ok() && metadata.is_file() {
                 let old = self.is_old(&metadata, minutes)
-                    || self.is_small_and_expired(&entry.path(), &metadata);
-                match old && self.remove_if_still_old(&name, minutes)? {
+                    || metadata.accessed()? <= self.clock.now() && self.has_expired(&name)?;
+                match old && self.remove_if_still_old(&name, minutes, caller)? {
                     true => swept.deleted += 1,
                     false => swept.remaining += 1,
                 }
@@ -153,15 +162,14 @@ impl Dir {
         names.collect()
     }
 
-    fn remove_if_still_old(&self, name: &str, minutes: u64) -> io::Result<bool> {
+    fn remove_if_still_old(&self, name: &str, minutes: u64, caller: &Caller) -> io::Result<bool> {
         // Whoever has it locked is about to save it.
         let Lock::Taken(locked) = self.lock(name)? else {
             return Ok(false);
         };
-        let expired = head(&locked)?.is_some_and(|head| head.expires <= self.clock.seconds());
-        let old = expired || self.is_old(&locked.metadata, minutes);
+        let old = self.is_over(head(&locked.file)?) || self.is_old(&locked.metadata, minutes);
         if old {
-            self.remove(name, &locked)?;
+            self.remove(name, caller, &locked)?;
         }
         Ok(old)
     }
@@ -170,20 +178,27 @@ impl Dir {
         age(metadata, self.clock.now()) >= Duration::from_secs(minutes.saturating_mul(60))
     }
 
-    fn is_small_and_expired(&self, path: &Path, metadata: &fs::Metadata) -> bool {
-        let read = || Head::read(&fs::read(path).ok()?);
-        metadata.len() <= SMALL && read().is_some_and(|head| head.expires <= self.clock.seconds())
+    /// Returns whether the session in a file has expired, without a lock.
+    fn has_expired(&self, name: &str) -> io::Result<bool> {
+        match self.open(name, OpenOptions::new().read(true))? {
+            Some(file) => Ok(self.is_over(head(&file)?)),
+            None => Ok(false),
+        }
+    }
+
+    fn is_over(&self, head: Option<Head>) -> bool {
+        head.is_some_and(|head| head.expires <= self.clock.seconds())
     }
 
     fn unless_expired(&self, bytes: Vec<u8>) -> Option<Stored> {
-        let expired = Head::read(&bytes).is_some_and(|head| head.expires <= self.clock.seconds());
-        (!expired).then(|| Stored::new(bytes))
+        let over = self.is_over(Head::read(&bytes));
+        (!over).then(|| Stored::new(bytes))
     }
 }
 
 /// Returns the head of what is in a session's file; `None` when it is no session.
-fn head(locked: &Locked) -> io::Result<Option<Head>> {
+fn head(file: &File) -> io::Result<Option<Head>> {
     let mut start = [0; Head::MAX_LEN];
-    let read = locked.file.read_at(&mut start, 0)?;
+    let read = file.read_at(&mut start, 0)?;
     Ok(Head::read(&start[..read]))
 }

@@ -303,7 +303,7 @@ impl SessionStore for MemcachedStore {
         let now = self.clock.seconds();
         self.sessions(act)
             .map_ok(|(id, stored)| async move {
-                let record = Record::decode(&stored.bytes);
+                let record = Record::decode(&stored.bytes, &id);
                 let old = record.is_some_and(|record| now.saturating_sub(record.accessed) >= age);
                 if !old {
                     return Ok(false);
@@ -321,12 +321,8 @@ impl SessionStore for MemcachedStore {
             .await
     }
 
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
-        self.sessions("list the sessions")
-            .try_filter_map(async |(id, stored)| {
-                Ok(Record::listed(&stored.bytes).map(|record| (id, record)))
-            })
-            .boxed()
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
+        self.sessions("list the sessions").boxed()
     }
 }
 

@@ -1,0 +1,116 @@
+//! The fields of a JSON object that this version does not know: they are kept as they are.
+
+use std::fmt;
+
+use serde::de::value::CowStrDeserializer;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde::{Deserializer, Serialize, Serializer, forward_to_deserialize_any};
+use serde_json::value::RawValue;
+
+use crate::values::Name;
+
+/// Fields that a newer version wrote, as JSON text.
+#[derive(Clone, Default)]
+pub(crate) struct Rest(Vec<(String, Box<RawValue>)>);
+
+impl Rest {
+    /// Returns about how many bytes they take.
+    pub(crate) fn size(&self) -> usize {
+        let sizes = self
+            .0
+            .iter()
+            .map(|(name, value)| name.len() + value.get().len() + 8);
+        sizes.sum()
+    }
+}
+
+impl Serialize for Rest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// A deserializer that gives a struct only the fields that it has, and puts all others into `rest`.
+pub(crate) struct Sieve<'a, D> {
+    pub(crate) source: D,
+    pub(crate) rest: &'a mut Rest,
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Sieve<'_, D> {
+    type Error = D::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.source.deserialize_map(Sifting {
+            fields,
+            visitor,
+            rest: self.rest,
+        })
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.source.deserialize_any(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// Hands the known part of an object to the visitor of a struct.
+struct Sifting<'a, V> {
+    fields: &'static [&'static str],
+    visitor: V,
+    rest: &'a mut Rest,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Sifting<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<V::Value, M::Error> {
+        self.visitor.visit_map(Known {
+            map,
+            fields: self.fields,
+            rest: self.rest,
+        })
+    }
+}
+
+/// The known fields of an object.
+struct Known<'a, M> {
+    map: M,
+    fields: &'static [&'static str],
+    rest: &'a mut Rest,
+}
+
+impl<'de, M: MapAccess<'de>> MapAccess<'de> for Known<'_, M> {
+    type Error = M::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, M::Error> {
+        while let Some(Name(name)) = self.map.next_key()? {
+            if self.fields.contains(&&*name) {
+                return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
+            }
+            self.rest
+                .0
+                .push((name.into_owned(), self.map.next_value()?));
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, M::Error> {
+        self.map.next_value_seed(seed)
+    }
+}

@@ -1,0 +1,236 @@
+//! The store did something and its response got lost, or it did nothing: either way every change
+//! counts once, and the visitor keeps a session.
+
+use rocket::futures::future::join;
+use rocket::http::Status;
+use rocket::{Build, Rocket, State, async_test, get, routes};
+use rocket_session_kit::testing::Act;
+use rocket_session_kit::{Result, Session};
+
+use crate::support::{App, Gates};
+
+/// Saves by itself, and waits at two gates: before it saves, and before it responds.
+#[get("/add_and_save/<key>?<more>")]
+async fn add_and_save(
+    key: &str,
+    more: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String, Status> {
+    session.increment(key, 2).expect("it is a number");
+    gates.wait(Some("save")).await;
+    let saved = session.save().await;
+    gates.wait(Some("respond")).await;
+    if let Some(more) = more {
+        session.increment(more, 1).expect("it is a number");
+    }
+    saved
+        .map(|()| "saved".into())
+        .map_err(|_| Status::ServiceUnavailable)
+}
+
+#[get("/login_and_save/<user>")]
+async fn log_in_and_save(
+    user: &str,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String, Status> {
+    session.log_in(user);
+    gates.wait(Some("save")).await;
+    let saved = session.save().await;
+    gates.wait(Some("respond")).await;
+    saved
+        .map(|()| "saved".into())
+        .map_err(|_| Status::ServiceUnavailable)
+}
+
+fn build(rocket: Rocket<Build>) -> Rocket<Build> {
+    rocket.mount("/", routes![add_and_save, log_in_and_save])
+}
+
+async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
+    App::on_every_store(build, test).await;
+}
+
+/// What becomes of the handler's own save.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Arrives,
+    Fails,
+}
+
+impl Fate {
+    fn befalls(self, app: &App) {
+        match self {
+            Self::Arrives => app.probe.fail_afterwards(Act::Save),
+            Self::Fails => app.probe.fail(Act::Save),
+        }
+    }
+}
+
+#[async_test]
+async fn a_save_that_is_sent_again_counts_once() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            for more in ["", "?more=more"] {
+                for known in [true, false] {
+                    let visitor = match known {
+                        true => app.known_visitor().await,
+                        false => app.visitor(),
+                    };
+                    let path = format!("/add_and_save/count{more}");
+                    let fault = async {
+                        app.gate("save").arrived().await;
+                        fate.befalls(&app);
+                        app.gate("save").open();
+                        app.gate("respond").arrived().await;
+                        app.probe.heal();
+                        app.gate("respond").open();
+                    };
+                    let (answer, ()) = join(visitor.get(&path), fault).await;
+                    let what = format!("{fate:?} {more} {known}");
+                    assert_eq!(answer.status.code, 503, "{what}");
+                    assert_eq!(visitor.get("/get/count").await.body, "2", "{what}");
+                    let expected = if more.is_empty() { "none" } else { "1" };
+                    assert_eq!(visitor.get("/get/more").await.body, expected, "{what}");
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_save_that_is_sent_again_after_others_saved_never_counts_twice() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            let fault = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                assert_eq!(visitor.get("/add/count/10").await.status.code, 200);
+                app.gate("respond").open();
+            };
+            let slow = visitor.get("/add_and_save/count?more=more");
+            let (answer, ()) = join(slow, fault).await;
+            // Nobody can know whether the first save is in what others made of it.
+            assert_eq!(answer.status.code, 503, "{fate:?}");
+            let count = visitor.get("/get/count").await.body;
+            let once = match fate {
+                Fate::Arrives => "12",
+                Fate::Fails => "10",
+            };
+            assert_eq!(count, once, "{fate:?}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
+    on_every_store(async |app| {
+        // The first save makes the copy, the second one the mark: either may get lost.
+        for lost in [1, 2] {
+            for fate in [Fate::Arrives, Fate::Fails] {
+                let visitor = app.known_visitor().await;
+                let saves = app.probe.gate(Act::Save);
+                let fault = async {
+                    for number in 1..=lost {
+                        saves.arrived().await;
+                        if number == lost {
+                            fate.befalls(&app);
+                        }
+                        saves.open();
+                    }
+                    if lost == 2 {
+                        // The mark is asked for again, and that response arrives.
+                        saves.arrived().await;
+                        app.probe.heal();
+                    }
+                    saves.open_for_all();
+                };
+                let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
+                app.probe.heal();
+                let what = format!("{lost} {fate:?}");
+                let user = if lost == 2 { "alice" } else { "nobody" };
+                let status = if lost == 2 { 200 } else { 503 };
+                assert_eq!(answer.status.code, status, "{what}");
+                assert_eq!(visitor.get("/who").await.body, user, "{what}");
+                assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{what}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_renewal_that_the_store_never_confirms_is_undone() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let saves = app.probe.gate(Act::Save);
+        let fault = async {
+            saves.arrived().await;
+            saves.open();
+            saves.arrived().await;
+            // The mark is there, and nobody hears of it.
+            app.probe.fail_afterwards(Act::Save);
+            saves.open_for_all();
+        };
+        let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
+        assert_eq!(answer.status.code, 503);
+        assert!(answer.session_cookie().is_none());
+        app.probe.heal();
+        let started = std::time::Instant::now();
+        while visitor.get("/get/n").await.body != "\"0\"" {
+            assert!(started.elapsed().as_secs() < 20, "the session is lost");
+            rocket::tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(visitor.get("/who").await.body, "nobody");
+        assert_eq!(visitor.get("/add/a/1").await.status.code, 200);
+        // No copy is left.
+        app.holds(1).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_log_in_that_is_saved_again_renews_once() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            let before = app.list().await.len();
+            let fault = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/login_and_save/alice"), fault).await;
+            assert_eq!(answer.status.code, 503, "{fate:?}");
+            // The way out asked again, and was heard.
+            assert!(answer.sets_session(), "{fate:?}");
+            assert_eq!(visitor.get("/who").await.body, "alice", "{fate:?}");
+            assert_eq!(app.list().await.len(), before, "{fate:?}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_log_out_whose_response_is_lost_is_a_log_out() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        app.probe.fail_afterwards(Act::Save);
+        let answer = visitor.get("/logout").await;
+        app.probe.heal();
+        assert_eq!(answer.status.code, 200);
+        assert!(answer.removes_session());
+        assert!(app.list().await.is_empty());
+    })
+    .await;
+}
