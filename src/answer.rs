@@ -1,11 +1,13 @@
-//! What an answer says about the session that it was made with: `Vary`, `Cache-Control`, and 503 in
-//! its place.
+//! What an answer says about the session that it was made with: `Vary`, `Cache-Control`, and an error
+//! page in its place.
 
 use std::borrow::Cow;
 use std::io::Cursor;
+use std::panic::AssertUnwindSafe;
 
-use rocket::Response;
+use rocket::futures::FutureExt;
 use rocket::http::{ContentType, Header, Status};
+use rocket::{Catcher, Request, Response};
 
 use crate::error::Error;
 
@@ -59,6 +61,14 @@ pub(crate) fn no_store(response: &mut Response<'_>) {
     response.set_header(Header::new("Cache-Control", all));
 }
 
+/// Says that the answer is for one visitor alone, for some shared caches do not know what `Vary`
+/// means. Whatever the handler said of caches counts instead.
+pub(crate) fn private(response: &mut Response<'_>) {
+    if !response.headers().contains("Cache-Control") {
+        response.set_header(Header::new("Cache-Control", "private"));
+    }
+}
+
 /// Says when to try again, unless somebody said so already.
 pub(crate) fn retry_after(response: &mut Response<'_>) {
     if !response.headers().contains("Retry-After") {
@@ -66,11 +76,16 @@ pub(crate) fn retry_after(response: &mut Response<'_>) {
     }
 }
 
-/// Puts an answer that tells of `error` in the place of the one that was made.
+/// Puts an answer that tells of `error` in the place of the one that was made: the page of the
+/// application's own catcher, if it has one, else ours.
 ///
-/// It cannot be left to the application's catchers: Rocket asks them no more at this point. Headers
-/// that are not about what was answered, such as those of CORS and of Rocket's shield, stay.
-pub(crate) fn replace(response: &mut Response<'_>, error: &Error) {
+/// Rocket asks the catchers no more at this point, so that is done here. Headers that are not about
+/// what was answered, such as those of CORS and of Rocket's shield, stay.
+pub(crate) async fn replace<'r>(
+    request: &'r Request<'_>,
+    response: &mut Response<'r>,
+    error: &Error,
+) {
     const ABOUT_THE_ANSWER: [&str; 13] = [
         "set-cookie",
         "location",
@@ -87,17 +102,64 @@ pub(crate) fn replace(response: &mut Response<'_>, error: &Error) {
         "clear-site-data",
     ];
     let status = error.status();
-    let mut instead = Response::new();
+    let mut instead = match caught(request, status).await {
+        Some(page) => page,
+        None => plain(status),
+    };
+    instead.set_status(status);
+    let said_itself: Vec<String> = instead
+        .headers()
+        .iter()
+        .map(|header| header.name.as_str().to_ascii_lowercase())
+        .collect();
     for header in response.headers().iter() {
         let name = header.name.as_str().to_ascii_lowercase();
         // A policy of what may run protects whatever is shown.
         let about_the_body =
             name.starts_with("content-") && !name.starts_with("content-security-policy");
-        if !about_the_body && !ABOUT_THE_ANSWER.contains(&name.as_str()) {
+        if name == "vary" {
+            for entry in header.value.split(',').map(str::trim) {
+                vary(&mut instead, entry.to_owned());
+            }
+        } else if !about_the_body
+            && !ABOUT_THE_ANSWER.contains(&name.as_str())
+            && !said_itself.contains(&name)
+        {
             instead.adjoin_raw_header(header.name.as_str().to_owned(), header.value.into_owned());
         }
     }
-    instead.set_status(status);
+    no_store(&mut instead);
+    if status == Status::ServiceUnavailable {
+        retry_after(&mut instead);
+    }
+    *response = instead;
+}
+
+/// Returns what the application's own catcher for `status` makes of `request`; `None` where there is
+/// none, or it fails.
+async fn caught<'r>(request: &'r Request<'_>, status: Status) -> Option<Response<'r>> {
+    let depth = |catcher: &Catcher| catcher.base.path().segments().len();
+    let path = request.uri().path();
+    // As Rocket chooses: the longest base, and in that the one that is for this status alone.
+    let catcher = request
+        .rocket()
+        .catchers()
+        .filter(|catcher| catcher.code.is_none_or(|code| code == status.code))
+        .filter(|catcher| catcher.base.path().segments().prefix_of(path.segments()))
+        .max_by_key(|catcher| (depth(catcher), catcher.code.is_some()))?;
+    // A catcher may panic before it returns a future, and in it.
+    let page = AssertUnwindSafe(async { catcher.handler.handle(status, request).await });
+    match page.catch_unwind().await {
+        Ok(Ok(page)) => Some(page),
+        Ok(Err(_)) | Err(_) => {
+            log::error!("the application's catcher for {status} failed; a plain page is shown");
+            None
+        }
+    }
+}
+
+/// Returns a page of ours.
+fn plain<'r>(status: Status) -> Response<'r> {
     let text = match status {
         Status::ServiceUnavailable => {
             "503: What you sent could not be kept. Please try again in a moment.\n"
@@ -107,11 +169,8 @@ pub(crate) fn replace(response: &mut Response<'_>, error: &Error) {
         }
         _ => "500: What you sent could not be kept.\n",
     };
-    instead.set_header(ContentType::Plain);
-    instead.set_header(Header::new("Cache-Control", "no-store"));
-    instead.set_sized_body(text.len(), Cursor::new(text));
-    if status == Status::ServiceUnavailable {
-        retry_after(&mut instead);
-    }
-    *response = instead;
+    let mut page = Response::new();
+    page.set_header(ContentType::Plain);
+    page.set_sized_body(text.len(), Cursor::new(text));
+    page
 }

@@ -18,6 +18,8 @@ use crate::values::Values;
 /// the later stays.
 pub(crate) enum Change {
     Insert(String, Box<RawValue>),
+    /// The same, of a value that the request had read before. The last is what it had read.
+    Overwrite(String, Box<RawValue>, Option<Box<RawValue>>),
     Remove(String),
     Increment(String, i64),
     Update(String, Update),
@@ -51,7 +53,9 @@ impl Change {
     /// to. The record is then as it was.
     pub(crate) fn apply(&self, record: &mut Record, limits: &Limits) -> Result<()> {
         match self {
-            Self::Insert(name, value) => record.set(name, value.clone(), limits),
+            Self::Insert(name, value) | Self::Overwrite(name, value, _) => {
+                record.set(name, value.clone(), limits)
+            }
             Self::Remove(name) => {
                 record.values.remove(name);
                 Ok(())
@@ -141,11 +145,12 @@ impl Change {
 
     /// Returns whether `later`, coming next, leaves nothing of it.
     pub(crate) fn is_superseded_by(&self, later: &Change) -> bool {
-        let (Self::Insert(name, _) | Self::Remove(name)) = later else {
+        let (Self::Insert(name, _) | Self::Overwrite(name, ..) | Self::Remove(name)) = later else {
             return false;
         };
         match self {
             Self::Insert(own, _)
+            | Self::Overwrite(own, ..)
             | Self::Remove(own)
             | Self::Increment(own, _)
             | Self::Update(own, _) => own == name,
@@ -158,6 +163,7 @@ impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Insert(..) => "Insert",
+            Self::Overwrite(..) => "Overwrite",
             Self::Remove(..) => "Remove",
             Self::Increment(..) => "Increment",
             Self::Update(..) => "Update",
@@ -170,6 +176,25 @@ impl fmt::Debug for Change {
             Self::AddToken(..) => "AddToken",
             Self::AddCsrf(..) => "AddCsrf",
         })
+    }
+}
+
+/// Says in the log that `changes`, made to `newer`, overwrite what another request put there after
+/// this one had read it.
+pub(crate) fn warn_of_lost_updates(changes: &[Change], newer: &Record) {
+    let overwrites = |change: &Change| match change {
+        Change::Overwrite(name, _, read) => {
+            let there = newer.values.get(name).map(RawValue::get);
+            there != read.as_deref().map(RawValue::get)
+        }
+        _ => false,
+    };
+    if changes.iter().any(overwrites) {
+        log::warn!(
+            "a value of a session was read by `get` and written by `insert`, and another request \
+             changed it in between; that change is overwritten. `session.update` and \
+             `session.increment` build on what is there, and lose nothing"
+        );
     }
 }
 

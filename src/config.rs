@@ -10,6 +10,7 @@ use rocket::figment::value::magic::RelativePathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::origin::Origin;
 
 /// The table that all of this stands in.
 const TABLE: &str = "sessions";
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) previous_secret_keys: Vec<SecretKey>,
     pub(crate) cookie: CookieConfig,
     pub(crate) header: HeaderConfig,
+    pub(crate) csrf: CsrfConfig,
     pub(crate) limits: Limits,
     pub(crate) directory: DirectoryConfig,
     pub(crate) redis: RedisConfig,
@@ -98,6 +100,14 @@ pub(crate) struct CookieConfig {
 pub(crate) struct HeaderConfig {
     /// The one that counts first.
     pub(crate) names: Vec<String>,
+}
+
+/// `[default.sessions.csrf]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CsrfConfig {
+    /// Other origins whose pages may send forms.
+    pub(crate) trusted_origins: Vec<Origin>,
 }
 
 /// The start of the cookie's name that makes browsers insist on its attributes.
@@ -290,6 +300,7 @@ impl Default for Config {
             previous_secret_keys: Vec::new(),
             cookie: CookieConfig::default(),
             header: HeaderConfig::default(),
+            csrf: CsrfConfig::default(),
             limits: Limits::default(),
             directory: DirectoryConfig::default(),
             redis: RedisConfig::default(),
@@ -618,6 +629,14 @@ mod tests {
             (
                 "[default.sessions]\nidle_timeout = -1",
                 "sessions.idle_timeout",
+            ),
+            (
+                "[default.sessions.csrf]\ntrusted_origins = 'https://app.example.com'",
+                "sessions.csrf.trusted_origins",
+            ),
+            (
+                "[default.sessions.csrf]\ntrusted_origins = ['https://app.example.com/']",
+                "sessions.csrf.trusted_origins",
             ),
             (
                 "[default.sessions]\nidle_timeout = 0",

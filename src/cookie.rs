@@ -191,10 +191,14 @@ impl SessionCookie {
     }
 
     /// Returns the header that gives the visitor the session `id`.
-    pub(crate) fn set(&self, id: &SessionId) -> Header<'static> {
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random numbers to give.
+    pub(crate) fn set(&self, id: &SessionId) -> Result<Header<'static>> {
         let mut cookie = self.form.blank.clone();
-        cookie.set_value(self.seal.seal(cookie.name(), &id.to_hex()));
-        Header::new("Set-Cookie", cookie.to_string())
+        cookie.set_value(self.seal.seal(cookie.name(), &id.to_hex())?);
+        Ok(Header::new("Set-Cookie", cookie.to_string()))
     }
 
     /// Returns the header that makes the browser forget the cookie. It repeats every attribute,
@@ -350,7 +354,7 @@ mod tests {
             ..rocket::Config::default()
         };
         let cookie = form.unwrap().with_keys(&config, &[]).unwrap();
-        let (set, removal) = (cookie.set(&SessionId::random()), cookie.remove());
+        let (set, removal) = (cookie.set(&SessionId::random()).unwrap(), cookie.remove());
         for attribute in [
             "HttpOnly",
             "SameSite=Strict",

@@ -14,6 +14,7 @@ use rocket::{Ignite, Request, Rocket, Sentinel};
 use subtle::ConstantTimeEq;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::origin::Origin;
 use crate::session::Session;
 use crate::sessions::Sessions;
 
@@ -36,7 +37,8 @@ const FIELD: &str = "csrf_token";
 /// # Errors
 ///
 /// As a guard it fails with 403 when a browser says (`Sec-Fetch-Site`, or else `Origin`) that
-/// another site sent the request, and when the token is missing or wrong; with 503 when the store
+/// another site sent the request, unless its `Origin` is one of `trusted_origins` under
+/// `[default.sessions.csrf]`; and when the token is missing or wrong; with 503 when the store
 /// does not answer.
 ///
 /// # Example
@@ -115,10 +117,16 @@ fn forbidden(why: &'static str) -> Error {
     Error::new(ErrorKind::Forbidden, "accept the request").because(why)
 }
 
-/// Fails when the browser says that another site sent `request`.
+/// Fails when the browser says that another site sent `request`, and not one that is trusted.
 fn check_site(request: &Request<'_>) -> Result<()> {
     let headers = request.headers();
     let fails = || Err(forbidden("another site sent it"));
+    let trusted = &Sessions::of(request)?.config.csrf.trusted_origins;
+    let mut origins = headers.get("Origin").peekable();
+    let is_trusted = |origin| Origin::parse(origin).is_some_and(|it| trusted.contains(&it));
+    if !trusted.is_empty() && origins.peek().is_some() && origins.all(is_trusted) {
+        return Ok(());
+    }
     // A browser sets these itself, whatever a page's script wants.
     let mut sites = headers.get("Sec-Fetch-Site").peekable();
     if sites.peek().is_some() {
@@ -193,6 +201,8 @@ impl Sentinel for CsrfToken {
 /// A form that the application's own page sent: Rocket's `Form<T>`, with the session's
 /// [`CsrfToken`] in the field `csrf_token`, or in the header `X-CSRF-Token`.
 ///
+/// A form with no other field is a `CsrfForm`, without brackets.
+///
 /// `T` does not have that field. It is checked here and not by a field's type, for to a field of a
 /// form without files Rocket shows the value alone, and not the request whose session has the token.
 ///
@@ -206,7 +216,7 @@ impl Sentinel for CsrfToken {
 ///
 /// ```rust
 /// use rocket::{FromForm, get, post};
-/// use rocket_session_kit::{CsrfForm, CsrfToken};
+/// use rocket_session_kit::{CsrfForm, CsrfToken, Session};
 ///
 /// #[derive(FromForm)]
 /// struct Entry<'r> { text: &'r str }
@@ -220,16 +230,46 @@ impl Sentinel for CsrfToken {
 /// fn add(entry: CsrfForm<Entry<'_>>) -> String {
 ///     entry.text.to_owned()
 /// }
-/// # rocket_session_kit::testing::doc(rocket::routes![page, add], |client| {
+///
+/// #[post("/logout", data = "<_form>")]
+/// fn logout(_form: CsrfForm, session: &Session) {
+///     session.log_out();
+/// }
+/// # rocket_session_kit::testing::doc(rocket::routes![page, add, logout], |client| {
 /// # use rocket::http::{ContentType, Status};
 /// # let page = client.get("/").dispatch().into_string().unwrap();
 /// # let token = page.split('"').nth(7).unwrap();
 /// # let send = |form: String| client.post("/").header(ContentType::Form).body(form).dispatch();
 /// # assert_eq!(send("text=Hello".into()).status(), Status::Forbidden);
 /// # assert_eq!(send(format!("text=Hello&csrf_token={token}")).into_string().unwrap(), "Hello");
+/// # let logout = |form: String| client.post("/logout").header(ContentType::Form).body(form);
+/// # assert_eq!(logout(String::new()).dispatch().status(), Status::Forbidden);
+/// # assert_eq!(logout(format!("csrf_token={token}")).dispatch().status(), Status::Ok);
 /// # });
 /// ```
-pub struct CsrfForm<T>(T);
+pub struct CsrfForm<T = NoFields>(T);
+
+/// A form without fields, beside the token: what a [`CsrfForm`] has without brackets.
+///
+/// Fields that come nevertheless are passed over. `()` cannot take its place: Rocket may yet make
+/// it a form of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoFields;
+
+#[rocket::async_trait]
+impl<'r> FromForm<'r> for NoFields {
+    type Context = ();
+
+    fn init(_: Options) -> Self::Context {}
+
+    fn push_value(_: &mut Self::Context, _: ValueField<'r>) {}
+
+    async fn push_data(_: &mut Self::Context, _: DataField<'r, '_>) {}
+
+    fn finalize(_: Self::Context) -> form::Result<'r, Self> {
+        Ok(Self)
+    }
+}
 
 impl<T> CsrfForm<T> {
     /// Returns what the form says.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rocket::fairing::{self, Fairing, Info, Kind};
@@ -125,6 +125,12 @@ impl SessionsFairing {
             return Err(Error::new(ErrorKind::Config, "attach the sessions").because(why));
         }
         let config = Config::read(rocket.figment())?;
+        if !config.cookie.http_only {
+            log::warn!(
+                "`sessions.cookie.http_only` is false: every script on a page can read the cookie, \
+                 and send it elsewhere; remove the setting unless a script needs it"
+            );
+        }
         let form = CookieForm::new(
             &config.cookie,
             rocket.figment().profile() == rocket::Config::DEBUG_PROFILE,
@@ -179,28 +185,28 @@ async fn ready(store: &dyn SessionStore, config: &Config) -> Result<()> {
 }
 
 /// Follows one request out: changes, store, cookie.
-async fn close(
+async fn close<'r>(
     session: &Session,
-    request: &Request<'_>,
-    response: &mut Response<'_>,
+    request: &'r Request<'_>,
+    response: &mut Response<'r>,
     failed: bool,
 ) {
-    // An application's own function, given to `Session::update`, may run in here, and Rocket would
-    // drop the connection.
+    // An application's own function, given to `Session::update`, may run in here, and an id cannot
+    // be made without random numbers. Rocket would drop the connection.
     let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
     let told = finish.await.unwrap_or_else(|_| {
-        let why = "a function given to `Session::update` panicked";
+        let why = "a function given to `Session::update` panicked, or the system has no random \
+                   numbers to give";
         Err(Error::new(ErrorKind::Value, "save the session").because(why))
     });
-    match told {
-        Ok(news) => tell(news, request, response),
+    match told.and_then(|news| tell(news, request, response)) {
+        Ok(()) => keep_private(session, response),
         Err(error) => {
             // What is about the store was logged where it happened.
             if error.kind() != ErrorKind::Unavailable {
                 log::error!("{error}");
             }
-            answer::replace(response, &error);
-            challenge(&error, request, response);
+            replace(request, response, error).await;
         }
     }
 }
@@ -215,23 +221,37 @@ fn browser(request: &Request<'_>) -> Browser {
     }
 }
 
-/// Says how to send a token, where `error` is that there is none.
-fn challenge(error: &Error, request: &Request<'_>, response: &mut Response<'_>) {
+/// Puts an answer that tells of `error` in the place of the one that was made.
+async fn replace<'r>(request: &'r Request<'_>, response: &mut Response<'r>, error: Error) {
+    answer::replace(request, response, &error).await;
+    challenge(request, response);
+}
+
+/// Says that the answer is for its visitor alone, where it may show what is in their session.
+fn keep_private(session: &Session, response: &mut Response<'_>) {
+    if session.is_personal() {
+        answer::private(response);
+    }
+}
+
+/// Says how to send a token, where that is what is missing.
+fn challenge(request: &Request<'_>, response: &mut Response<'_>) {
     let headers = Sessions::of(request)
         .ok()
         .and_then(|sessions| sessions.headers.as_ref());
     let said = response.headers().contains("WWW-Authenticate");
-    if let Some(headers) = headers.filter(|_| error.kind() == ErrorKind::Unauthorized && !said) {
+    let refused = response.status() == Status::Unauthorized;
+    if let Some(headers) = headers.filter(|_| refused && !said) {
         response.set_header(Header::new("WWW-Authenticate", headers.challenge()));
     }
 }
 
 /// Puts into the session what a responder left for it, and follows the request out.
-async fn deliver(
+async fn deliver<'r>(
     slot: &Slot,
     notices: Vec<Notice>,
-    request: &Request<'_>,
-    response: &mut Response<'_>,
+    request: &'r Request<'_>,
+    response: &mut Response<'r>,
 ) {
     vary(request, response);
     match slot.session(request).await {
@@ -244,10 +264,7 @@ async fn deliver(
             }
             close(session, request, response, false).await;
         }
-        Err(error) => {
-            answer::replace(response, &error);
-            challenge(&error, request, response);
-        }
+        Err(error) => replace(request, response, error).await,
     }
 }
 
@@ -259,19 +276,25 @@ fn vary(request: &Request<'_>, response: &mut Response<'_>) {
 }
 
 /// Tells the browser about its cookie.
-fn tell(news: CookieNews, request: &Request<'_>, response: &mut Response<'_>) {
+fn tell(news: CookieNews, request: &Request<'_>, response: &mut Response<'_>) -> Result<()> {
     let Ok(cookie) = Sessions::of(request).and_then(Sessions::cookie) else {
-        return;
+        return Ok(());
     };
     let header = match news {
-        CookieNews::None => return,
-        CookieNews::Token => return answer::no_store(response),
-        CookieNews::Set(id) => cookie.set(&id),
+        CookieNews::None => return Ok(()),
+        CookieNews::Token => {
+            answer::no_store(response);
+            return Ok(());
+        }
+        CookieNews::Set(id) => cookie
+            .set(&id)
+            .inspect_err(|error| log::error!("{error}"))?,
         CookieNews::Remove => cookie.remove(),
     };
     // Beside other cookies, which `set_header` would remove.
     response.adjoin_header(header);
     answer::no_store(response);
+    Ok(())
 }
 
 /// A future that is ready, and so small that it takes no memory.
@@ -337,12 +360,14 @@ impl Fairing for SessionsFairing {
         'life4: 'async_trait,
         Self: 'async_trait,
     {
-        if self.live.load(Ordering::Acquire) > 0 {
-            // A clone of a local request comes with the session of the first.
-            Slot::of(request).reset();
-        }
-        if self.counted.load(Ordering::Acquire) > 0 {
-            Counts::of(request).reset();
+        let counted = self.counted.load(Ordering::Acquire) > 0;
+        // A clone of a local request comes with the session of the first, and its count. What an
+        // earlier fairing did to the session of this request is none of that.
+        if counted || self.live.load(Ordering::Acquire) > 0 {
+            let again = Slot::of(request).begin_anew();
+            if again && counted {
+                Counts::of(request).reset();
+            }
         }
         if request.method() == Method::Head {
             Slot::of(request).is_head_only();
@@ -370,15 +395,22 @@ impl Fairing for SessionsFairing {
                 .rocket()
                 .state::<Limiter>()
                 .is_some_and(|limiter| limiter.tell(request, response));
-        if self.live.load(Ordering::Acquire) == 0 {
+        let live = self.live.load(Ordering::Acquire) > 0;
+        if live || self.counted.load(Ordering::Acquire) > 0 {
+            Slot::of(request).is_answered();
+        }
+        if !live {
             return Box::pin(Done);
         }
         // A handler that panicked or failed half-way leaves no half of what it meant to do, and a
         // request that was refused makes no session.
         let failed = refused || response.status() == Status::InternalServerError;
         let slot = Slot::of(request);
-        if slot.has_perl() {
+        if let Some(found) = slot.perl_found() {
             answer::vary(response, "Cookie");
+            if found {
+                answer::private(response);
+            }
         }
         let posted = slot.posted();
         if !posted.is_empty() && !failed {
@@ -388,18 +420,16 @@ impl Fairing for SessionsFairing {
             return Box::pin(Done);
         };
         vary(request, response);
-        let session = match opened {
-            Ok(session) => session,
-            Err(error) => {
-                if response.status() == Status::Unauthorized {
-                    challenge(&error, request, response);
-                }
-                return Box::pin(Done);
-            }
+        challenge(request, response);
+        let Ok(session) = opened else {
+            return Box::pin(Done);
         };
         match session.finish_at_once(failed, browser(request)) {
             Some(news) => {
-                tell(news, request, response);
+                if let Err(error) = tell(news, request, response) {
+                    return Box::pin(replace(request, response, error));
+                }
+                keep_private(session, response);
                 Box::pin(Done)
             }
             None => Box::pin(close(session, request, response, failed)),
@@ -417,9 +447,9 @@ fn sweep(
     async move {
         loop {
             // Processes that were started together do not sweep together.
-            let jitter = every.mul_f64(
-                f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX) / 10.0,
-            );
+            let nanos = SystemTime::now().duration_since(UNIX_EPOCH);
+            let jitter = nanos.map_or(0, |now| now.subsec_nanos());
+            let jitter = every.mul_f64(f64::from(jitter) / 1e9 / 10.0);
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,

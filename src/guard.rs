@@ -1,8 +1,6 @@
 //! The way in: from a request to the [`Session`] that its handler asks for.
 
 use std::net::IpAddr;
-use std::panic::Location;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +15,7 @@ use crate::config::{Transport, WhenStoreIsDown};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::id::SessionId;
 use crate::keeper::Found;
+use crate::logged_in::LoggedIn;
 use crate::notice::Notice;
 use crate::notification::{Notification, Notifications, Notify};
 use crate::perl_session::{PerlSession, PerlSite};
@@ -34,6 +33,8 @@ pub(crate) struct Slot {
     /// Whether the head of the answer is all that is asked for. Rocket lets a `GET` route answer
     /// that, and tells it of a `GET`.
     head_only: AtomicBool,
+    /// Whether the request was answered. What comes after that is another request.
+    answered: AtomicBool,
     /// Takes the place of this one when the request is dispatched again, as a clone of a local
     /// request is.
     next: OnceLock<Box<Slot>>,
@@ -102,16 +103,25 @@ impl Slot {
         posted.map_or_else(Vec::new, |posted| posted.notices)
     }
 
-    /// Returns whether anybody asked for the session of the Perl site.
-    pub(crate) fn has_perl(&self) -> bool {
-        self.perl.initialized()
+    /// Returns whether the visitor has a session of the Perl site, if anybody asked for it.
+    pub(crate) fn perl_found(&self) -> Option<bool> {
+        let perl = self.perl.get()?;
+        Some(matches!(perl.session, Ok(Some(_))))
     }
 
-    /// Forgets the session: the next guard loads it anew.
-    pub(crate) fn reset(&self) {
-        if self.opened.initialized() || self.perl.initialized() {
+    /// Says that the request is being answered.
+    pub(crate) fn is_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets the session if the request was answered before: the next guard loads it anew.
+    /// Returns whether that is so. What a fairing does to the session on the way in is kept.
+    pub(crate) fn begin_anew(&self) -> bool {
+        let again = self.answered.load(Ordering::Relaxed);
+        if again {
             self.next.get_or_init(Box::default);
         }
+        again
     }
 
     /// Returns the session, which is loaded when this is the first to ask.
@@ -128,6 +138,9 @@ impl Slot {
             let session = open(sessions, request).await;
             Opened {
                 session: session.map(|session| {
+                    if request.rocket().config().profile == rocket::Config::DEBUG_PROFILE {
+                        session.watch_reads();
+                    }
                     let leave = self.head_only.load(Ordering::Relaxed);
                     Notifications { session, leave }
                 }),
@@ -244,35 +257,40 @@ fn address(request: &Request<'_>) -> Option<IpAddr> {
     request.remote().map(|peer| peer.ip())
 }
 
-type GuardFuture<'a, T> = Pin<Box<dyn Future<Output = Outcome<T, Error>> + Send + 'a>>;
-
+#[rocket::async_trait]
 impl<'r> FromRequest<'r> for &'r Session {
     type Error = Error;
 
-    // Written without `async` so that it can see its caller.
-    #[track_caller]
-    fn from_request<'life0, 'async_trait>(
-        request: &'r Request<'life0>,
-    ) -> GuardFuture<'async_trait, Self>
-    where
-        'r: 'async_trait,
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        let caller = Location::caller();
-        Box::pin(async move {
-            match Slot::of(request).session(request).await {
-                Ok(session) if session.is_new() && is_option(caller, request).await => {
-                    Outcome::Forward(Status::Unauthorized)
-                }
-                Ok(session) => Outcome::Success(session),
-                Err(error) => Outcome::Error((error.status(), error)),
-            }
-        })
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match Slot::of(request).session(request).await {
+            Ok(session) => Outcome::Success(session),
+            Err(error) => Outcome::Error((error.status(), error)),
+        }
     }
 }
 
 impl Sentinel for &Session {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket)
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for LoggedIn<'r> {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match Slot::of(request).session(request).await {
+            Ok(session) => match session.user() {
+                Some(user) => Outcome::Success(Self { user, session }),
+                None => Outcome::Forward(Status::Unauthorized),
+            },
+            Err(error) => Outcome::Error((error.status(), error)),
+        }
+    }
+}
+
+impl Sentinel for LoggedIn<'_> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         Sessions::missing(rocket)
     }
@@ -368,59 +386,15 @@ impl<R> Sentinel for Notify<R> {
     }
 }
 
-/// Returns whether `caller`, who asks for a `T`, is Rocket's guard `Option<T>`.
-///
-/// `Option<&Session>` is to be `None` for a visitor who has no session yet, and `&Session` an empty
-/// one. Rocket implements the guard `Option<T>` for every `T` and tells `T` nothing of it: where it
-/// calls from is the one thing that differs. Where that is, a guard that does nothing else finds
-/// out.
-async fn is_option(caller: &Location<'_>, request: &Request<'_>) -> bool {
-    static FOUND: OnceLock<&'static Location<'static>> = OnceLock::new();
-
-    struct Probe;
-
-    impl<'r> FromRequest<'r> for Probe {
-        type Error = Error;
-
-        #[track_caller]
-        fn from_request<'life0, 'async_trait>(
-            _: &'r Request<'life0>,
-        ) -> GuardFuture<'async_trait, Self>
-        where
-            'r: 'async_trait,
-            'life0: 'async_trait,
-            Self: 'async_trait,
-        {
-            let caller = Location::caller();
-            FOUND.get_or_init(|| caller);
-            Box::pin(std::future::ready(Outcome::Success(Self)))
-        }
-    }
-
-    if FOUND.get().is_none() {
-        let _ = <Option<Probe>>::from_request(request).await;
-    }
-    // Line 0 is what a build that leaves places out gives for all of them.
-    FOUND
-        .get()
-        .is_some_and(|place| *place == caller && place.line() > 0)
-}
-
+#[rocket::async_trait]
 impl<'r> FromRequest<'r> for &'r Sessions {
     type Error = Error;
 
-    fn from_request<'life0, 'async_trait>(
-        request: &'r Request<'life0>,
-    ) -> GuardFuture<'async_trait, Self>
-    where
-        'r: 'async_trait,
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(std::future::ready(match Sessions::of(request) {
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match Sessions::of(request) {
             Ok(sessions) => Outcome::Success(sessions),
             Err(error) => Outcome::Error((error.status(), error)),
-        }))
+        }
     }
 }
 

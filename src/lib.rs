@@ -1,7 +1,8 @@
 //! Server-side sessions for [Rocket](https://rocket.rs) 0.5.
 //!
-//! Concurrent requests of one session never lose an update, and a session that ended never comes
-//! back.
+//! A session that ended never comes back, and concurrent requests of one session lose no
+//! [`increment`](Session::increment), no [`update`](Session::update), and no change of different
+//! values. Of two whole values that are [`insert`](Session::insert)ed under one name the later stays.
 //!
 //! # Usage
 //!
@@ -35,7 +36,8 @@
 //!
 //! | guard | for |
 //! |---|---|
-//! | [`&Session`](Session) | values, the visitor, log-in and log-out; [`Option<&Session>`](Session) where there is one already |
+//! | [`&Session`](Session) | values, the visitor, log-in and log-out |
+//! | [`LoggedIn`] | pages for members: the user and the session |
 //! | [`&Notifications`](Notifications), [`Notification`], and the responder [`Notify`] | messages for the next page, each shown once |
 //! | [`CsrfForm`], [`CsrfToken`] | forms that no other site can send |
 //! | [`&Cache`](Cache) | what all requests share |
@@ -97,9 +99,11 @@ mod header;
 mod id;
 pub mod import;
 mod keeper;
+mod logged_in;
 mod notice;
 mod notification;
 mod open;
+mod origin;
 mod perl_session;
 mod queues;
 mod rate_limit;
@@ -117,9 +121,10 @@ mod values;
 pub use cache::Cache;
 pub use clock::Clock;
 pub use config::Durability;
-pub use csrf::{CsrfForm, CsrfToken};
+pub use csrf::{CsrfForm, CsrfToken, NoFields};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
+pub use logged_in::LoggedIn;
 pub use notification::{Notification, Notifications, Notify};
 pub use perl_session::PerlSession;
 pub use rate_limit::{By, Limit, RateLimit};

@@ -27,7 +27,9 @@ use crate::session::{Session, Shown};
 /// What is pushed is saved with the session, and under its rules: not by an answer with status 500.
 /// It survives a log-in, unless somebody else was logged in before, and
 /// [`Session::clear`](crate::Session::clear); it ends with the session. A message after
-/// [`log_out`](crate::Session::log_out) begins a new one.
+/// [`log_out`](crate::Session::log_out) begins a new one. A handler that ends its own session by
+/// [`Sessions::end_all_of`](crate::Sessions::end_all_of) calls that first, if its message is to be
+/// kept: else the message goes with the session, and a line in the log says so.
 ///
 /// # Errors
 ///
@@ -105,11 +107,13 @@ impl Notifications {
 
     /// Lets `message` wait at the end of `queue`, until a page takes it: a later one, or this.
     ///
+    /// Where more wait than `notifications` and `notifications_size` under
+    /// `[default.sessions.limits]` allow, the oldest make room for it.
+    ///
     /// # Errors
     ///
-    /// When more would wait than `notifications` and `notifications_size` under
-    /// `[default.sessions.limits]` allow ([`ErrorKind::Limit`](crate::ErrorKind::Limit)). What waits
-    /// already waits on.
+    /// When it is larger than `notifications_size` under `[default.sessions.limits]`, by itself
+    /// ([`ErrorKind::Limit`](crate::ErrorKind::Limit)). What waits already waits on.
     pub fn push(&self, queue: &str, message: impl AsRef<str>) -> Result<()> {
         self.session
             .notify(Notice::message(queue, message.as_ref()))
@@ -377,7 +381,7 @@ impl Serialize for Notification {
 ///
 /// The message is kept when the answer has been made, with the session's other changes; an answer
 /// that cannot be made, or has status 500, leaves none. If the message cannot be kept, the answer
-/// does not leave: 503 takes its place when the store is down, and 500 when too many wait.
+/// does not leave: 503 takes its place when the store is down, and 500 when it is too large.
 ///
 /// # Example
 ///

@@ -259,32 +259,34 @@ impl Record {
         Ok(())
     }
 
-    /// Lets `notice` wait, unless too much waits already; a named value takes the place of the one
-    /// before it.
+    /// Lets `notice` wait. Where too much waits then, the oldest make room; a named value takes the
+    /// place of the one before it.
     pub(crate) fn notify(&mut self, notice: Notice, limits: &Limits) -> Result<()> {
-        const ACT: &str = "keep a notification in the session";
-        let beyond = |what: String| Err(Error::new(ErrorKind::Limit, ACT).because(what));
-        let old = self
-            .notifications
-            .iter()
-            .position(|old| notice.named && old.named && old.queue == notice.queue);
-        if old.is_none() && self.notifications.len() >= limits.notifications {
-            return beyond(format!(
-                "{} of them wait already (`sessions.limits.notifications`)",
-                limits.notifications
-            ));
-        }
-        let freed = old.map_or(0, |at| self.notifications[at].size());
-        if self.notices_size() - freed + notice.size() > limits.notifications_size {
-            return beyond(format!(
-                "they would take more than {} bytes (`sessions.limits.notifications_size`)",
+        if notice.size() > limits.notifications_size || limits.notifications == 0 {
+            let why = format!(
+                "it takes more than {} bytes (`sessions.limits.notifications_size`), or none may \
+                 wait (`sessions.limits.notifications`)",
                 limits.notifications_size
-            ));
+            );
+            let error = Error::new(ErrorKind::Limit, "keep a notification in the session");
+            return Err(error.because(why));
         }
-        if let Some(at) = old {
-            self.notifications.remove(at);
-        }
+        self.notifications
+            .retain(|old| !(notice.named && old.named && old.queue == notice.queue));
         self.notifications.push(notice);
+        let mut size = self.notices_size();
+        let mut excess = self
+            .notifications
+            .len()
+            .saturating_sub(limits.notifications);
+        let too_many = self.notifications.iter().take_while(|oldest| {
+            let goes = excess > 0 || size > limits.notifications_size;
+            size -= oldest.size();
+            excess = excess.saturating_sub(1);
+            goes
+        });
+        let too_many = too_many.count();
+        self.notifications.drain(..too_many);
         Ok(())
     }
 

@@ -12,6 +12,8 @@ use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::error::{Error, ErrorKind, Result};
+
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
@@ -37,13 +39,15 @@ impl Seal {
 
     /// Returns `text` sealed for the cookie `name`.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// When the operating system has no random numbers to give. There is no weaker source to fall
     /// back to.
-    pub(crate) fn seal(&self, name: &str, text: &str) -> String {
+    pub(crate) fn seal(&self, name: &str, text: &str) -> Result<String> {
         let mut sealed = vec![0; NONCE];
-        OsRng.fill_bytes(&mut sealed);
+        OsRng.try_fill_bytes(&mut sealed).map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "seal a cookie").because(error.to_string())
+        })?;
         let nonce = *Nonce::from_slice(&sealed);
         sealed.extend_from_slice(text.as_bytes());
         let sealing =
@@ -51,7 +55,7 @@ impl Seal {
                 .encrypt_in_place_detached(&nonce, name.as_bytes(), &mut sealed[NONCE..]);
         let tag = sealing.expect("the text is far shorter than the 64 GiB that AES-GCM can seal");
         sealed.extend_from_slice(&tag);
-        STANDARD.encode(sealed)
+        Ok(STANDARD.encode(sealed))
     }
 
     /// Hands the text that was sealed as `value` for the cookie `name` to `read`; `None` when this
@@ -86,7 +90,7 @@ mod tests {
     #[test]
     fn what_was_sealed_opens_and_nothing_else_does() {
         let (seal, other) = (Seal::new(&[7; 64]).unwrap(), Seal::new(&[8; 64]).unwrap());
-        let sealed = seal.seal("id", "0123456789abcdef0123456789abcdef");
+        let sealed = seal.seal("id", "0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(
             open(&seal, "id", &sealed).as_deref(),
             Some("0123456789abcdef0123456789abcdef")
@@ -123,7 +127,8 @@ mod tests {
     #[test]
     fn no_two_seals_are_alike() {
         let seal = Seal::new(&[7; 64]).unwrap();
-        assert_ne!(seal.seal("id", "the same"), seal.seal("id", "the same"));
+        let sealed = || seal.seal("id", "the same").unwrap();
+        assert_ne!(sealed(), sealed());
     }
 
     #[test]

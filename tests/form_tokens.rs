@@ -127,6 +127,12 @@ fn put_entry(entry: CsrfForm<Entry<'_>>) -> String {
     format!("put {}", entry.text)
 }
 
+/// A form that is a button and nothing else.
+#[post("/button", data = "<_form>")]
+fn button(_form: CsrfForm) -> &'static str {
+    "pressed"
+}
+
 fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
     let routes = routes![
         token,
@@ -145,7 +151,8 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
         shown_again,
         upload,
         strict,
-        put_entry
+        put_entry,
+        button
     ];
     rocket.mount("/", routes)
 }
@@ -312,6 +319,93 @@ async fn what_another_site_sends_is_refused_even_with_the_token() {
     // Without a host nothing is of this one.
     let own = ("Origin", "https://app.example");
     assert_eq!(send(&visitor, &app, "/like", &[token, own]).await, 403);
+}
+
+#[async_test]
+async fn an_origin_that_is_trusted_may_send_what_has_the_token() {
+    let trusted = ["https://shop.example", "http://localhost:5173"];
+    let app = App::built(
+        |figment| figment.merge(("sessions.csrf.trusted_origins", trusted)),
+        with_routes,
+    )
+    .await;
+    let visitor = app.visitor();
+    let token = visitor.get("/csrf").await.body;
+    let token = ("X-CSRF-Token", token.as_str());
+    let host = ("Host", "app.example");
+    let same_site = ("Sec-Fetch-Site", "same-site");
+    let cross_site = ("Sec-Fetch-Site", "cross-site");
+    for (headers, status) in [
+        (&[("Origin", "https://shop.example"), same_site][..], 200),
+        (&[("Origin", "https://shop.example"), cross_site], 200),
+        (&[("Origin", "https://shop.example")], 200),
+        (&[("Origin", "https://Shop.Example:443")], 200),
+        (&[("Origin", "http://localhost:5173"), cross_site], 200),
+        (&[("Origin", "https://app.example")], 200),
+        // Another scheme, port or name is another origin.
+        (&[("Origin", "http://shop.example"), same_site], 403),
+        (&[("Origin", "https://shop.example:8443")], 403),
+        (&[("Origin", "https://a.shop.example"), same_site], 403),
+        (&[("Origin", "https://shop.example.evil")], 403),
+        (&[("Origin", "https://shop.example@evil.example")], 403),
+        (&[("Origin", "http://localhost"), cross_site], 403),
+        (&[("Origin", "null"), cross_site], 403),
+        // What names no origin is trusted as little as ever.
+        (&[cross_site], 403),
+        (&[same_site], 403),
+        (&[("Referer", "https://shop.example/"), same_site], 403),
+        (
+            &[
+                ("Origin", "https://shop.example"),
+                ("Origin", "https://evil.example"),
+            ],
+            403,
+        ),
+    ] {
+        let headers = [&[token, host][..], headers].concat();
+        let found = send(&visitor, &app, "/like", &headers).await;
+        assert_eq!(found, status, "{headers:?}");
+    }
+    // The token is needed all the same.
+    let shop = ("Origin", "https://shop.example");
+    assert_eq!(send(&visitor, &app, "/like", &[host, shop]).await, 403);
+    let wrong = ("X-CSRF-Token", "wrong");
+    assert_eq!(
+        send(&visitor, &app, "/like", &[host, shop, wrong]).await,
+        403
+    );
+    // And nothing is trusted that is not named.
+    let app = self::app().await;
+    let visitor = app.visitor();
+    let token = visitor.get("/csrf").await.body;
+    let headers = [("X-CSRF-Token", token.as_str()), host, shop];
+    assert_eq!(send(&visitor, &app, "/like", &headers).await, 403);
+}
+
+#[async_test]
+async fn a_form_without_fields_needs_its_token_and_nothing_else() {
+    let app = app().await;
+    let visitor = app.visitor();
+    let token = visitor.get("/csrf").await.body;
+    for (form, status, body) in [
+        (format!("csrf_token={token}"), 200, "pressed"),
+        (
+            format!("button=Go&csrf_token={token}&a[b].c=1"),
+            200,
+            "pressed",
+        ),
+        (String::new(), 403, ""),
+        ("csrf_token=wrong".to_owned(), 403, ""),
+    ] {
+        let answer = visitor.send(Method::Post, "/button", Some(&form)).await;
+        assert_eq!(answer.status.code, status, "{form}");
+        if status == 200 {
+            assert_eq!(answer.body, body);
+        }
+    }
+    let header = ("X-CSRF-Token", token.as_str());
+    let no_form = send(&visitor, &app, "/button", &[header]).await;
+    assert!((400..500).contains(&no_form), "it is no form: {no_form}");
 }
 
 #[async_test]

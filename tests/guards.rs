@@ -1,20 +1,21 @@
-//! However many guards ask, a session is loaded once; and `Option<&Session>` is for those who have
-//! one.
+//! However many guards ask, a session is loaded once; and a page for members is for members.
 
 use std::collections::HashMap;
 
 use rocket::data::FromData;
+use rocket::fairing::{AdHoc, Fairing};
 use rocket::futures::future::join_all;
 use rocket::http::{ContentType, Status};
+use rocket::local::asynchronous::Client;
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Data, Request, async_test, catch, catchers, data, get, post, routes};
-use rocket_session_kit::testing::Act;
+use rocket_session_kit::testing::{Act, Probe};
 use rocket_session_kit::{
-    Cache, CsrfForm, CsrfToken, Error, ErrorKind, Limit, Notification, Notifications, PerlSession,
-    RateLimit, Session, Sessions,
+    Cache, CsrfForm, CsrfToken, Error, ErrorKind, Limit, LoggedIn, MemoryStore, Notification,
+    Notifications, PerlSession, RateLimit, Session, Sessions,
 };
 
-use crate::support::App;
+use crate::support::{App, Gates, Visitor};
 
 /// A guard of an application, with a session inside.
 struct Visits(u32);
@@ -85,8 +86,8 @@ fn option(session: Option<&Session>) -> &'static str {
 }
 
 #[get("/both")]
-fn both(session: &Session, existing: Option<&Session>) -> String {
-    format!("{} {}", session.is_new(), existing.is_some())
+fn both(session: &Session, member: Option<LoggedIn<'_>>) -> String {
+    format!("{} {}", session.is_new(), member.is_some())
 }
 
 #[get("/nested")]
@@ -102,6 +103,37 @@ impl<'r> FromRequest<'r> for Nested<'r> {
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Self::Error> {
         request.guard::<Option<&Session>>().await.map(Nested)
+    }
+}
+
+#[get("/member")]
+fn member(member: LoggedIn<'_>, session: &Session) -> String {
+    assert!(std::ptr::eq(member.session(), session));
+    format!("{} {member:?}", member.user())
+}
+
+#[get("/account")]
+fn account(member: LoggedIn<'_>) -> String {
+    format!("the account of {}", member.user())
+}
+
+#[get("/account", rank = 2)]
+fn account_of_nobody() -> &'static str {
+    "Please log in."
+}
+
+#[get("/greeting")]
+fn greeting(member: Option<LoggedIn<'_>>) -> String {
+    member.map_or("Hello.".into(), |member| {
+        format!("Hello, {}.", member.user())
+    })
+}
+
+#[get("/told")]
+fn told(member: Result<LoggedIn<'_>, Error>) -> String {
+    match member {
+        Ok(member) => member.user().to_owned(),
+        Err(error) => format!("{:?}", error.kind()),
     }
 }
 
@@ -133,6 +165,11 @@ async fn app() -> App {
         option,
         both,
         nested,
+        member,
+        account,
+        account_of_nobody,
+        greeting,
+        told,
         sessions
     ];
     App::built(
@@ -152,7 +189,7 @@ async fn a_session_is_loaded_once_however_many_ask() {
     let visitor = app.known_visitor().await;
     for (path, body) in [
         ("/twice", "0 1"),
-        ("/both", "false true"),
+        ("/both", "false false"),
         ("/nested", "one"),
     ] {
         assert_eq!(visitor.get(path).await.body, body);
@@ -181,22 +218,60 @@ async fn a_store_that_fails_is_asked_once() {
 }
 
 #[async_test]
-async fn an_optional_session_is_there_only_for_those_who_have_one() {
+async fn a_page_for_members_is_for_those_who_are_logged_in() {
     let app = app().await;
-    let stranger = app.visitor();
-    assert_eq!(stranger.get("/option").await.body, "none");
-    assert_eq!(stranger.get("/nested").await.body, "none");
-    assert_eq!(stranger.get("/both").await.body, "true false");
-    // Neither a result nor the plain guard is meant by that.
-    assert_eq!(stranger.get("/result").await.body, "true");
+    let (stranger, visitor) = (app.visitor(), app.known_visitor().await);
+    for nobody in [&stranger, &visitor] {
+        assert_eq!(nobody.get("/member").await.status.code, 401);
+        assert_eq!(nobody.get("/told").await.status.code, 401);
+        assert_eq!(nobody.get("/account").await.body, "Please log in.");
+        assert_eq!(nobody.get("/greeting").await.body, "Hello.");
+        let answer = nobody.get("/member").await;
+        assert_eq!(answer.header("Vary"), Some("Cookie"));
+    }
     stranger.set_cookie("id", "forged");
-    assert_eq!(stranger.get("/option").await.body, "none");
+    assert_eq!(stranger.get("/member").await.status.code, 401);
 
+    visitor.get("/login/alice").await;
+    app.probe.calls();
+    assert_eq!(visitor.get("/member").await.body, "alice LoggedIn { .. }");
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+    assert_eq!(visitor.get("/account").await.body, "the account of alice");
+    assert_eq!(visitor.get("/greeting").await.body, "Hello, alice.");
+    assert_eq!(visitor.get("/told").await.body, "alice");
+    visitor.get("/logout").await;
+    assert_eq!(visitor.get("/member").await.status.code, 401);
+}
+
+#[async_test]
+async fn no_page_takes_a_store_that_is_down_for_nobody() {
+    let app = app().await;
     let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    for fault in [Probe::fail, Probe::panic] {
+        fault(&app.probe, Act::Load);
+        for path in ["/member", "/account", "/who"] {
+            let answer = visitor.get(path).await;
+            assert_eq!(answer.status.code, 503, "{path}");
+            assert_eq!(answer.header("Retry-After"), Some("5"), "{path}");
+        }
+        assert_eq!(visitor.get("/told").await.body, "Unavailable");
+        // Rocket's `Option` makes `None` of every error.
+        assert_eq!(visitor.get("/greeting").await.body, "Hello.");
+        app.probe.heal();
+    }
+    assert_eq!(visitor.get("/account").await.body, "the account of alice");
+}
+
+#[async_test]
+async fn an_optional_session_is_there_whenever_the_store_is() {
+    let app = app().await;
+    let (stranger, visitor) = (app.visitor(), app.known_visitor().await);
+    assert_eq!(stranger.get("/option").await.body, "new");
+    assert_eq!(stranger.get("/nested").await.body, "one");
     assert_eq!(visitor.get("/option").await.body, "one");
-    assert_eq!(visitor.get("/nested").await.body, "one");
-    assert_eq!(visitor.get("/both").await.body, "false true");
-    assert_eq!(visitor.get("/result").await.body, "false");
+    app.probe.fail(Act::Load);
+    assert_eq!(visitor.get("/option").await.body, "none");
 }
 
 #[async_test]
@@ -228,15 +303,54 @@ async fn a_request_that_is_dispatched_twice_has_two_sessions() {
     assert_eq!(app.probe.calls().tuple(), (3, 3, 0, 0));
 }
 
+/// Logs a banned visitor out before any route is asked, and counts everybody's requests.
+fn ban() -> impl Fairing {
+    AdHoc::on_request("ban", |request, _| {
+        Box::pin(async move {
+            let session = request.guard::<&Session>().await;
+            let session = session.succeeded().expect("the store is there");
+            if session.user().as_deref() == Some("mallory") {
+                session.log_out();
+            } else {
+                session.increment("seen", 1).expect("it is a number");
+            }
+        })
+    })
+}
+
+#[async_test]
+async fn what_another_fairing_does_on_the_way_in_holds_in_either_order() {
+    for before in [true, false] {
+        let rocket = rocket::custom(crate::support::figment()).manage(Gates::default());
+        let sessions = Sessions::with(MemoryStore::new());
+        let rocket = match before {
+            true => rocket.attach(ban()).attach(sessions),
+            false => rocket.attach(sessions).attach(ban()),
+        };
+        let client = Client::untracked(rocket.mount("/", crate::support::routes()))
+            .await
+            .unwrap();
+        let mallory = Visitor::new(&client);
+        mallory.get("/login/mallory").await;
+        let thief = mallory.copy();
+        let answer = mallory.get("/who").await;
+        assert_eq!(answer.body, "nobody", "attached before: {before}");
+        assert!(answer.removes_session(), "attached before: {before}");
+        assert_eq!(thief.get("/who").await.body, "nobody", "{before}");
+
+        let alice = Visitor::new(&client);
+        alice.get("/login/alice").await;
+        assert_eq!(alice.get("/get/seen").await.body, "2", "{before}");
+    }
+}
+
 #[async_test]
 async fn a_tracked_client_of_rocket_keeps_a_session() {
     let app = rocket::custom(crate::support::figment())
         .mount("/", routes![last])
         .attach(Sessions::with(rocket_session_kit::MemoryStore::new()))
         .mount("/", routes![count]);
-    let client = rocket::local::asynchronous::Client::tracked(app)
-        .await
-        .unwrap();
+    let client = Client::tracked(app).await.unwrap();
     for count in ["1", "2", "3"] {
         assert_eq!(
             client
@@ -276,6 +390,8 @@ async fn guards_without_the_fairing_stop_the_launch() {
     for routes in [
         routes![twice],
         routes![option],
+        routes![account],
+        routes![greeting],
         routes![result],
         routes![sessions],
     ] {
@@ -292,9 +408,7 @@ async fn guards_without_the_fairing_stop_the_launch() {
 async fn a_guard_that_rocket_cannot_foresee_fails_without_the_fairing() {
     // Through a guard of the application's own, the sentinel is not seen.
     let rocket = rocket::custom(crate::support::figment()).mount("/", routes![nested, hidden]);
-    let client = rocket::local::asynchronous::Client::untracked(rocket)
-        .await
-        .unwrap();
+    let client = Client::untracked(rocket).await.unwrap();
     assert_eq!(
         client.get("/hidden").dispatch().await.status(),
         Status::InternalServerError
@@ -372,7 +486,7 @@ impl<'r> FromData<'r> for EveryGuard {
             };
         }
         fails! {
-            &Session &Sessions &Notifications Notification &PerlSession &Cache CsrfToken
+            &Session LoggedIn &Sessions &Notifications Notification &PerlSession &Cache CsrfToken
             RateLimit<Rare>
         }
         match <CsrfForm<HashMap<String, String>>>::from_data(request, data).await {

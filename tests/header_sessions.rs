@@ -15,8 +15,8 @@ use rocket::local::asynchronous::Client;
 use rocket::{State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{
-    Clock, CsrfToken, Expect, MemoryStore, Notifications, Notify, Result, Save, Session, SessionId,
-    SessionStore, Sessions,
+    Clock, CsrfToken, Expect, LoggedIn, MemoryStore, Notifications, Notify, Result, Save, Session,
+    SessionId, SessionStore, Sessions,
 };
 
 use crate::support::served::Served;
@@ -68,7 +68,7 @@ impl Api {
 }
 
 fn more() -> Vec<rocket::Route> {
-    routes![push, take, form, token, uses, responder, end_all]
+    routes![push, take, form, token, uses, responder, end_all, members]
 }
 
 #[get("/push/<message>?<gate>")]
@@ -121,6 +121,11 @@ async fn end_all(sessions: &Sessions) -> Result<String> {
 
 async fn app(more: &'static str) -> App {
     App::built(settings(more), |rocket| rocket.mount("/", self::more())).await
+}
+
+#[get("/members")]
+fn members(member: LoggedIn<'_>) -> String {
+    member.user().to_owned()
 }
 
 fn settings(text: &'static str) -> impl FnOnce(Figment) -> Figment {
@@ -408,6 +413,18 @@ async fn without_a_token_nothing_can_be_kept_and_it_is_said() {
     }
     assert!(app.list().await.is_empty());
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
+    // A page for members says it too, also to a token that nobody logged in with.
+    for visitor in [nobody, with(&app, TOKEN)] {
+        let answer = visitor.get("/members").await;
+        assert_eq!(answer.status, Status::Unauthorized);
+        let challenge = answer.header("WWW-Authenticate");
+        assert_eq!(challenge, Some(r#"Token header="X-Auth-Token""#));
+    }
+    let member = with(&app, TOKEN);
+    member.get("/login/alice").await;
+    let answer = member.get("/members").await;
+    assert_eq!(answer.body, "alice");
+    assert_eq!(answer.header("Cache-Control"), Some("private"));
 }
 
 #[async_test]

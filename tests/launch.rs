@@ -41,7 +41,7 @@ async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String
 #[async_test]
 async fn settings_that_cannot_work_stop_the_launch() {
     type Settings = fn(Figment) -> Figment;
-    let cases: [(&str, Settings); 10] = [
+    let cases: [(&str, Settings); 12] = [
         ("`sessions`", |f| f.merge(("sessions", 5))),
         ("sessions.nonsense", |f| f.merge(("sessions.nonsense", 1))),
         ("sessions.touch_every", |f| {
@@ -61,6 +61,13 @@ async fn settings_that_cannot_work_stop_the_launch() {
         }),
         ("sessions.rate_limit.proxies", |f| {
             f.merge(("sessions.rate_limit.proxies", ["10.0.0.0/33"]))
+        }),
+        ("sessions.csrf.trusted_origins", |f| {
+            let with_a_path = ["https://app.example.com/forms"];
+            f.merge(("sessions.csrf.trusted_origins", with_a_path))
+        }),
+        ("https://app.example.com\"", |f| {
+            f.merge(("sessions.csrf.trusted_origins", ["app.example.com"]))
         }),
         ("sessions.cookie.same_site", |f| {
             f.merge(("sessions.cookie.same_site", "None"))
@@ -415,4 +422,19 @@ fn a_path_is_relative_to_the_file_that_names_it() {
     let server = Server::start("hello", &inside, &[]);
     server.get("/", None);
     assert_eq!(fs::read_dir(there.path().join("kept")).unwrap().count(), 1);
+}
+
+#[async_test]
+async fn a_cookie_that_scripts_can_read_is_warned_of() {
+    const MARKER: &str = "sessions.cookie.http_only";
+    let launch = async |http_only: bool| {
+        let before = log::lines_with(MARKER).len();
+        let figment = figment().merge(("sessions.cookie.http_only", http_only));
+        let rocket = rocket::custom(figment).attach(Sessions::with(MemoryStore::new()));
+        rocket.ignite().await.expect("it works");
+        log::lines_with(MARKER).split_off(before)
+    };
+    let lines = launch(false).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("WARN "), "{lines:?}");
 }

@@ -33,6 +33,7 @@ mod lost_responses;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod merging;
+mod no_random_numbers;
 mod notifications;
 mod overtaking;
 #[cfg(all(feature = "redis", feature = "memcached"))]

@@ -1,11 +1,11 @@
 //! Requests of one visitor run at the same time, and none loses an update.
 
-use rocket::async_test;
 use rocket::futures::future::{join, join_all};
-use rocket_session_kit::Saved;
+use rocket::{State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
+use rocket_session_kit::{Result, Saved, Session};
 
-use crate::support::App;
+use crate::support::{App, Gates, log};
 
 /// Lets `first` and `second` load the same session, then lets them save in this order.
 async fn race(app: &App, visitor: &crate::support::Visitor<'_>, first: &str, second: &str) {
@@ -59,6 +59,68 @@ async fn of_two_whole_values_the_later_stays() {
     let visitor = app.known_visitor().await;
     race(&app, &visitor, "/set/a/first", "/set/a/second").await;
     assert_eq!(visitor.get("/get/a").await.body, "\"second\"");
+}
+
+#[get("/read_and_write/<key>?<gate>")]
+async fn read_and_write(
+    key: &str,
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<()> {
+    let count: u32 = session.get(key)?.unwrap_or(0);
+    session.get::<u32>("n2")?;
+    gates.wait(gate).await;
+    session.insert(key, count + 1)?;
+    session.insert("x", true)?;
+    session.insert(key, count + 2)
+}
+
+#[async_test]
+async fn a_value_that_was_read_and_overwritten_meanwhile_is_told_of_in_the_debug_profile() {
+    const LOST: &str = "that change is overwritten";
+    let count = || log::lines_with(LOST).len();
+    for (profile, first, lines) in [
+        ("debug", "/read_and_write/count", 1),
+        ("debug", "/add/count/7", 1),
+        ("debug", "/remove/count", 1),
+        // What changed is another value.
+        ("debug", "/set/other/1", 0),
+        ("debug", "/add/n2/1", 0),
+        ("debug", "/touch", 0),
+        ("release", "/add/count/7", 0),
+    ] {
+        let app = App::built(
+            |figment| {
+                figment
+                    .merge(("sessions.cookie.secure", false))
+                    .select(profile)
+            },
+            |rocket| rocket.mount("/", routes![read_and_write]),
+        )
+        .await;
+        let visitor = app.known_visitor().await;
+        visitor.get("/add/count/10").await;
+        let before = count();
+        race(&app, &visitor, first, "/read_and_write/count").await;
+        assert_eq!(count() - before, lines, "{profile} {first}");
+        assert_eq!(
+            visitor.get("/get/count").await.body,
+            "12",
+            "the later stays"
+        );
+    }
+    // What does not read, or builds on what is there, loses nothing.
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let before = count();
+    race(&app, &visitor, "/set/a/1", "/set/a/2").await;
+    race(&app, &visitor, "/add/b/1", "/add/b/2").await;
+    assert_eq!(count(), before);
+    let said = log::lines_with(LOST);
+    assert!(said.iter().all(|line| line.starts_with("WARN ")));
+    assert!(said.iter().all(|line| line.contains("`session.update`")));
+    assert!(said.iter().all(|line| !line.contains("count")), "{said:?}");
 }
 
 #[async_test]

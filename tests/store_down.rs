@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rocket::figment::Figment;
 use rocket::futures::FutureExt;
+use rocket::http::Method;
 use rocket::response::Redirect;
 use rocket::{async_test, catch, catchers, get, routes};
 use rocket_session_kit::testing::{Act, Probe};
@@ -290,6 +291,159 @@ async fn the_applications_own_page_is_shown_where_the_session_cannot_be_loaded()
         (503, "the application's own page")
     );
     assert_eq!(answer.header("Retry-After"), Some("5"));
+}
+
+/// The error pages of an API.
+mod api {
+    use rocket::http::{ContentType, CookieJar, Header, Status};
+    use rocket::response::Responder;
+    use rocket::response::content::RawJson;
+    use rocket::{Catcher, Request, Response, catch, catchers, get, post};
+    use rocket_session_kit::{Result, Session};
+
+    /// An answer with all that may be about the answer alone.
+    pub(super) struct Saved;
+
+    impl<'r> Responder<'r, 'static> for Saved {
+        fn respond_to(self, _: &'r Request<'_>) -> rocket::response::Result<'static> {
+            Response::build()
+                .status(Status::Created)
+                .header(ContentType::XML)
+                .raw_header("Location", "/order/1")
+                .raw_header("ETag", "\"1\"")
+                .raw_header("Access-Control-Allow-Origin", "https://app.example.com")
+                .raw_header("Vary", "Origin")
+                .sized_body(None, std::io::Cursor::new("<saved/>"))
+                .ok()
+        }
+    }
+
+    #[post("/api/order")]
+    pub(super) fn order(session: &Session, jar: &CookieJar<'_>) -> Result<Saved> {
+        jar.add(("coupon", "s3cr3t"));
+        session.increment("orders", 1)?;
+        Ok(Saved)
+    }
+
+    #[get("/api/v2/order")]
+    pub(super) fn order_2(session: &Session) -> Result<Saved> {
+        session.increment("orders", 1)?;
+        Ok(Saved)
+    }
+
+    #[derive(Responder)]
+    pub(super) struct Page(RawJson<String>, Header<'static>);
+
+    #[catch(503)]
+    pub(super) fn busy(request: &Request<'_>) -> Page {
+        let page = format!(r#"{{"busy":"{}"}}"#, request.uri().path());
+        Page(RawJson(page), Header::new("Vary", "Accept-Language"))
+    }
+
+    #[catch(default)]
+    pub(super) fn all(status: Status, _: &Request<'_>) -> RawJson<String> {
+        RawJson(format!(r#"{{"error":{}}}"#, status.code))
+    }
+
+    #[catch(default)]
+    pub(super) fn version_2(status: Status, _: &Request<'_>) -> RawJson<String> {
+        RawJson(format!(r#"{{"version":2,"error":{}}}"#, status.code))
+    }
+
+    #[catch(503)]
+    pub(super) fn panics() -> &'static str {
+        panic!("an error page that is no help")
+    }
+
+    #[catch(503)]
+    pub(super) async fn panics_later() -> &'static str {
+        rocket::tokio::task::yield_now().await;
+        panic!("an error page that is no help")
+    }
+
+    #[catch(503)]
+    pub(super) fn fails() -> std::result::Result<&'static str, Status> {
+        Err(Status::ImATeapot)
+    }
+
+    #[catch(503)]
+    pub(super) fn changes(request: &Request<'_>) -> (Status, String) {
+        request.cookies().add(("staged", "too late"));
+        (Status::Ok, "all is well".into())
+    }
+
+    pub(super) fn broken() -> [Vec<Catcher>; 3] {
+        [catchers![panics], catchers![panics_later], catchers![fails]]
+    }
+}
+
+#[async_test]
+async fn the_applications_own_page_takes_the_place_of_an_answer_that_may_not_leave() {
+    let app = App::built(quick, |rocket| {
+        rocket
+            .mount("/", routes![api::order, api::order_2])
+            .register("/", catchers![api::busy])
+            .register("/api", catchers![api::all])
+            .register("/api/v2", catchers![api::version_2])
+    })
+    .await;
+    let visitor = app.known_visitor().await;
+    app.probe.fail(Act::Save);
+    for (method, path, body) in [
+        // The catcher with the longest base is asked, as by Rocket.
+        (Method::Post, "/api/order", r#"{"error":503}"#),
+        (Method::Get, "/api/v2/order", r#"{"version":2,"error":503}"#),
+        (Method::Get, "/set/a/1", r#"{"busy":"/set/a/1"}"#),
+    ] {
+        let answer = visitor.send(method, path, None).await;
+        assert_eq!((answer.status.code, &*answer.body), (503, body), "{path}");
+        let told = |name| answer.header(name);
+        assert_eq!(told("Content-Type"), Some("application/json"), "{path}");
+        assert_eq!(told("Retry-After"), Some("5"), "{path}");
+        assert_eq!(told("Cache-Control"), Some("no-store"), "{path}");
+        assert_eq!(told("X-Content-Type-Options"), Some("nosniff"), "{path}");
+        for about_the_answer in ["Set-Cookie", "Location", "ETag"] {
+            assert_eq!(told(about_the_answer), None, "{path}");
+        }
+        if path.starts_with("/api") {
+            let allowed = told("Access-Control-Allow-Origin");
+            assert_eq!(allowed, Some("https://app.example.com"), "{path}");
+            assert_eq!(told("Vary"), Some("Origin, Cookie"), "{path}");
+        } else {
+            assert_eq!(told("Vary"), Some("Accept-Language, Cookie"), "{path}");
+        }
+    }
+}
+
+#[async_test]
+async fn an_error_page_that_is_broken_itself_breaks_nothing() {
+    for broken in api::broken() {
+        let name = format!("{broken:?}");
+        let app = App::built(quick, |rocket| {
+            rocket.mount("/", routes![moves]).register("/", broken)
+        })
+        .await;
+        let visitor = app.known_visitor().await;
+        app.probe.fail(Act::Save);
+        let answer = visitor.get("/moves").await;
+        assert_eq!(answer.status.code, 503, "{name}");
+        assert!(answer.body.starts_with("503: What you sent"), "{name}");
+        assert_eq!(answer.header("Retry-After"), Some("5"), "{name}");
+        assert_eq!(answer.header("Location"), None, "{name}");
+    }
+}
+
+#[async_test]
+async fn no_error_page_makes_a_success_of_an_error() {
+    let app = App::built(quick, |rocket| {
+        rocket.register("/", catchers![api::changes])
+    })
+    .await;
+    let visitor = app.known_visitor().await;
+    app.probe.fail(Act::Save);
+    let answer = visitor.get("/set/a/1").await;
+    assert_eq!((answer.status.code, &*answer.body), (503, "all is well"));
+    assert_eq!(answer.header("Set-Cookie"), None);
 }
 
 #[async_test]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Found, Held, Keeper, Kept, Unsure, same};
-use crate::change::Change;
+use crate::change::{Change, warn_of_lost_updates};
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::queues::{Turn, remember};
@@ -166,6 +166,7 @@ impl Keeper {
                 return Ok(Kept::Elsewhere);
             }
             revived = !record.has_info();
+            warn_of_lost_updates(missing, &record);
             for change in missing
                 .iter()
                 .filter(|change| !(went && change.stays_behind()))

@@ -1,6 +1,6 @@
 //! The session on its way out: what goes to the store, and what the browser is told.
 
-use super::{Presented, Session, State};
+use super::{Over, Presented, Session, State};
 use crate::error::Result;
 use crate::id::SessionId;
 
@@ -57,11 +57,19 @@ impl Session {
     /// this no cookie can be set.
     pub(crate) async fn finish(&self, failed: bool, browser: Browser) -> Result<CookieNews> {
         let due = self.due(&self.state.lock(), failed, browser);
+        let brings_a_message = self.state.lock().brings_a_message();
         let sent = self.send_changes().await;
         if due.touch && sent.is_ok() {
             self.send_touch().await;
         }
         let state = &mut *self.state.lock();
+        if brings_a_message && state.over == Some(Over::Gone) {
+            log::warn!(
+                "a message was not kept, for its session ended while the request was under way; a \
+                 handler that ends its own session by `Sessions::end` or `end_all_of` calls \
+                 `session.log_out()` first, and what it pushes begins a new one"
+            );
+        }
         if sent.is_err() {
             if let (Some(held), Some(new)) = (state.held, state.unsure.renewal) {
                 self.keeper.undo_renewal(held, new, state.base.clone());

@@ -30,8 +30,9 @@ use state::{Over, State};
 ///
 /// Take it as a request guard. It is loaded once in a request, however many guards ask for it, and
 /// saved once, after the handler and before the answer leaves. A visitor who has none gets an empty
-/// one; it is kept, and a cookie is set, when there is something in it. `Option<&Session>` is
-/// `Some` only when the visitor has one already.
+/// one; it is kept, and a cookie is set, when there is something in it.
+/// [`is_new()`](Self::is_new) tells whether the visitor has one already, and
+/// [`LoggedIn`](crate::LoggedIn) is the guard for members.
 ///
 /// **Requests of one visitor may run at the same time.** What is saved are the changes that a
 /// request made, not the whole session as it saw it: two requests that change different values both
@@ -46,6 +47,7 @@ use state::{Over, State};
 /// # Errors
 ///
 /// As a guard it fails with 503 when the visitor has a session and the store does not answer.
+/// `Option<&Session>` is `None` then, as Rocket's `Option` is for every error, and never otherwise.
 ///
 /// # Example
 ///
@@ -65,6 +67,8 @@ use state::{Over, State};
 /// ```
 pub struct Session {
     keeper: Arc<Keeper>,
+    /// Whether the visitor came with a session, or with a token for one.
+    personal: bool,
     state: Mutex<State>,
     /// Held while the session is on its way to the store.
     saving: rocket::tokio::sync::Mutex<()>,
@@ -129,9 +133,16 @@ impl Session {
         let state = State::new(record, held, presented);
         Self {
             keeper,
+            personal: matches!(presented, Presented::Session { .. } | Presented::Token(_)),
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Returns whether the visitor came with something that tells them from others, so that what
+    /// they are shown is for them alone.
+    pub(crate) fn is_personal(&self) -> bool {
+        self.personal
     }
 
     /// Makes `change` to what the handler sees, and notes it for the store.

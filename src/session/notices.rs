@@ -37,7 +37,10 @@ impl Session {
 
     /// Lets `notice` wait for the next page.
     pub(crate) fn notify(&self, notice: Notice) -> Result<()> {
-        self.change(&mut self.state.lock(), Change::Notify(notice))
+        let state = &mut *self.state.lock();
+        self.change(state, Change::Notify(notice))?;
+        state.forget_those_that_made_room();
+        Ok(())
     }
 
     /// The same, unless one that says the same waits already. Returns whether none did.
@@ -48,6 +51,7 @@ impl Session {
             return Ok(false);
         }
         self.change(state, Change::NotifyOnce(notice))?;
+        state.forget_those_that_made_room();
         Ok(true)
     }
 
@@ -159,6 +163,25 @@ impl State {
         if same && self.needs_base() {
             self.base = Some(self.record.clone());
         }
+    }
+
+    /// Leaves out of this request's changes what it pushed and is there no more, for it made room
+    /// for what came later: it would come back where others take that.
+    fn forget_those_that_made_room(&mut self) {
+        if !self.unsure.is_empty() {
+            // The store may have some of them, and is told how many.
+            return;
+        }
+        let waiting = &self.record.notifications;
+        self.changes.retain(|change| {
+            let waits = |notice: &Notice| waiting.iter().any(|other| other.id == notice.id);
+            change.notice().is_none_or(waits)
+        });
+    }
+
+    /// Returns whether this request pushed a message that the store does not have yet.
+    pub(super) fn brings_a_message(&self) -> bool {
+        self.changes.iter().any(|change| change.notice().is_some())
     }
 
     pub(super) fn needs_base(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What a request knows of its session, and how that changes.
 
 use super::notices::Handed;
+use super::values::Reads;
 use super::{CookieNews, Presented};
 use crate::change::Change;
 use crate::config::Limits;
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) emptied: bool,
     /// Whether another request emptied the session before this one, and took away its cookie.
     found_empty: bool,
+    /// What the handler read, where that is noticed: in the debug profile.
+    pub(super) reads: Option<Reads>,
     /// Notifications that a guard took, to be put back if nobody looks at them.
     pub(super) handed: Vec<Handed>,
     /// Why the changes cannot be saved, found out where no error could be returned.
@@ -71,6 +74,7 @@ impl State {
             unsure: Unsure::default(),
             base: None,
             owner: None,
+            reads: None,
             handed: Vec::new(),
             refused: None,
             renew: false,
@@ -165,6 +169,7 @@ impl State {
         self.held = Some(held);
         self.record = record;
         (self.base, self.owner) = (None, None);
+        self.reads.iter_mut().for_each(Vec::clear);
         if self.changes.is_empty() {
             return;
         }

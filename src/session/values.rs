@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
-use super::Session;
+use super::{Session, State};
 use crate::change::{Change, typed_update};
 use crate::error::Result;
 use crate::record::write_value;
@@ -31,14 +32,17 @@ impl Session {
     /// # });
     /// ```
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        self.state.lock().record.get(name)
+        let state = &mut *self.state.lock();
+        state.note_read(name);
+        state.record.get(name)
     }
 
     /// Puts `value` under `name`. An equal value is no change, and costs no save.
     ///
-    /// When another request of this visitor puts something else there at the same time, the later
-    /// whole value stays. To build on what is there, use [`update`](Self::update) or
-    /// [`increment`](Self::increment).
+    /// **It overwrites.** When another request of this visitor puts something else there at the same
+    /// time, the later whole value stays, and the other is lost. To build on what is there, use
+    /// [`update`](Self::update) or [`increment`](Self::increment), and not [`get`](Self::get) with
+    /// `insert`. In the debug profile a line in the log tells of each value that was lost so.
     ///
     /// # Errors
     ///
@@ -71,7 +75,11 @@ impl Session {
         {
             return Ok(());
         }
-        self.change(&mut state, Change::Insert(name.to_owned(), value))
+        let change = match state.read_as(name) {
+            Some(read) => Change::Overwrite(name.to_owned(), value, read),
+            None => Change::Insert(name.to_owned(), value),
+        };
+        self.change(&mut state, change)
     }
 
     /// Removes the value under `name`, and returns whether there was one.
@@ -232,5 +240,36 @@ impl Session {
             self.change(&mut state, Change::Clear)
                 .expect("a removal outgrows nothing");
         }
+    }
+}
+
+/// The values that a handler read, as the store had them.
+pub(super) type Reads = Vec<(String, Option<Box<RawValue>>)>;
+
+impl Session {
+    /// Notices from here on what is read, so that a line in the log can tell when it is overwritten
+    /// by a value that was made of an older one.
+    pub(crate) fn watch_reads(&self) {
+        self.state.lock().reads.get_or_insert_default();
+    }
+}
+
+impl State {
+    /// Takes note of what is under `name`, if that is to be noticed and as long as it is what the
+    /// store has.
+    fn note_read(&mut self, name: &str) {
+        let Some(reads) = &mut self.reads else { return };
+        let noted = reads.iter().any(|(read, _)| read == name);
+        if !noted && self.changes.is_empty() {
+            let value = self.record.values.get(name).map(ToOwned::to_owned);
+            reads.push((name.to_owned(), value));
+        }
+    }
+
+    /// Returns what was read under `name`, if that was noticed.
+    fn read_as(&self, name: &str) -> Option<Option<Box<RawValue>>> {
+        let mut reads = self.reads.iter().flatten();
+        let (_, value) = reads.find(|(read, _)| read == name)?;
+        Some(value.clone())
     }
 }

@@ -332,8 +332,11 @@ async fn touch(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> S
 }
 
 #[get("/existing")]
-fn existing(session: Option<&Session>) -> Result<&'static str, Status> {
-    session.map(|_| "there is one").ok_or(Status::NotFound)
+fn existing(session: &Session) -> Result<&'static str, Status> {
+    match session.is_new() {
+        true => Err(Status::NotFound),
+        false => Ok("there is one"),
+    }
 }
 
 #[get("/age")]

@@ -55,6 +55,10 @@ impl Process {
         );
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.0.try_wait().expect("it was started").is_some()
     }
