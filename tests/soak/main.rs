@@ -2,8 +2,8 @@
 //! and clocks move; and a model that knows what was acknowledged.
 //!
 //! `SOAK` says for how many seconds each store is tried (8), `SOAK_SEED` begins with a certain seed,
-//! `SOAK_STORE` chooses one store and `SOAK_FAULTS` some kinds of faults (see `faults.rs`). All that
-//! is decided here follows from the seed; how requests interleave does not.
+//! `SOAK_STORE` chooses one store and `SOAK_FAULTS` and `SOAK_ACTS` some kinds of faults and
+//! requests, by name. All that is decided here follows from the seed; how requests interleave does not.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 use faults::Site;
 use random::Random;
 use store::{Kind, Store};
+use support::process::example;
 use visitor::Visitor;
 use world::World;
 
@@ -76,6 +77,7 @@ fn soak(kind: Kind) {
     eprintln!("{name}: SOAK_SEED={seed}, for {time:?}");
 
     let mut random = Random::new(seed);
+    example("soaked");
     let there = tempfile::tempdir().expect("there is room for a directory");
     let world = Arc::new(World::new(there.path().to_owned()));
     let store = Store::start(kind, there.path());
