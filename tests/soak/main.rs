@@ -8,10 +8,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod act;
+mod checks;
 mod faults;
 mod findings;
 mod model;
+mod promises;
 mod random;
+mod request;
 mod store;
 mod visitor;
 mod world;

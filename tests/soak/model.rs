@@ -22,22 +22,22 @@ pub(crate) struct Known {
     /// How a renewal failed, after which the browser may not know where the session went.
     pub(crate) strayed: Option<&'static str>,
     /// Changes that were acknowledged, and when.
-    acked: BTreeMap<u64, u64>,
-    pushed: BTreeSet<u64>,
+    pub(crate) acked: BTreeMap<u64, u64>,
+    pub(crate) pushed: BTreeSet<u64>,
     /// Whether messages may be lost, as those that somebody was about to take.
-    take_failed: bool,
-    renewing: usize,
-    users: BTreeSet<String>,
+    pub(crate) take_failed: bool,
+    pub(crate) renewing: usize,
+    pub(crate) users: BTreeSet<String>,
     /// Who must be logged in, and since when that is known.
-    expected: Option<(Option<String>, u64)>,
+    pub(crate) expected: Option<(Option<String>, u64)>,
     /// The last log-in that was acknowledged: who, when it was sent, and when answered.
-    logged_in: Option<(String, u64, u64)>,
-    login_sent: u64,
+    pub(crate) logged_in: Option<(String, u64, u64)>,
+    pub(crate) login_sent: u64,
 }
 
 /// What is known of one cookie.
 #[derive(Clone, Default)]
-struct Crumb {
+pub(crate) struct Crumb {
     sessions: Vec<String>,
     doomed: bool,
 }
@@ -49,18 +49,18 @@ pub(crate) struct Model {
     pub(crate) jar: Option<String>,
     /// The session that the last cookie was for.
     pub(crate) jar_of: Option<String>,
-    crumbs: HashMap<String, Crumb>,
+    pub(crate) crumbs: HashMap<String, Crumb>,
     pub(crate) known: HashMap<String, Known>,
     /// Sessions that are over for sure, and since when.
-    ended: HashMap<String, u64>,
+    pub(crate) ended: HashMap<String, u64>,
     /// Sessions that are over for a user.
-    ended_for: HashSet<(String, String)>,
-    failed: BTreeSet<u64>,
+    pub(crate) ended_for: HashSet<(String, String)>,
+    pub(crate) failed: BTreeSet<u64>,
     pub(crate) tokens: VecDeque<String>,
     pub(crate) waiting: u64,
     number: u64,
     pub(crate) now: u64,
-    user_acts: u64,
+    pub(crate) user_acts: u64,
     user_acts_out: u64,
     /// Whether a request about the user may still be under way though nobody waits for it.
     murky: bool,
@@ -112,7 +112,7 @@ impl Model {
         cookie.map_or("-", |cookie| &cookie[cookie.len().saturating_sub(8)..])
     }
 
-    fn sessions_of(&self, cookie: Option<&String>) -> Vec<String> {
+    pub(crate) fn sessions_of(&self, cookie: Option<&String>) -> Vec<String> {
         let crumb = cookie.and_then(|cookie| self.crumbs.get(cookie));
         crumb.map_or_else(Vec::new, |crumb| crumb.sessions.clone())
     }
@@ -247,59 +247,7 @@ impl Model {
             known.users.extend(view.user.clone());
             known.doomed |= known.users.len() > 1;
         }
-        let loaded = &told.loaded;
-        let Some(me) = &loaded.me else { return };
-        if self.ended.get(me).is_some_and(|at| *at < sent.at) {
-            broken.push(("an ended session is alive".into(), loaded.shown()));
-        }
-        let Some(known) = self.known.get(me) else {
-            return;
-        };
-        let usable = !known.doomed && !known.forked && known.renewing == 0;
-        if !usable || known.epoch != sent.epoch {
-            return;
-        }
-        let before = known.acked.iter().filter(|(_, at)| **at < sent.at);
-        let numbers = loaded.numbers();
-        let lost: Vec<&u64> = before
-            .map(|(number, _)| number)
-            .filter(|n| !numbers.contains(n))
-            .collect();
-        if !lost.is_empty() {
-            broken.push((
-                "an acknowledged change is lost".into(),
-                format!("{lost:?}, in {}", loaded.shown()),
-            ));
-        }
-        if let Some((user, since)) = &known.expected {
-            if *since < sent.at && *user != loaded.user {
-                let what = format!("{user:?} is expected in {}", loaded.shown());
-                broken.push((
-                    "an acknowledged log-in or `set_user(None)` is lost".into(),
-                    what,
-                ));
-            }
-        }
-    }
-
-    /// Says what is wrong in a session, whatever happened.
-    fn check(&self, view: &View, broken: &mut Broken) {
-        if !view.adds_up() {
-            broken.push(("a change is counted twice, or half".into(), view.shown()));
-        }
-        let own = |text: &str| text == self.name || text.strip_suffix('x') == Some(&self.name);
-        let mut foreign = view
-            .owners
-            .iter()
-            .chain(&view.user)
-            .filter(|owner| !own(owner));
-        let me = view.me.as_ref().and_then(|me| me.split_once('.'));
-        if foreign.next().is_some() || me.is_some_and(|(owner, _)| !own(owner)) {
-            broken.push(("another visitor's data".into(), view.shown()));
-        }
-        if !self.failed.is_disjoint(&view.numbers()) {
-            broken.push(("what a failed request did was kept".into(), view.shown()));
-        }
+        self.check_loaded(sent, &told.loaded, broken);
     }
 
     /// The browser's part: cookies, in order of arrival.
@@ -350,165 +298,10 @@ impl Model {
         }
     }
 
-    /// Takes note of what a 200 promises.
-    fn acknowledge(&mut self, sent: &Sent, told: &Told, broken: &mut Broken) {
-        let now = self.now;
-        if let Some(known) = told.left.me.as_ref().and_then(|me| self.known.get_mut(me)) {
-            match sent.act {
-                Act::Count | Act::Save => drop(known.acked.insert(sent.number, now)),
-                Act::Push => drop(known.pushed.insert(sent.number)),
-                Act::Login => known.logged_in = Some((sent.arg.clone(), sent.at, now)),
-                _ => {}
-            }
-            let user = match sent.act {
-                Act::Login => Some(Some(sent.arg.clone())),
-                Act::Forget if told.loaded.me == told.left.me => Some(None),
-                _ => None,
-            };
-            if sent.alone && sent.user_acts == self.user_acts {
-                known.expected = user.map(|user| (user, now)).or(known.expected.take());
-            }
-        }
-        match (sent.act, &told.loaded.me) {
-            (Act::Push, _) => self.waiting += 1,
-            (Act::Take, _) => self.waiting = 0,
-            (Act::Token, _) => {
-                self.tokens.extend(told.said.as_str().map(str::to_owned));
-                if self.tokens.len() > 6 {
-                    self.tokens.pop_front();
-                }
-            }
-            (Act::Logout, Some(me)) => drop(self.ended.insert(me.clone(), now)),
-            (Act::Logout, None) => self.ended_by_old_cookie(sent),
-            (Act::Endall, _) => {
-                for (me, known) in &self.known {
-                    let Some((user, sent_at, answered)) = &known.logged_in else {
-                        continue;
-                    };
-                    if *user == sent.arg && *answered < sent.at && *sent_at == known.login_sent {
-                        self.ended_for.insert((me.clone(), user.clone()));
-                    }
-                }
-            }
-            _ => {}
-        }
-        if let Some((me, user)) = told.loaded.me.clone().zip(told.loaded.user.clone()) {
-            if sent.act == Act::Read && self.ended_for.contains(&(me, user)) {
-                broken.push((
-                    "`end_all_of` left a session alive".into(),
-                    told.loaded.shown(),
-                ));
-            }
-        }
-    }
-
-    /// A log-out came with a cookie of before a renewal, whose answer was under way.
-    fn ended_by_old_cookie(&mut self, sent: &Sent) {
-        for me in self.sessions_of(sent.cookie.as_ref()) {
-            let Some(known) = self.known.get(&me) else {
-                continue;
-            };
-            // Only where it is sure that the mark was there: the answer came, and not long ago.
-            if known.epoch == sent.epoch
-                && known.strayed.is_none()
-                && self.jar_of.as_ref() == Some(&me)
-                && self.jar != sent.cookie
-            {
-                self.ended.insert(me, self.now);
-            }
-        }
-    }
-
     /// Everything that was under way is over.
     pub(crate) fn quiet(&mut self) {
         self.murky = false;
         self.endalls_out = 0;
-    }
-
-    /// Says what is wrong with the sessions that the store lists while no request is under way.
-    pub(crate) fn check_all(&self, listed: &[Entry], epoch: u64, broken: &mut Broken) {
-        let mut there = BTreeSet::new();
-        for Entry { view, .. } in listed {
-            self.check(view, broken);
-            there.extend(view.numbers());
-            let Some(me) = &view.me else { continue };
-            if self.ended.contains_key(me) {
-                broken.push(("an ended session is alive".into(), view.shown()));
-            }
-            if view
-                .user
-                .as_ref()
-                .is_some_and(|user| self.ended_for.contains(&(me.clone(), user.clone())))
-            {
-                broken.push(("`end_all_of` left a session alive".into(), view.shown()));
-            }
-        }
-        for (me, known) in &self.known {
-            let lost: Vec<&u64> = known
-                .acked
-                .keys()
-                .filter(|number| !there.contains(number))
-                .collect();
-            if !known.doomed && known.epoch == epoch && !lost.is_empty() {
-                let copies = listed
-                    .iter()
-                    .filter(|entry| entry.view.me.as_ref() == Some(me))
-                    .count();
-                let strayed = known.strayed.unwrap_or("is none");
-                let what = format!("{lost:?} of {me}, copies: {copies}, failed renewal: {strayed}");
-                let kind = if copies == 0 {
-                    "an acknowledged session is lost"
-                } else {
-                    "an acknowledged change is lost"
-                };
-                broken.push((kind.into(), what));
-            }
-        }
-    }
-
-    /// Says whether the browser lost its session, which opened `now`.
-    pub(crate) fn check_jar(
-        &self,
-        opened: &View,
-        listed: &[Entry],
-        epoch: u64,
-        broken: &mut Broken,
-    ) {
-        let Some(me) = self.jar_of.as_ref().filter(|_| opened.me.is_none()) else {
-            return;
-        };
-        let Some(known) = self.known.get(me) else {
-            return;
-        };
-        let lives = listed
-            .iter()
-            .any(|entry| entry.view.me.as_ref() == Some(me));
-        if !lives || known.doomed || known.epoch != epoch || known.strayed == Some("got no answer")
-        {
-            return;
-        }
-        let cookie = self
-            .jar
-            .as_ref()
-            .map_or("no cookie", |_| "a cookie that opens nothing");
-        let why = known.strayed.map(|how| format!(", after a renewal {how}"));
-        let kind = format!(
-            "a browser has {cookie} while its session lives{}",
-            why.unwrap_or_default()
-        );
-        broken.push((kind, me.clone()));
-    }
-
-    /// Returns the messages that must have been shown, if nothing can have become of them.
-    pub(crate) fn messages(&self, opened: &View, epoch: u64) -> Vec<String> {
-        let known = opened.me.as_ref().and_then(|me| self.known.get(me));
-        let sure = known.filter(|known| {
-            !known.doomed && !known.forked && !known.take_failed && known.epoch == epoch
-        });
-        let pushed = sure.into_iter().flat_map(|known| &known.pushed);
-        pushed
-            .map(|number| format!("{}.{number}", self.name))
-            .collect()
     }
 
     /// Somebody ended these sessions by their ids.
