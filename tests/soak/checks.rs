@@ -32,6 +32,14 @@ impl Model {
         if self.ended.get(me).is_some_and(|at| *at < sent.at) {
             broken.push(("an ended session is alive".into(), loaded.shown()));
         }
+        let ended_for = loaded.user.as_ref().and_then(|user| {
+            let whose = (me.clone(), user.clone());
+            self.ended_for.get(&whose)
+        });
+        if ended_for.is_some_and(|at| *at < sent.at) {
+            let kind = "`end_all_of` left a session alive";
+            broken.push((kind.into(), loaded.shown()));
+        }
         let Some(known) = self.known.get(me) else {
             return;
         };
@@ -75,7 +83,7 @@ impl Model {
             if view
                 .user
                 .as_ref()
-                .is_some_and(|user| self.ended_for.contains(&(me.clone(), user.clone())))
+                .is_some_and(|user| self.ended_for.contains_key(&(me.clone(), user.clone())))
             {
                 broken.push(("`end_all_of` left a session alive".into(), view.shown()));
             }

@@ -5,7 +5,7 @@
 //! not, after which nothing need be in it: then it is *doomed*, and still must not do what no session
 //! may.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::act::{Act, Entry, News, Outcome, Sent, Told, View};
 
@@ -53,8 +53,8 @@ pub(crate) struct Model {
     pub(crate) known: HashMap<String, Known>,
     /// Sessions that are over for sure, and since when.
     pub(crate) ended: HashMap<String, u64>,
-    /// Sessions that are over for a user.
-    pub(crate) ended_for: HashSet<(String, String)>,
+    /// Sessions that are over for a user, and since when.
+    pub(crate) ended_for: HashMap<(String, String), u64>,
     pub(crate) failed: BTreeSet<u64>,
     pub(crate) tokens: VecDeque<String>,
     pub(crate) waiting: u64,
@@ -78,7 +78,7 @@ impl Model {
             crumbs: HashMap::new(),
             known: HashMap::new(),
             ended: HashMap::new(),
-            ended_for: HashSet::new(),
+            ended_for: HashMap::new(),
             failed: BTreeSet::new(),
             tokens: VecDeque::new(),
             waiting: 0,
@@ -216,7 +216,7 @@ impl Model {
             }
             self.obey(sent, *status, news, told.as_deref(), &mut broken);
             if let Some(told) = told.as_ref().filter(|_| good) {
-                self.acknowledge(sent, told, &mut broken);
+                self.acknowledge(sent, told);
             }
         }
         if sent.act == Act::Endall {
@@ -280,7 +280,9 @@ impl Model {
             }
             News::Remove => {
                 let empty = |view: &View| view.me.is_none() && view.user.is_none();
-                let emptied = told.is_some_and(|told| empty(&told.left) && !empty(&told.loaded));
+                // What is there beside values is not seen.
+                let takes = matches!(sent.act, Act::Clear | Act::Forget | Act::Take | Act::Use);
+                let emptied = takes && told.is_some_and(|told| empty(&told.left));
                 if sent.act == Act::Logout || emptied {
                     self.jar_of = None;
                 } else {

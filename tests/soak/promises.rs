@@ -1,11 +1,11 @@
 //! What an answer of 200 promises.
 
 use crate::act::{Act, Sent, Told};
-use crate::model::{Broken, Model};
+use crate::model::Model;
 
 impl Model {
     /// Takes note of what a 200 promises.
-    pub(crate) fn acknowledge(&mut self, sent: &Sent, told: &Told, broken: &mut Broken) {
+    pub(crate) fn acknowledge(&mut self, sent: &Sent, told: &Told) {
         let now = self.now;
         if let Some(known) = told.left.me.as_ref().and_then(|me| self.known.get_mut(me)) {
             match sent.act {
@@ -40,19 +40,11 @@ impl Model {
                         continue;
                     };
                     if *user == sent.arg && *answered < sent.at && *sent_at == known.login_sent {
-                        self.ended_for.insert((me.clone(), user.clone()));
+                        self.ended_for.insert((me.clone(), user.clone()), now);
                     }
                 }
             }
             _ => {}
-        }
-        if let Some((me, user)) = told.loaded.me.clone().zip(told.loaded.user.clone()) {
-            if sent.act == Act::Read && self.ended_for.contains(&(me, user)) {
-                broken.push((
-                    "`end_all_of` left a session alive".into(),
-                    told.loaded.shown(),
-                ));
-            }
         }
     }
 
