@@ -127,7 +127,7 @@ impl Visitor {
         let epoch = self.world.epoch();
         let listed = self.dump()?;
         let opened = self.read(None)?;
-        let mut broken = Broken::new();
+        let mut broken = self.probe(&listed);
         if self.world.epoch() == epoch {
             let model = self.model.lock().unwrap();
             model.check_all(&listed, epoch, &mut broken);
@@ -154,6 +154,23 @@ impl Visitor {
         let unbroken = broken.is_empty();
         report(&self.world, &self.model, "when all was quiet", broken);
         unbroken.then_some(listed)
+    }
+
+    /// Asks whether the sessions that are listed, and should not be, live. Nothing ends by that which
+    /// has not ended.
+    fn probe(&self, listed: &[Entry]) -> Broken {
+        let mut broken = Broken::new();
+        for Entry { id, view } in listed {
+            if !self.model.lock().unwrap().has_ended(view) {
+                continue;
+            }
+            let kind = match self.world.insist(0, &format!("/end/{id}")).as_deref() {
+                Some("true") => "an ended session is alive",
+                _ => "an ended session is listed, though it does not live",
+            };
+            broken.push((kind.to_owned(), view.shown()));
+        }
+        broken
     }
 
     /// Waits until no application is busy with this visitor, not even with what was given up.
