@@ -76,17 +76,6 @@ impl Model {
         for Entry { view, .. } in listed {
             self.check(view, broken);
             there.extend(view.numbers());
-            let Some(me) = &view.me else { continue };
-            if self.ended.contains_key(me) {
-                broken.push(("an ended session is alive".into(), view.shown()));
-            }
-            if view
-                .user
-                .as_ref()
-                .is_some_and(|user| self.ended_for.contains_key(&(me.clone(), user.clone())))
-            {
-                broken.push(("`end_all_of` left a session alive".into(), view.shown()));
-            }
         }
         for (me, known) in &self.known {
             let lost: Vec<&u64> = known
@@ -109,6 +98,15 @@ impl Model {
                 broken.push((kind.into(), what));
             }
         }
+    }
+
+    /// Returns whether it is sure that a session is over.
+    pub(crate) fn has_ended(&self, view: &View) -> bool {
+        let Some(me) = &view.me else { return false };
+        let user = view.user.as_ref();
+        let for_user = user.map(|user| (me.clone(), user.clone()));
+        let for_user = for_user.is_some_and(|whose| self.ended_for.contains_key(&whose));
+        for_user || self.ended.contains_key(me)
     }
 
     /// Says whether the browser lost its session, which opened `now`.
