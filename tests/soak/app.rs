@@ -148,7 +148,7 @@ async fn act(
         }
         "take" => {
             for note in notes.take_all().await? {
-                journal.note(&format!("shown {visitor} {}", note.message()));
+                journal.note(&format!("shown {visitor} {} by {number}", note.message()));
             }
         }
         "token" => {
@@ -158,7 +158,7 @@ async fn act(
         "use" => {
             let accepted = session.remove_form_token(arg).await?;
             if accepted {
-                journal.note(&format!("accepted {visitor} {arg}"));
+                journal.note(&format!("accepted {visitor} {arg} by {number}"));
             }
             said = accepted.into();
         }

@@ -100,6 +100,17 @@ impl Model {
         }
     }
 
+    /// Returns how a renewal of the session failed, if one did.
+    pub(crate) fn strayed(&self, view: &View) -> Option<&'static str> {
+        self.known.get(view.me.as_ref()?)?.strayed
+    }
+
+    /// Returns whether a renewal of the browser's session was refused.
+    pub(crate) fn was_refused_a_renewal(&self) -> bool {
+        let known = self.jar_of.as_ref().and_then(|me| self.known.get(me));
+        known.is_some_and(|known| known.strayed == Some("was refused"))
+    }
+
     /// Returns whether it is sure that a session is over.
     pub(crate) fn has_ended(&self, view: &View) -> bool {
         let Some(me) = &view.me else { return false };

@@ -204,7 +204,8 @@ impl World {
         let history = || format!("{line}\n{}\n", self.weather().join("\n"));
         let mut words = line.split(' ');
         let (what, visitor, thing) = (words.next(), words.next(), words.next());
-        let count = noted.entry(line.to_owned()).or_default();
+        let key = line.split(" by ").next().unwrap_or(line);
+        let count = noted.entry(key.to_owned()).or_default();
         *count += 1;
         let twice = *count > 1;
         match (what, visitor, thing) {
