@@ -59,14 +59,15 @@ impl Model {
                 format!("{lost:?}, in {}", loaded.shown()),
             ));
         }
-        if let Some((user, since)) = &known.expected {
-            if *since < sent.at && *user != loaded.user {
-                let what = format!("{user:?} is expected in {}", loaded.shown());
-                broken.push((
-                    "an acknowledged log-in or `set_user(None)` is lost".into(),
-                    what,
-                ));
-            }
+        if let Some((user, since)) = &known.expected
+            && *since < sent.at
+            && *user != loaded.user
+        {
+            let what = format!("{user:?} is expected in {}", loaded.shown());
+            broken.push((
+                "an acknowledged log-in or `set_user(None)` is lost".into(),
+                what,
+            ));
         }
     }
 

@@ -270,10 +270,10 @@ impl Model {
                 let me = told.and_then(|told| told.left.me.clone());
                 let crumb = self.crumbs.entry(cookie.clone()).or_default();
                 crumb.doomed |= doomed;
-                if let Some(me) = me {
-                    if !crumb.sessions.contains(&me) {
-                        crumb.sessions.push(me);
-                    }
+                if let Some(me) = me
+                    && !crumb.sessions.contains(&me)
+                {
+                    crumb.sessions.push(me);
                 }
                 self.jar_of = crumb.sessions.last().cloned();
                 self.jar = Some(cookie.clone());

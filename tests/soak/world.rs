@@ -214,11 +214,11 @@ impl World {
                     .add("a form token was accepted twice", history);
             }
             (Some("shown"), ..) if twice => self.findings.add("a message was shown twice", history),
-            (Some("shown"), Some(visitor), Some(message)) => {
-                if message.split('.').next() != Some(visitor) {
-                    self.findings
-                        .add("a message was shown to another visitor", history);
-                }
+            (Some("shown"), Some(visitor), Some(message))
+                if message.split('.').next() != Some(visitor) =>
+            {
+                self.findings
+                    .add("a message was shown to another visitor", history);
             }
             _ => {}
         }
