@@ -1,0 +1,259 @@
+//! The application that the soak starts twice on one store. Every request does one act to its
+//! visitor's session, and tells what it saw of it.
+//!
+//! A session's values are made so that a look at them tells whether something was lost, counted
+//! twice or mixed up: `n` and `u` count the names that begin with `r`, one for each request that
+//! changed the session; each of them, and `me`, names the visitor.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rocket::fairing::AdHoc;
+use rocket::futures::TryStreamExt;
+use rocket::http::Status;
+use rocket::response::status::Custom;
+use rocket::tokio::time::sleep;
+use rocket::{Responder, State, get, launch, routes};
+use rocket_session_kit::{Clock, Error, Notifications, Record, Result, Session, Sessions};
+use serde_json::{Value, json};
+
+/// How many requests of each visitor are under way.
+type Busy = Arc<Mutex<HashMap<String, usize>>>;
+
+/// One request that is under way, until Rocket drops it.
+struct UnderWay(Busy, String);
+
+impl UnderWay {
+    fn new(busy: &Busy, visitor: &str) -> Self {
+        let mut counts = busy.lock().expect("nobody panics with it");
+        *counts.entry(visitor.to_owned()).or_default() += 1;
+        Self(busy.clone(), visitor.to_owned())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut counts = self.0.lock().expect("nobody panics with it");
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// What was shown and accepted, for the soak to read: an answer may not arrive.
+struct Journal(Mutex<File>);
+
+impl Journal {
+    fn note(&self, line: &str) {
+        let mut file = self.0.lock().expect("nobody panics with it");
+        let line = format!("{line}\n");
+        file.write_all(line.as_bytes()).expect("there is room");
+    }
+}
+
+#[derive(Responder)]
+enum Answer {
+    Done(String),
+    Failed(Custom<&'static str>),
+}
+
+/// Returns what a session holds, as the soak wants to know it.
+fn view(
+    user: Option<&str>,
+    keys: &[String],
+    get: impl Fn(&str) -> Result<Option<Value>>,
+) -> Result<Value> {
+    let names: Vec<&String> = keys.iter().filter(|key| key.starts_with('r')).collect();
+    let mut owners = BTreeSet::new();
+    for name in &names {
+        let owner = get(name)?.unwrap_or_default();
+        owners.insert(owner.as_str().unwrap_or("?").to_owned());
+    }
+    let numbers: Vec<&str> = names.iter().map(|name| &name[1..]).collect();
+    let (me, n, u) = (get("me")?, get("n")?, get("u")?);
+    Ok(json!({ "me": me, "user": user, "n": n, "u": u, "names": numbers, "owners": owners }))
+}
+
+fn seen(session: &Session) -> Result<Value> {
+    view(session.user().as_deref(), &session.keys(), |key| {
+        session.get(key)
+    })
+}
+
+fn listed(record: &Record) -> Result<Value> {
+    view(record.user(), &record.keys(), |key| record.get(key))
+}
+
+/// Leaves the session's own name in it, where it has none.
+fn sign(session: &Session, visitor: &str, number: u64) -> Result<()> {
+    let own = format!("{visitor}.{number}");
+    session.update("me", move |me: &mut String| {
+        if me.is_empty() {
+            me.clone_from(&own);
+        }
+    })?;
+    Ok(())
+}
+
+/// Changes the session so that every change tells of the others.
+fn count(session: &Session, visitor: &str, number: u64) -> Result<()> {
+    sign(session, visitor, number)?;
+    session.increment("n", 1)?;
+    session.update("u", |u: &mut u64| *u += 1)?;
+    session.insert(&format!("r{number}"), visitor)
+}
+
+#[get("/do/<visitor>/<number>/<act>?<arg>&<before>&<after>")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is one thing of the request"
+)]
+async fn act(
+    visitor: &str,
+    number: u64,
+    act: &str,
+    arg: &str,
+    before: u64,
+    after: u64,
+    notes: &Notifications,
+    session: &Session,
+    sessions: &Sessions,
+    journal: &State<Journal>,
+) -> Result<Answer> {
+    let loaded = seen(session)?;
+    sleep(Duration::from_millis(before)).await;
+    let mut said = Value::Null;
+    match act {
+        "read" => {}
+        "count" => count(session, visitor, number)?,
+        "save" => {
+            count(session, visitor, number)?;
+            session.save().await?;
+        }
+        "fail" => {
+            count(session, visitor, number)?;
+            let failed = Custom(Status::InternalServerError, "as asked");
+            return Ok(Answer::Failed(failed));
+        }
+        "push" => {
+            sign(session, visitor, number)?;
+            notes.push("news", format!("{visitor}.{number}"))?;
+        }
+        "take" => {
+            for note in notes.take_all().await? {
+                journal.note(&format!("shown {visitor} {} by {number}", note.message()));
+            }
+        }
+        "token" => {
+            sign(session, visitor, number)?;
+            said = session.create_form_token().into();
+        }
+        "use" => {
+            let accepted = session.remove_form_token(arg).await?;
+            if accepted {
+                journal.note(&format!("accepted {visitor} {arg} by {number}"));
+            }
+            said = accepted.into();
+        }
+        "login" => {
+            session.log_in(arg);
+            sign(session, visitor, number)?;
+        }
+        "renew" => session.renew(),
+        "forget" => session.set_user(None),
+        "clear" => session.clear(),
+        "logout" => session.log_out(),
+        "endall" => said = sessions.end_all_of(arg, None).await?.into(),
+        "sweep" => said = sessions.delete_old_sessions(60).await?.deleted.into(),
+        _ => panic!("there is no such act"),
+    }
+    sleep(Duration::from_millis(after)).await;
+    let left = seen(session)?;
+    let told = json!({ "loaded": loaded, "left": left, "said": said });
+    Ok(Answer::Done(told.to_string()))
+}
+
+/// Every session of a visitor that the store lists.
+#[get("/dump/<visitor>")]
+async fn dump(visitor: &str, sessions: &Sessions) -> Result<String> {
+    let mut all = sessions.iter_sessions();
+    let mut own = Vec::new();
+    while let Some((id, record)) = all.try_next().await? {
+        let me: String = record.get("me")?.unwrap_or_default();
+        let whose = me.split_once('.').map(|(whose, _)| whose);
+        if whose == Some(visitor) || record.user().is_some_and(|user| user == visitor) {
+            own.push(json!({ "id": id.to_hex(), "view": listed(&record)? }));
+        }
+    }
+    Ok(Value::Array(own).to_string())
+}
+
+#[get("/end/<id>")]
+async fn end(id: &str, sessions: &Sessions) -> Result<String> {
+    let id = id.parse().map_err(|error: Error| error)?;
+    Ok(sessions.end(&id).await?.to_string())
+}
+
+#[get("/busy/<visitor>")]
+fn busy(visitor: &str, busy: &State<Busy>) -> String {
+    let counts = busy.lock().expect("nobody panics with it");
+    counts.get(visitor).copied().unwrap_or(0).to_string()
+}
+
+/// Turns the clock by so many seconds, forward or back.
+#[get("/turn/<seconds>")]
+fn turn(seconds: i64, clock: &State<Clock>) {
+    move_by(clock, seconds);
+}
+
+fn move_by(clock: &Clock, seconds: i64) {
+    let by = Duration::from_secs(seconds.unsigned_abs());
+    match seconds {
+        0.. => clock.advance(by),
+        _ => clock.set_back(by),
+    }
+}
+
+#[launch]
+fn rocket() -> _ {
+    let path = std::env::var("SOAK_JOURNAL").expect("the soak says where");
+    let journal = OpenOptions::new().append(true).create(true).open(path);
+    let clock = Clock::manual();
+    let offset = std::env::var("SOAK_OFFSET").expect("the soak says how much");
+    move_by(&clock, offset.parse().expect("it is a number"));
+    let ticking = clock.clone();
+    thread::spawn(move || {
+        let mut last = Instant::now();
+        loop {
+            thread::sleep(Duration::from_millis(50));
+            let now = Instant::now();
+            ticking.advance(now - last);
+            last = now;
+        }
+    });
+    let busy = Busy::default();
+    let counts = busy.clone();
+    let counted = AdHoc::on_request("counts what is under way", move |request, _| {
+        let path = request.uri().path();
+        let mut segments = path.segments();
+        if segments.get(0) == Some("do") {
+            let visitor = segments.nth(1).unwrap_or_default();
+            request.local_cache(|| UnderWay::new(&counts, visitor));
+        }
+        Box::pin(async {})
+    });
+    rocket::build()
+        .manage(clock)
+        .manage(busy)
+        .manage(Journal(Mutex::new(journal.expect("it can be made"))))
+        .mount("/", routes![act, dump, end, busy, turn])
+        .attach(counted)
+        .attach(Sessions::fairing())
+}

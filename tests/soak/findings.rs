@@ -1,0 +1,46 @@
+//! What broke a promise, and how it came to that.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// How many histories are told of one kind.
+const TOLD: usize = 2;
+
+#[derive(Default)]
+pub(crate) struct Findings(Mutex<BTreeMap<String, Kind>>);
+
+#[derive(Default)]
+struct Kind {
+    count: u64,
+    histories: Vec<String>,
+}
+
+impl Findings {
+    pub(crate) fn add(&self, kind: &str, history: impl FnOnce() -> String) {
+        let mut kinds = self.0.lock().unwrap();
+        let kind = kinds.entry(kind.to_owned()).or_default();
+        kind.count += 1;
+        if kind.histories.len() < TOLD {
+            kind.histories.push(history());
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.lock().unwrap().values().map(|kind| kind.count).sum()
+    }
+
+    /// Returns all of them as text; `None` when there are none.
+    pub(crate) fn told(&self) -> Option<String> {
+        let kinds = self.0.lock().unwrap();
+        let mut text = String::new();
+        for (name, kind) in &*kinds {
+            for history in &kind.histories {
+                text += &format!("\n==== {name}\n{history}");
+            }
+        }
+        for (name, kind) in &*kinds {
+            text += &format!("{:6} × {name}\n", kind.count);
+        }
+        (!kinds.is_empty()).then_some(text)
+    }
+}

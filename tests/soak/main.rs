@@ -1,0 +1,131 @@
+//! Random visitors on two applications that share a store, while the store fails, applications die
+//! and clocks move; and a model that knows what was acknowledged.
+//!
+//! `SOAK` says for how many seconds each store is tried (8), `SOAK_SEED` begins with a certain seed,
+//! `SOAK_STORE` chooses one store and `SOAK_FAULTS` and `SOAK_ACTS` some kinds of faults and
+//! requests, by name. All that is decided here follows from the seed; how requests interleave does not.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod act;
+mod checks;
+mod faults;
+mod findings;
+mod model;
+mod promises;
+mod random;
+mod request;
+mod store;
+mod visitor;
+mod world;
+
+/// Processes and servers, as all tests start them.
+#[expect(dead_code, reason = "the other tests need more of it")]
+#[path = "../support"]
+mod support {
+    pub(crate) mod memcached;
+    pub(crate) mod process;
+    pub(crate) mod proxy;
+    pub(crate) mod redis;
+}
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use faults::Site;
+use random::Random;
+use store::{Kind, Store};
+use support::process::example;
+use visitor::Visitor;
+use world::World;
+
+const VISITORS: usize = 5;
+
+#[test]
+fn every_promise_holds_on_a_directory() {
+    soak(Kind::Directory);
+}
+
+#[test]
+fn every_promise_holds_on_redis() {
+    soak(Kind::Redis);
+}
+
+#[test]
+fn every_promise_holds_on_memcached() {
+    soak(Kind::Memcached);
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number")),
+    )
+}
+
+fn soak(kind: Kind) {
+    let name = format!("{kind:?}").to_lowercase();
+    if std::env::var("SOAK_STORE").is_ok_and(|chosen| chosen != name) {
+        eprintln!("SOAK_STORE leaves out {name}");
+        return;
+    }
+    let seed = number("SOAK_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        u64::from(now.expect("it is after 1970").subsec_nanos())
+    });
+    let time = Duration::from_secs(number("SOAK").unwrap_or(8));
+    eprintln!("{name}: SOAK_SEED={seed}, for {time:?}");
+
+    let mut random = Random::new(seed);
+    example("soaked");
+    let there = tempfile::tempdir().expect("there is room for a directory");
+    let world = Arc::new(World::new(there.path().to_owned()));
+    let store = Store::start(kind, there.path());
+    let max_age = if random.percent(50) {
+        ",cookie={max_age=5000}"
+    } else {
+        ""
+    };
+    let settings = [0, 1].map(|app| {
+        format!(
+            "{{idle_timeout=600,touch_every=1,store_timeout=300,sweep_every=3,multiprocess=true,\
+             limits={{keys=100000,size=4000000}}{max_age},{}}}",
+            store.settings(app)
+        )
+    });
+    let apps = [0, 1].map(|app| world.launch(app, &settings[app]));
+    let mut site = Site {
+        world: &world,
+        kind,
+        store,
+        apps,
+        settings,
+        shifted: Instant::now(),
+    };
+    let visitors: Vec<_> = (0..VISITORS)
+        .map(|n| {
+            let mut visitor = Visitor::new(world.clone(), format!("v{n}"), random.split());
+            thread::spawn(move || visitor.visit())
+        })
+        .collect();
+    site.weather(time, &mut random);
+    world.over.store(true, Ordering::SeqCst);
+    for visitor in visitors {
+        visitor.join().expect("a visitor does not panic");
+    }
+    world.read_journals();
+
+    let counts =
+        [&world.answered, &world.refused, &world.settled].map(|count| count.load(Ordering::SeqCst));
+    let [answered, refused, settled] = counts;
+    eprintln!(
+        "{name}: {answered} answers of 200, {refused} others, {settled} checks of all, {} findings",
+        world.findings.count()
+    );
+    if let Some(told) = world.findings.told() {
+        panic!("{name} broke promises with SOAK_SEED={seed} SOAK_STORE={name}\n{told}");
+    }
+}

@@ -1,0 +1,332 @@
+//! What one visitor's sessions must be like, by what was acknowledged.
+//!
+//! A session has a name of its own, `me`, that its first change gives it and that stays when its id
+//! changes. The model knows of each what must be in it, and whether something was sent, answered or
+//! not, after which nothing need be in it: then it is *doomed*, and still must not do what no session
+//! may.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use crate::act::{Act, Entry, News, Outcome, Sent, Told, View};
+
+/// Events of a history.
+const REMEMBERED: usize = 40;
+
+/// What is known of one session.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) epoch: u64,
+    pub(crate) doomed: bool,
+    /// Whether there may be copies of it: two requests renewed it at once, or one got no answer.
+    pub(crate) forked: bool,
+    /// How a renewal failed, after which the browser may not know where the session went.
+    pub(crate) strayed: Option<&'static str>,
+    /// Changes that were acknowledged, and when.
+    pub(crate) acked: BTreeMap<u64, u64>,
+    pub(crate) pushed: BTreeSet<u64>,
+    /// Whether messages may be lost, as those that somebody was about to take.
+    pub(crate) take_failed: bool,
+    pub(crate) renewing: usize,
+    pub(crate) users: BTreeSet<String>,
+    /// Who must be logged in, and since when that is known.
+    pub(crate) expected: Option<(Option<String>, u64)>,
+    /// The last log-in that was acknowledged: who, when it was sent, and when answered.
+    pub(crate) logged_in: Option<(String, u64, u64)>,
+    pub(crate) login_sent: u64,
+}
+
+/// What is known of one cookie.
+#[derive(Clone, Default)]
+pub(crate) struct Crumb {
+    sessions: Vec<String>,
+    doomed: bool,
+}
+
+pub(crate) type Broken = Vec<(String, String)>;
+
+pub(crate) struct Model {
+    pub(crate) name: String,
+    pub(crate) jar: Option<String>,
+    /// The session that the last cookie was for.
+    pub(crate) jar_of: Option<String>,
+    pub(crate) crumbs: HashMap<String, Crumb>,
+    pub(crate) known: HashMap<String, Known>,
+    /// Sessions that are over for sure, and since when.
+    pub(crate) ended: HashMap<String, u64>,
+    /// Sessions that are over for a user, and since when.
+    pub(crate) ended_for: HashMap<(String, String), u64>,
+    pub(crate) failed: BTreeSet<u64>,
+    pub(crate) tokens: VecDeque<String>,
+    pub(crate) waiting: u64,
+    number: u64,
+    pub(crate) now: u64,
+    pub(crate) user_acts: u64,
+    user_acts_out: u64,
+    /// Whether a request about the user may still be under way though nobody waits for it.
+    murky: bool,
+    endalls_out: u64,
+    endall_over: u64,
+    history: VecDeque<String>,
+}
+
+impl Model {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            jar: None,
+            jar_of: None,
+            crumbs: HashMap::new(),
+            known: HashMap::new(),
+            ended: HashMap::new(),
+            ended_for: HashMap::new(),
+            failed: BTreeSet::new(),
+            tokens: VecDeque::new(),
+            waiting: 0,
+            number: 0,
+            now: 0,
+            user_acts: 0,
+            user_acts_out: 0,
+            murky: false,
+            endalls_out: 0,
+            endall_over: 0,
+            history: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn note(&mut self, event: String) {
+        self.history.push_back(event);
+        if self.history.len() > REMEMBERED {
+            self.history.pop_front();
+        }
+    }
+
+    pub(crate) fn history(&self) -> String {
+        self.history
+            .iter()
+            .map(|event| format!("{event}\n"))
+            .collect()
+    }
+
+    /// A cookie, as a history shows it.
+    pub(crate) fn short(cookie: Option<&String>) -> &str {
+        cookie.map_or("-", |cookie| &cookie[cookie.len().saturating_sub(8)..])
+    }
+
+    pub(crate) fn sessions_of(&self, cookie: Option<&String>) -> Vec<String> {
+        let crumb = cookie.and_then(|cookie| self.crumbs.get(cookie));
+        crumb.map_or_else(Vec::new, |crumb| crumb.sessions.clone())
+    }
+
+    /// A request leaves.
+    pub(crate) fn send(&mut self, act: Act, arg: String, epoch: u64) -> Sent {
+        self.now += 1;
+        self.number += 1;
+        let sent = Sent {
+            number: self.number,
+            act,
+            arg,
+            cookie: self.jar.clone(),
+            at: self.now,
+            epoch,
+            alone: self.user_acts_out == 0 && !self.murky,
+            user_acts: self.user_acts + u64::from(act.is_about_the_user()),
+        };
+        let own = self.sessions_of(sent.cookie.as_ref());
+        if act == Act::Fail {
+            self.failed.insert(sent.number);
+        }
+        if act.is_about_the_user() {
+            self.user_acts += 1;
+            self.user_acts_out += 1;
+            self.known
+                .values_mut()
+                .for_each(|known| known.expected = None);
+        }
+        if act.destroys() {
+            self.doom(&own);
+            if let Some(crumb) = sent
+                .cookie
+                .as_ref()
+                .and_then(|cookie| self.crumbs.get_mut(cookie))
+            {
+                crumb.doomed = true;
+            }
+        }
+        if act == Act::Endall {
+            self.endalls_out += 1;
+            let all: Vec<String> = self.known.keys().cloned().collect();
+            self.doom(&all);
+        }
+        for me in &own {
+            let Some(known) = self.known.get_mut(me) else {
+                continue;
+            };
+            if act == Act::Login {
+                known.users.insert(sent.arg.clone());
+                known.login_sent = sent.at;
+                // Of another user nothing is shown, so that the values go.
+                known.doomed |= known.users.len() > 1;
+                self.ended_for.remove(&(me.clone(), sent.arg.clone()));
+            }
+            if act.renews() {
+                known.forked |= known.renewing > 0;
+                known.renewing += 1;
+            }
+        }
+        sent
+    }
+
+    fn doom(&mut self, sessions: &[String]) {
+        for me in sessions {
+            if let Some(known) = self.known.get_mut(me) {
+                known.doomed = true;
+            }
+        }
+    }
+
+    /// An answer arrives, or none does. Returns what it breaks.
+    pub(crate) fn answer(&mut self, sent: &Sent, outcome: &Outcome) -> Broken {
+        self.now += 1;
+        let mut broken = Broken::new();
+        let good = outcome.is_good();
+        if sent.act.is_about_the_user() {
+            self.user_acts_out -= 1;
+            self.murky |= !good;
+        }
+        let own = self.sessions_of(sent.cookie.as_ref());
+        for me in &own {
+            let Some(known) = self.known.get_mut(me) else {
+                continue;
+            };
+            known.take_failed |= sent.act == Act::Take && !good;
+            if sent.act.renews() {
+                known.renewing = known.renewing.saturating_sub(1);
+                known.forked |= !good;
+                if !good {
+                    known.strayed = Some(match outcome {
+                        Outcome::Answer { .. } => "was refused",
+                        Outcome::None => "got no answer",
+                    });
+                }
+            }
+        }
+        if let Outcome::Answer { status, news, told } = outcome {
+            if let Some(told) = told {
+                self.meet(sent, told, &mut broken);
+            }
+            self.obey(sent, *status, news, told.as_deref(), &mut broken);
+            if let Some(told) = told.as_ref().filter(|_| good) {
+                self.acknowledge(sent, told);
+            }
+        }
+        if sent.act == Act::Endall {
+            self.endalls_out -= u64::from(good);
+            self.endall_over = self.now;
+        }
+        broken
+    }
+
+    /// Takes note of the sessions that an answer tells of.
+    fn meet(&mut self, sent: &Sent, told: &Told, broken: &mut Broken) {
+        for view in [&told.loaded, &told.left] {
+            self.check(view, broken);
+            let Some(me) = &view.me else { continue };
+            let crumb = sent.cookie.as_ref().map(|cookie| {
+                let crumb = self.crumbs.entry(cookie.clone()).or_default();
+                if view.me == told.loaded.me && !crumb.sessions.contains(me) {
+                    crumb.sessions.push(me.clone());
+                }
+                crumb.doomed
+            });
+            let ending = self.endalls_out > 0 || sent.at <= self.endall_over;
+            let known = self.known.entry(me.clone()).or_insert_with(|| Known {
+                epoch: sent.epoch,
+                ..Known::default()
+            });
+            known.doomed |= ending || crumb == Some(true);
+            known.users.extend(view.user.clone());
+            known.doomed |= known.users.len() > 1;
+        }
+        self.check_loaded(sent, &told.loaded, broken);
+    }
+
+    /// The browser's part: cookies, in order of arrival.
+    fn obey(
+        &mut self,
+        sent: &Sent,
+        status: u16,
+        news: &News,
+        told: Option<&Told>,
+        broken: &mut Broken,
+    ) {
+        match news {
+            News::Nothing => {}
+            News::Set(cookie) => {
+                let doomed = sent
+                    .cookie
+                    .as_ref()
+                    .and_then(|own| self.crumbs.get(own))
+                    .is_some_and(|own| own.doomed);
+                let me = told.and_then(|told| told.left.me.clone());
+                let crumb = self.crumbs.entry(cookie.clone()).or_default();
+                crumb.doomed |= doomed;
+                if let Some(me) = me
+                    && !crumb.sessions.contains(&me)
+                {
+                    crumb.sessions.push(me);
+                }
+                self.jar_of = crumb.sessions.last().cloned();
+                self.jar = Some(cookie.clone());
+            }
+            News::Remove => {
+                let empty = |view: &View| view.me.is_none() && view.user.is_none();
+                // What is there beside values is not seen.
+                let takes = matches!(sent.act, Act::Clear | Act::Forget | Act::Take | Act::Use);
+                let emptied = takes && told.is_some_and(|told| empty(&told.left));
+                if sent.act == Act::Logout || emptied {
+                    self.jar_of = None;
+                } else {
+                    let opened = match told {
+                        Some(told) if !empty(&told.loaded) => "had opened",
+                        _ => "never opened",
+                    };
+                    let kind = format!(
+                        "the cookie is removed by a request that ended nothing and {opened} a session"
+                    );
+                    broken.push((kind, format!("status {status}")));
+                }
+                self.jar = None;
+            }
+        }
+    }
+
+    /// Everything that was under way is over.
+    pub(crate) fn quiet(&mut self) {
+        self.murky = false;
+        self.endalls_out = 0;
+    }
+
+    /// Somebody ended these sessions by their ids.
+    pub(crate) fn end(&mut self, listed: &[Entry]) {
+        self.now += 1;
+        for me in listed.iter().filter_map(|entry| entry.view.me.as_ref()) {
+            self.ended.insert(me.clone(), self.now);
+        }
+    }
+
+    /// A new browser: nothing is known but what must not come back.
+    pub(crate) fn forget(&mut self) {
+        (self.jar, self.jar_of) = (None, None);
+        self.crumbs.clear();
+        self.known.clear();
+        self.tokens.clear();
+        self.waiting = 0;
+    }
+
+    /// Returns a cookie of a session that is over.
+    pub(crate) fn old_cookies(&self) -> Vec<String> {
+        let over = |crumb: &Crumb| crumb.sessions.iter().any(|me| self.ended.contains_key(me));
+        let cookies = self.crumbs.iter().filter(|(_, crumb)| over(crumb));
+        cookies.map(|(cookie, _)| cookie.clone()).collect()
+    }
+}

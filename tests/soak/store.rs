@@ -1,0 +1,187 @@
+//! The stores that processes share, as servers and disks that can be made to fail.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::memcached::Memcached;
+use crate::support::process::Process;
+use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    Redis,
+    Memcached,
+}
+
+/// A store, which ends with the thread that started it.
+pub(crate) enum Store {
+    Directory(Disk),
+    Redis(Redis, [Proxy; 2]),
+    Memcached(Memcached, [Proxy; 2]),
+}
+
+impl Store {
+    pub(crate) fn start(kind: Kind, there: &Path) -> Self {
+        let wires = |port| [Proxy::to(port), Proxy::to(port)];
+        match kind {
+            Kind::Directory => Self::Directory(Disk::mount(there.join("disk"))),
+            Kind::Redis => {
+                let lasting = ["--appendonly", "yes", "--maxmemory-policy", "noeviction"];
+                let server = Redis::with(&lasting);
+                let wires = wires(server.port);
+                Self::Redis(server, wires)
+            }
+            Kind::Memcached => {
+                let server = Memcached::with(&["-m", "8", "-M"]);
+                let wires = wires(server.port);
+                Self::Memcached(server, wires)
+            }
+        }
+    }
+
+    /// How one of the two applications is told of it.
+    pub(crate) fn settings(&self, app: usize) -> String {
+        match self {
+            Self::Directory(disk) => {
+                let path = disk.path.join("sessions");
+                format!(
+                    r#"store="directory",directory={{path="{}"}}"#,
+                    path.display()
+                )
+            }
+            Self::Redis(_, wires) => {
+                let port = wires[app].port;
+                format!(r#"store="redis",redis={{url="redis://127.0.0.1:{port}"}}"#)
+            }
+            Self::Memcached(_, wires) => {
+                let port = wires[app].port;
+                format!(r#"store="memcached",memcached={{servers=["127.0.0.1:{port}"]}}"#)
+            }
+        }
+    }
+
+    pub(crate) fn wires(&self) -> &[Proxy] {
+        match self {
+            Self::Directory(_) => &[],
+            Self::Redis(_, wires) | Self::Memcached(_, wires) => wires,
+        }
+    }
+
+    pub(crate) fn process(&mut self) -> Option<&mut Process> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Redis(server, _) => Some(server.process()),
+            Self::Memcached(server, _) => Some(server.process()),
+        }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        match self {
+            Self::Directory(_) => {}
+            Self::Redis(server, _) => server.restart(),
+            Self::Memcached(server, _) => server.restart(),
+        }
+    }
+
+    /// Leaves no room in it. Returns `false` where that is not possible.
+    pub(crate) fn fill(&self) -> bool {
+        match self {
+            Self::Directory(disk) => disk.fill(),
+            Self::Redis(server, _) => server
+                .cli(&["CONFIG", "SET", "maxmemory", "1"])
+                .contains("OK"),
+            Self::Memcached(server, _) => {
+                ballast(server.port, "set", |size| {
+                    format!(" 0 0 {size}\r\n{}", "x".repeat(size))
+                });
+                true
+            }
+        }
+    }
+
+    pub(crate) fn make_room(&self) {
+        match self {
+            Self::Directory(disk) => disk.make_room(),
+            Self::Redis(server, _) => {
+                let answer = server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+                assert!(answer.contains("OK"), "Redis has no room: {answer}");
+            }
+            Self::Memcached(server, _) => ballast(server.port, "delete", |_| String::new()),
+        }
+    }
+}
+
+/// Sends Memcached a command for items of many sizes, which together leave no room in 8 MB.
+fn ballast(port: u16, command: &str, rest: impl Fn(usize) -> String) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it is there");
+    let mut reader = stream.try_clone().expect("a socket can be shared");
+    let answers = std::thread::spawn(move || {
+        let (mut bytes, mut last) = ([0; 65_536], Vec::new());
+        // The last answer is that to `version`.
+        while let Ok(read @ 1..) = reader.read(&mut bytes) {
+            last.extend_from_slice(&bytes[..read]);
+            if last.windows(8).any(|window| window == b"VERSION ") {
+                break;
+            }
+            last.drain(..last.len().saturating_sub(16));
+        }
+    });
+    // The large ones first: each takes whole pages.
+    for (size, count) in [(400_000, 20), (60_000, 40), (12_000, 150), (3_000, 600)] {
+        for n in 0..count {
+            let line = format!("{command} ballast-{size}-{n}{}\r\n", rest(size));
+            stream.write_all(line.as_bytes()).expect("it listens");
+        }
+    }
+    for size in (90..2_400).step_by(70) {
+        for n in 0..200 {
+            let line = format!("{command} ballast-{size}-{n}{}\r\n", rest(size));
+            stream.write_all(line.as_bytes()).expect("it listens");
+        }
+    }
+    stream.write_all(b"version\r\n").expect("it listens");
+    answers.join().expect("it answers");
+}
+
+/// A small disk in memory; a directory on the usual one where we may mount none.
+pub(crate) struct Disk {
+    path: PathBuf,
+    mounted: bool,
+}
+
+impl Disk {
+    fn mount(path: PathBuf) -> Self {
+        std::fs::create_dir(&path).expect("there is room for a directory");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"]);
+        let mounted = mount.arg(&path).status().is_ok_and(|done| done.success());
+        if !mounted {
+            eprintln!("the soak may mount no disk: the directory is never full");
+        }
+        Self { path, mounted }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+
+    fn fill(&self) -> bool {
+        // Until no byte more fits.
+        self.mounted && std::fs::write(self.ballast(), vec![1; 16_000_000]).is_err()
+    }
+
+    fn make_room(&self) {
+        let _ = std::fs::remove_file(self.ballast());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.mounted {
+            let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! A visitor: a browser, several of whose requests are under way at once, and its model.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::Duration;
+
+use crate::act::{Act, Entry, News, Outcome, Sent, View};
+use crate::model::{Broken, Model};
+use crate::random::Random;
+use crate::request::{call, finish, report, send};
+use crate::world::World;
+
+/// Requests of one visitor that are under way at once.
+const AT_ONCE: usize = 4;
+
+pub(crate) struct Visitor {
+    world: Arc<World>,
+    name: String,
+    /// How many there were of this name before.
+    generation: u32,
+    model: Arc<Mutex<Model>>,
+    random: Random,
+    out: Vec<JoinHandle<()>>,
+    /// What this one does, and how often.
+    acts: Vec<(Act, u64)>,
+}
+
+impl Visitor {
+    pub(crate) fn new(world: Arc<World>, name: String, mut random: Random) -> Self {
+        Self {
+            world,
+            model: Arc::new(Mutex::new(Model::new(format!("{name}g0")))),
+            generation: 0,
+            name,
+            acts: choose(&mut random),
+            random,
+            out: Vec::new(),
+        }
+    }
+
+    /// Visits until the world is over.
+    pub(crate) fn visit(&mut self) {
+        while !self.world.is_over() {
+            for _ in 0..self.random.between(2, 6) {
+                for _ in 0..self.random.between(8, 40) {
+                    self.send_one();
+                    if self.world.is_over() {
+                        break;
+                    }
+                }
+                self.settle();
+            }
+            self.leave();
+        }
+    }
+
+    /// Sends a request, and does not wait for its answer.
+    fn send_one(&mut self) {
+        while self.out.len() >= AT_ONCE {
+            self.out.retain(|request| !request.is_finished());
+            sleep(Duration::from_millis(2));
+        }
+        let pause = match self.random.between(0, 9) {
+            0..4 => 0,
+            4..8 => self.random.between(1, 40),
+            _ => self.random.between(40, 400),
+        };
+        sleep(Duration::from_millis(pause));
+        let act = *self.random.weighted(&self.acts);
+        let (app, path, patience) = self.details();
+        let token = self.random.between(0, 5);
+        let again = self.random.percent(60);
+        let alternative = self.random.percent(10);
+
+        let (world, model) = (self.world.clone(), self.model.clone());
+        let mut locked = self.model.lock().unwrap();
+        // Nothing but messages would wait, and at most 64 do.
+        let act = if locked.waiting > 25 { Act::Take } else { act };
+        let arg = match act {
+            Act::Login | Act::Endall if alternative => format!("{}x", locked.name),
+            Act::Login | Act::Endall => locked.name.clone(),
+            Act::Use if locked.tokens.is_empty() => String::new(),
+            Act::Use => {
+                let at = token as usize % locked.tokens.len();
+                let token = locked.tokens[at].clone();
+                if !again {
+                    locked.tokens.remove(at);
+                }
+                token
+            }
+            _ => String::new(),
+        };
+        drop(locked);
+        let request = thread::Builder::new()
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                let _going = world.stop.read().unwrap();
+                send(&world, &model, act, arg, app, &path, patience);
+            });
+        self.out.push(request.expect("a thread can be started"));
+    }
+
+    /// Returns which application is asked, how slow the handler is, and for how long the client
+    /// waits.
+    fn details(&mut self) -> (usize, String, Option<Duration>) {
+        let random = &mut self.random;
+        let mut slow = || match random.between(0, 19) {
+            0..14 => 0,
+            14..18 => random.between(1, 60),
+            _ => random.between(60, 700),
+        };
+        let delays = format!("before={}&after={}", slow(), slow());
+        let patience = random
+            .percent(6)
+            .then(|| Duration::from_millis(random.between(2, 80)));
+        (usize::from(random.percent(50)), delays, patience)
+    }
+
+    /// Waits until no request of this visitor is under way, and checks what there is.
+    fn settle(&mut self) -> Option<Vec<Entry>> {
+        for request in self.out.drain(..) {
+            request.join().expect("a request does not panic");
+        }
+        self.wait_until_idle();
+        self.model.lock().unwrap().quiet();
+        let epoch = self.world.epoch();
+        let listed = self.dump()?;
+        let mut opened = self.read(None)?;
+        for _ in 0..10 {
+            // What was refused is put right in the background.
+            if opened.me.is_some() || !self.model.lock().unwrap().was_refused_a_renewal() {
+                break;
+            }
+            sleep(Duration::from_millis(400));
+            opened = self.read(None)?;
+        }
+        let mut broken = self.probe(&listed);
+        if self.world.epoch() == epoch {
+            let model = self.model.lock().unwrap();
+            model.check_all(&listed, epoch, &mut broken);
+            model.check_jar(&opened, &listed, epoch, &mut broken);
+        }
+        let messages = self.model.lock().unwrap().messages(&opened, epoch);
+        if !messages.is_empty() && self.take()? && self.world.epoch() == epoch {
+            self.world.read_journals();
+            let name = self.model.lock().unwrap().name.clone();
+            let mut lost = messages
+                .iter()
+                .filter(|message| !self.world.was_shown(&name, message));
+            if let Some(message) = lost.next() {
+                broken.push(("an acknowledged message is lost".into(), message.clone()));
+            }
+        }
+        let old = self.model.lock().unwrap().old_cookies();
+        for _ in 0..3 {
+            if let Some(cookie) = self.random.pick(&old).cloned() {
+                self.read(Some(cookie))?;
+            }
+        }
+        self.world.settled.fetch_add(1, Ordering::SeqCst);
+        let unbroken = broken.is_empty();
+        report(&self.world, &self.model, "when all was quiet", broken);
+        unbroken.then_some(listed)
+    }
+
+    /// Asks whether the sessions that are listed, and should not be, live. Nothing ends by that which
+    /// has not ended.
+    fn probe(&self, listed: &[Entry]) -> Broken {
+        let mut broken = Broken::new();
+        for Entry { id, view } in listed {
+            if !self.model.lock().unwrap().has_ended(view) {
+                continue;
+            }
+            let strayed = self.model.lock().unwrap().strayed(view);
+            let lives = self.world.insist(0, &format!("/end/{id}"));
+            let kind = match (lives.as_deref(), strayed) {
+                // Of a request that was killed half-way. No cookie leads to it.
+                (_, Some("got no answer")) => continue,
+                (Some("true"), None) => "an ended session is alive",
+                (Some("true"), Some(_)) => {
+                    "a copy of an ended session is alive, from a renewal that was refused"
+                }
+                _ => "an ended session is listed, though it does not live",
+            };
+            broken.push((kind.to_owned(), view.shown()));
+        }
+        broken
+    }
+
+    /// Waits until no application is busy with this visitor, not even with what was given up.
+    fn wait_until_idle(&self) {
+        let path = format!("/busy/{}", self.model.lock().unwrap().name);
+        let mut idle = 0;
+        while idle < 2 {
+            sleep(Duration::from_millis(20));
+            let busy = [0, 1].map(|app| self.world.insist(app, &path));
+            match busy
+                .iter()
+                .all(|busy| busy.as_deref().is_none_or(|busy| busy == "0"))
+            {
+                true => idle += 1,
+                false => idle = 0,
+            }
+        }
+    }
+
+    fn dump(&mut self) -> Option<Vec<Entry>> {
+        let app = usize::from(self.random.percent(50));
+        let path = format!("/dump/{}", self.model.lock().unwrap().name);
+        let text = self.world.insist(app, &path)?;
+        Some(serde_json::from_str(&text).expect("this is what it sends"))
+    }
+
+    /// Returns what a cookie, or else the browser's own, opens.
+    fn read(&mut self, cookie: Option<String>) -> Option<View> {
+        for _ in 0..500 {
+            let sent = self.prepare(Act::Read);
+            let own = cookie.is_none();
+            let sent = match &cookie {
+                Some(cookie) => Sent {
+                    cookie: Some(cookie.clone()),
+                    ..sent
+                },
+                None => sent,
+            };
+            let mut outcome = call(
+                &self.world,
+                &sent,
+                &self.name_of(),
+                0,
+                "before=0&after=0",
+                None,
+            );
+            if let (Outcome::Answer { news, .. }, false) = (&mut outcome, own) {
+                // Not in the browser.
+                *news = News::Nothing;
+            }
+            finish(&self.world, &self.model, &sent, &outcome);
+            if let Outcome::Answer {
+                told: Some(told), ..
+            } = outcome
+            {
+                return Some(told.loaded);
+            }
+            sleep(Duration::from_millis(50));
+        }
+        None
+    }
+
+    fn take(&mut self) -> Option<bool> {
+        let sent = self.prepare(Act::Take);
+        let outcome = call(
+            &self.world,
+            &sent,
+            &self.name_of(),
+            1,
+            "before=0&after=0",
+            None,
+        );
+        finish(&self.world, &self.model, &sent, &outcome);
+        Some(outcome.is_good())
+    }
+
+    fn prepare(&self, act: Act) -> Sent {
+        let epoch = self.world.epoch();
+        self.model.lock().unwrap().send(act, String::new(), epoch)
+    }
+
+    fn name_of(&self) -> String {
+        self.model.lock().unwrap().name.clone()
+    }
+
+    /// Ends all sessions of this visitor by their ids, and closes the browser.
+    fn leave(&mut self) {
+        let Some(listed) = self.settle() else {
+            return self.begin_anew();
+        };
+        // One that outlived its timeouts is none for `end`, and may still be listed for a while.
+        let mut ended = Vec::new();
+        for entry in listed {
+            let answer = self.world.insist(1, &format!("/end/{}", entry.id));
+            match answer.as_deref() {
+                Some("true") => ended.push(entry),
+                Some(_) => {}
+                None => return,
+            }
+        }
+        self.model.lock().unwrap().end(&ended);
+        let Some(left) = self.dump() else { return };
+        let alive = left
+            .iter()
+            .filter(|left| ended.iter().any(|entry| entry.id == left.id));
+        let kind = "a session is alive after `Sessions::end`";
+        let broken: Broken = alive
+            .map(|entry| (kind.to_owned(), entry.view.shown()))
+            .collect();
+        if !broken.is_empty() {
+            report(
+                &self.world,
+                &self.model,
+                "when the browser was closed",
+                broken,
+            );
+            return self.begin_anew();
+        }
+        self.model.lock().unwrap().forget();
+        self.acts = choose(&mut self.random);
+    }
+
+    /// After something was found, this visitor's sessions say nothing more.
+    fn begin_anew(&mut self) {
+        self.generation += 1;
+        let model = Model::new(format!("{}g{}", self.name, self.generation));
+        self.model = Arc::new(Mutex::new(model));
+        self.acts = choose(&mut self.random);
+    }
+}
+
+/// Returns some of the acts, so that what destroys does not always cover up what is lost.
+fn choose(random: &mut Random) -> Vec<(Act, u64)> {
+    let mut acts = vec![(Act::Read, 12), (Act::Count, 24), (Act::Save, 8)];
+    let chosen = std::env::var("SOAK_ACTS").ok();
+    let others = [
+        (Act::Fail, 3, 60),
+        (Act::Push, 8, 60),
+        (Act::Take, 5, 60),
+        (Act::Token, 5, 60),
+        (Act::Use, 8, 60),
+        (Act::Login, 5, 60),
+        (Act::Renew, 5, 60),
+        (Act::Forget, 2, 30),
+        (Act::Clear, 1, 20),
+        (Act::Logout, 3, 40),
+        (Act::Endall, 1, 30),
+        (Act::Sweep, 1, 50),
+    ];
+    for (act, weight, chance) in others {
+        let name = format!("{act:?}");
+        let is_chosen = chosen.as_ref().is_none_or(|chosen| chosen.contains(&name));
+        if random.percent(chance) && is_chosen {
+            acts.push((act, weight));
+        }
+    }
+    acts
+}

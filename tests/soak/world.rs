@@ -1,0 +1,226 @@
+//! What all visitors share: two applications on one store, the weather, and what was found.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::findings::Findings;
+use crate::support::process::{Process, example};
+use crate::support::redis::free_port;
+
+/// Events of the weather that a history begins with.
+const REMEMBERED: usize = 25;
+
+pub(crate) struct World {
+    pub(crate) findings: Findings,
+    pub(crate) started: Instant,
+    /// How often something happened after which no session need be there any more.
+    epoch: AtomicU64,
+    pub(crate) over: AtomicBool,
+    /// Read by each request; held by whoever wants none to be under way.
+    pub(crate) stop: RwLock<()>,
+    weather: Mutex<VecDeque<String>>,
+    pub(crate) ports: [u16; 2],
+    /// Seconds that each application's clock is off.
+    pub(crate) offsets: [AtomicI64; 2],
+    there: PathBuf,
+    journals: Mutex<Journals>,
+    agent: ureq::Agent,
+    pub(crate) answered: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) settled: AtomicU64,
+}
+
+/// What the applications noted, as far as it was read.
+#[derive(Default)]
+struct Journals {
+    read: [u64; 2],
+    /// Each token that was accepted and each message that was shown, and how often.
+    noted: HashMap<String, u32>,
+}
+
+impl World {
+    pub(crate) fn new(there: PathBuf) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // What is sent again on a connection that died would count twice.
+            .max_idle_connections(0)
+            .timeout_global(Some(Duration::from_secs(30)));
+        Self {
+            findings: Findings::default(),
+            started: Instant::now(),
+            epoch: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+            stop: RwLock::new(()),
+            weather: Mutex::default(),
+            ports: [free_port(), free_port()],
+            offsets: [AtomicI64::new(0), AtomicI64::new(0)],
+            there,
+            journals: Mutex::default(),
+            agent: config.build().new_agent(),
+            answered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+        }
+    }
+
+    /// Milliseconds since the beginning.
+    pub(crate) fn millis(&self) -> u128 {
+        self.started.elapsed().as_millis()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Says that all sessions may be lost. Said before and after it.
+    pub(crate) fn disaster(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn forecast(&self, event: &str) {
+        let mut weather = self.weather.lock().unwrap();
+        weather.push_back(format!("{:8} {event}", self.millis()));
+        if weather.len() > REMEMBERED {
+            weather.pop_front();
+        }
+    }
+
+    pub(crate) fn weather(&self) -> Vec<String> {
+        self.weather.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Starts an application, which dies with this thread.
+    pub(crate) fn launch(&self, app: usize, sessions: &str) -> Process {
+        let (port, offset) = (self.ports[app], self.offsets[app].load(Ordering::SeqCst));
+        let log = std::fs::File::create(self.there.join(format!("log-{app}")));
+        let log = log.expect("there is room for a file");
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(example("soaked"))
+            .current_dir(&self.there)
+            .env("ROCKET_PORT", port.to_string())
+            .env("ROCKET_CLI_COLORS", "false")
+            .env("ROCKET_LOG_LEVEL", "critical")
+            .env("ROCKET_WORKERS", "4")
+            .env(
+                "ROCKET_SECRET_KEY",
+                "hPRYyVRiMyxpw5sBB1XeCMN1kFsDCqKvBi2QJxBVHQk=",
+            )
+            .env("ROCKET_SESSIONS", sessions)
+            .env("SOAK_JOURNAL", self.journal(app))
+            .env("SOAK_OFFSET", offset.to_string())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(Stdio::from(log));
+        let mut process = Process::start(&mut command);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.ask(app, "/busy/nobody").is_none() {
+            let log = || std::fs::read_to_string(self.there.join(format!("log-{app}")));
+            assert!(
+                !process.has_ended(),
+                "it does not launch:\n{}",
+                log().unwrap_or_default()
+            );
+            assert!(Instant::now() < deadline, "it does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        process
+    }
+
+    fn journal(&self, app: usize) -> PathBuf {
+        self.there.join(format!("journal-{app}"))
+    }
+
+    /// Asks an application for something that is about no visitor's session.
+    pub(crate) fn ask(&self, app: usize, path: &str) -> Option<String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.ports[app]);
+        let mut answer = self.agent.get(url).call().ok()?;
+        let good = answer.status().as_u16() == 200;
+        let body = answer.body_mut().read_to_string().ok()?;
+        good.then_some(body)
+    }
+
+    /// The same until there is an answer.
+    pub(crate) fn insist(&self, app: usize, path: &str) -> Option<String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(answer) = self.ask(app, path) {
+                return Some(answer);
+            }
+            if Instant::now() > deadline {
+                self.findings.add("the application does not recover", || {
+                    format!(
+                        "{path} at {}\n{}\n",
+                        self.millis(),
+                        self.weather().join("\n")
+                    )
+                });
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    pub(crate) fn agent(&self) -> &ureq::Agent {
+        &self.agent
+    }
+
+    /// Returns whether a message was shown.
+    pub(crate) fn was_shown(&self, visitor: &str, message: &str) -> bool {
+        let journals = self.journals.lock().unwrap();
+        journals
+            .noted
+            .contains_key(&format!("shown {visitor} {message}"))
+    }
+
+    /// Reads what the applications noted, and checks it.
+    pub(crate) fn read_journals(&self) {
+        let mut journals = self.journals.lock().unwrap();
+        for app in [0, 1] {
+            let mut file = std::fs::File::open(self.journal(app)).expect("it was made");
+            file.seek(SeekFrom::Start(journals.read[app]))
+                .expect("a file can be read from its middle");
+            let mut reader = BufReader::new(file);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|read| read > 0) && line.ends_with('\n') {
+                journals.read[app] += line.len() as u64;
+                self.note(&mut journals.noted, line.trim_end());
+                line.clear();
+            }
+        }
+    }
+
+    fn note(&self, noted: &mut HashMap<String, u32>, line: &str) {
+        let history = || format!("{line}\n{}\n", self.weather().join("\n"));
+        let mut words = line.split(' ');
+        let (what, visitor, thing) = (words.next(), words.next(), words.next());
+        let key = line.split(" by ").next().unwrap_or(line);
+        let count = noted.entry(key.to_owned()).or_default();
+        *count += 1;
+        let twice = *count > 1;
+        match (what, visitor, thing) {
+            (Some("accepted"), ..) if twice => {
+                self.findings
+                    .add("a form token was accepted twice", history);
+            }
+            (Some("shown"), ..) if twice => self.findings.add("a message was shown twice", history),
+            (Some("shown"), Some(visitor), Some(message))
+                if message.split('.').next() != Some(visitor) =>
+            {
+                self.findings
+                    .add("a message was shown to another visitor", history);
+            }
+            _ => {}
+        }
+    }
+}
