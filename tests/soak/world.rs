@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::findings::Findings;
 use crate::support::process::{Process, example};
-use crate::support::redis::free_port;
+use crate::support::process::free_port;
 
 /// Events of the weather that a history begins with.
 const REMEMBERED: usize = 25;
