@@ -194,18 +194,24 @@ async fn close<'r>(
     // An application's own function, given to `Session::update`, may run in here, and an id cannot
     // be made without random numbers. Rocket would drop the connection.
     let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
-    let told = finish.await.unwrap_or_else(|_| {
+    let (news, error) = finish.await.unwrap_or_else(|_| {
         let why = "a function given to `Session::update` panicked, or the system has no random \
                    numbers to give";
-        Err(Error::new(ErrorKind::Value, "save the session").because(why))
+        let error = Error::new(ErrorKind::Value, "save the session").because(why);
+        (CookieNews::None, Some(error))
     });
-    match told.and_then(|news| tell(news, request, response)) {
+    if let Some(error) = error {
+        // What is about the store was logged where it happened.
+        if error.kind() != ErrorKind::Unavailable {
+            log::error!("{error}");
+        }
+        replace(request, response, error).await;
+    }
+    // Also beside an error: the handler may have saved the session before, under another id.
+    match tell(news, request, response) {
         Ok(()) => keep_private(session, response),
         Err(error) => {
-            // What is about the store was logged where it happened.
-            if error.kind() != ErrorKind::Unavailable {
-                log::error!("{error}");
-            }
+            log::error!("{error}");
             replace(request, response, error).await;
         }
     }

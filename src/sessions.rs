@@ -104,7 +104,8 @@ impl Sessions {
                 return Ok(None);
             };
             // A copy that nobody has asked for since the others ended is still in the store.
-            let over = self.keeper.lineage_is_over(&record).await?;
+            let keeper = &self.keeper;
+            let over = keeper.is_over(&record) || keeper.lineage_is_over(&record).await?;
             Ok((!over).then_some((id, record)))
         })
         .boxed()

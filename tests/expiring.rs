@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rocket::async_test;
+use rocket::futures::TryStreamExt;
 use rocket_session_kit::{Expect, Save, SessionStore};
 
 use crate::support::{App, Visitor};
@@ -251,5 +252,7 @@ async fn the_absolute_timeout_holds_whatever_the_store_believes() {
     assert!(is_alive(&visitor).await);
     app.clock.advance(Duration::from_secs(1));
     assert!(!is_alive(&visitor).await);
-    assert_eq!(app.list().await.len(), 1, "the store has it still");
+    let all: Vec<_> = app.probe.iter_sessions().try_collect().await.unwrap();
+    assert_eq!(all.len(), 1, "the store has it still");
+    assert!(app.list().await.is_empty(), "it is no session any more");
 }

@@ -29,9 +29,10 @@ async fn add_and_save(
         .map_err(|_| Status::ServiceUnavailable)
 }
 
-#[get("/login_and_save/<user>")]
+#[get("/login_and_save/<user>?<more>")]
 async fn log_in_and_save(
     user: &str,
+    more: Option<&str>,
     session: &Session,
     gates: &State<Gates>,
 ) -> Result<String, Status> {
@@ -39,6 +40,9 @@ async fn log_in_and_save(
     gates.wait(Some("save")).await;
     let saved = session.save().await;
     gates.wait(Some("respond")).await;
+    if let Some(more) = more {
+        session.increment(more, 1).expect("it is a number");
+    }
     saved
         .map(|()| "saved".into())
         .map_err(|_| Status::ServiceUnavailable)
@@ -192,6 +196,83 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
         assert_eq!(visitor.get("/add/a/1").await.status.code, 200);
         // No copy is left.
         app.holds(1).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_keeps_what_others_saved_meanwhile() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let saves = app.probe.gate(Act::Save);
+        let others = async {
+            // The renewal is about to make its copy. Another request saves right after that.
+            saves.arrived().await;
+            let add = visitor.copy();
+            let add = async {
+                let answer = add.get("/add/count/5").await;
+                assert_eq!(answer.status.code, 200);
+            };
+            let let_it_save = async {
+                saves.arrived().await;
+                // The copy first, for it came first.
+                saves.open();
+                saves.arrived().await;
+                saves.open();
+            };
+            join(add, let_it_save).await;
+            // The first mark finds another revision, and the copy is made anew.
+            saves.open();
+            saves.arrived().await;
+            saves.open();
+            saves.arrived().await;
+            // The second mark is there, and nobody hears of it.
+            app.probe.fail_afterwards(Act::Save);
+            saves.open_for_all();
+        };
+        let (answer, ()) = join(visitor.get("/login/alice"), others).await;
+        assert_eq!(answer.status.code, 503);
+        app.probe.heal();
+        let started = std::time::Instant::now();
+        while visitor.get("/get/n").await.body != "\"0\"" {
+            assert!(started.elapsed().as_secs() < 20, "the session is lost");
+            rocket::tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(visitor.get("/get/count").await.body, "5");
+        app.holds(1).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_session_whose_creation_was_not_confirmed_does_not_stay() {
+    on_every_store(async |app| {
+        app.probe.fail_afterwards(Act::Save);
+        let visitor = app.visitor();
+        assert_eq!(visitor.get("/login/alice").await.status.code, 503);
+        app.probe.heal();
+        app.holds(0).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_renewal_that_a_handler_saved_is_told_also_beside_an_error() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let fault = async {
+            app.gate("save").arrived().await;
+            app.gate("save").open();
+            app.gate("respond").arrived().await;
+            app.probe.fail(Act::Save);
+            app.gate("respond").open();
+        };
+        let path = "/login_and_save/alice?more=more";
+        let (answer, ()) = join(visitor.get(path), fault).await;
+        app.probe.heal();
+        assert_eq!(answer.status.code, 503);
+        assert!(answer.sets_session(), "the old cookie opens nothing");
+        assert_eq!(visitor.get("/who").await.body, "alice");
     })
     .await;
 }

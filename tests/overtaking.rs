@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rocket::figment::Figment;
 use rocket::futures::future::{join, join3};
-use rocket::{Build, Rocket, async_test, get, routes};
+use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{Result, Session, SessionId, Sessions};
 
-use crate::support::{App, Visitor};
+use crate::support::{App, Gates, Visitor};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -29,13 +29,22 @@ fn id(session: &Session) -> String {
     session.id().map_or("none".into(), |id| id.to_hex())
 }
 
+/// Saves, and goes on for a while.
+#[get("/save_and_wait")]
+async fn save_and_wait(session: &Session, gates: &State<Gates>) -> Result<()> {
+    session.insert("saved", true)?;
+    session.save().await?;
+    gates.wait(Some("saved")).await;
+    Ok(())
+}
+
 #[get("/end/<id>")]
 async fn end(id: &str, sessions: &Sessions) -> Result<String> {
     Ok(sessions.end(&id.parse::<SessionId>()?).await?.to_string())
 }
 
 fn build(rocket: Rocket<Build>) -> Rocket<Build> {
-    rocket.mount("/", routes![id_at_login, id, end])
+    rocket.mount("/", routes![id_at_login, id, save_and_wait, end])
 }
 
 /// Runs `test` on each store, with cookies that have an age or not.
@@ -153,6 +162,22 @@ async fn an_old_cookie_is_never_sent_over_a_new_one() {
             assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{path} {change}");
         }
     }
+}
+
+#[async_test]
+async fn a_save_before_the_response_does_not_vouch_for_the_cookie() {
+    let app = App::built(with_max_age, build).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(2 * MINUTE);
+    let gate = app.gate("saved");
+    let renewal = async {
+        gate.arrived().await;
+        assert!(visitor.get("/login/alice").await.sets_session());
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get("/save_and_wait"), renewal).await;
+    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    assert_eq!(visitor.get("/who").await.body, "alice");
 }
 
 #[async_test]

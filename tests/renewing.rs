@@ -264,3 +264,20 @@ async fn a_user_taken_away_under_way_does_not_log_out_the_next() {
     join(slow.get("/set_user/nobody?gate=slow"), renewals).await;
     assert_eq!(visitor.get("/who").await.body, "bob");
 }
+
+#[async_test]
+async fn a_change_under_way_is_kept_where_the_user_was_taken_away_meanwhile() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    let slow = visitor.copy();
+    let gate = app.gate("slow");
+    let meanwhile = async {
+        gate.arrived().await;
+        visitor.get("/renew").await;
+        visitor.get("/set_user/nobody").await;
+        gate.open();
+    };
+    join(slow.get("/add/count/5?gate=slow"), meanwhile).await;
+    assert_eq!(visitor.get("/get/count").await.body, "5");
+}

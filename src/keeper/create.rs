@@ -126,6 +126,7 @@ impl Keeper {
             held,
             changes,
             owner,
+            before: None,
             unsure,
         };
         self.update(update).await

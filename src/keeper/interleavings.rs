@@ -100,6 +100,7 @@ impl Request {
     async fn update(self, keeper: &Keeper) -> Result<Kept> {
         let update = Update {
             owner: self.view.user.clone(),
+            before: None,
             record: self.view,
             held: self.held,
             changes: &self.changes,
@@ -143,8 +144,9 @@ async fn finish(session: &Session) -> Option<SessionId> {
     if let Some(CookieNews::Set(id)) = session.finish_at_once(false, Browser::default()) {
         return Some(id);
     }
-    let finished = session.finish(false, Browser::default()).await;
-    match finished.expect("the store works") {
+    let (news, error) = session.finish(false, Browser::default()).await;
+    assert!(error.is_none(), "the store works");
+    match news {
         CookieNews::Set(id) => Some(id),
         CookieNews::None | CookieNews::Remove | CookieNews::Token => None,
     }

@@ -77,7 +77,7 @@ impl Keeper {
     }
 
     /// Returns whether `record` outlived one of its timeouts, whether or not the store knows.
-    pub(super) fn is_over(&self, record: &Record) -> bool {
+    pub(crate) fn is_over(&self, record: &Record) -> bool {
         let now = self.clock.seconds();
         let too_old = self.absolute_timeout > 0
             && now >= record.created.saturating_add(self.absolute_timeout);
@@ -127,6 +127,20 @@ impl Keeper {
             Ok(Saved::Changed | Saved::Gone) => self.reload(&held.id).await,
             // The session was loaded. If the store fails again, the way out tells.
             Err(_) => Ok(Found::Live(record, held)),
+        }
+    }
+
+    /// As [`touch`](Self::touch), for a request whose browser must learn whether the id is current:
+    /// also where another request saved the session a moment ago.
+    pub(crate) async fn confirm(&self, record: Record, held: Held) -> Result<Kept> {
+        let tag = record.tag;
+        match self.touch(record, held).await? {
+            Kept::Elsewhere => Ok(match self.reload(&held.id).await? {
+                Found::Live(record, held) if same(tag, record.tag) => Kept::here(record, held),
+                Found::Parted(Parting::Moved(_)) => Kept::Elsewhere,
+                _ => Kept::Gone,
+            }),
+            kept => Ok(kept),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::store::{Expect, Revision, Save, Saved, SessionStore};
 
 pub(crate) use end::{Ending, Seen};
 pub(crate) use load::{Found, same};
-pub(crate) use unsure::Unsure;
+pub(crate) use unsure::{Begun, Unsure};
 pub(crate) use update::Update;
 
 /// How long a departed session's old id tells where it went. A request that was under way for

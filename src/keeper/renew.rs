@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rocket::tokio;
 
-use super::{Found, GRACE, Held, Keeper, Kept, Update, same};
+use super::{Begun, Found, GRACE, Held, Keeper, Kept, Update, same};
 use crate::change::Change;
 use crate::error::Result;
 use crate::id::SessionId;
@@ -19,15 +19,19 @@ use crate::store::{Expect, Saved};
 const TRIES: u32 = 3;
 
 /// How long to wait before the next try to undo a renewal.
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest that this grows.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 impl Keeper {
     /// Keeps a session under the new id `id`, and lets the old one go.
     pub(crate) async fn renew(&self, id: SessionId, renewal: Update<'_>) -> Result<Kept> {
         let Update {
-            record,
+            mut record,
             mut held,
             changes,
+            before,
             unsure,
             ..
         } = renewal;
@@ -35,6 +39,13 @@ impl Keeper {
             return Ok(Kept::Gone);
         }
         let (started, tag) = (Instant::now(), record.tag);
+        record.tag();
+        let copied = record.tag;
+        unsure.begun = Some(Begun {
+            id,
+            tag: copied,
+            before,
+        });
         let Kept::Here {
             mut record,
             held: mut new,
@@ -46,7 +57,6 @@ impl Keeper {
         let mut missing = changes;
         loop {
             self.check_patience(started)?;
-            unsure.renewal = Some(new.id);
             match self.leave_for(&held, new.id).await? {
                 Saved::Saved(_) => {
                     unsure.clear();
@@ -69,7 +79,13 @@ impl Keeper {
                         }
                     }
                     unsure.clear();
+                    unsure.begun = Some(Begun {
+                        id,
+                        tag: copied,
+                        before: Some(newer.clone()),
+                    });
                     (record, held) = (newer, there);
+                    record.tag = record.tag.or(copied);
                 }
                 // The answer to an earlier try got lost.
                 Found::Parted(Parting::Moved(next)) if next == new.id => {
@@ -157,54 +173,51 @@ impl Keeper {
         }
     }
 
-    /// Undoes, in the background, a renewal of the session `held` to `new` that the store did not
-    /// confirm in time: its visitor has the old cookie, and nobody has the new one. `before` is the
-    /// session as it was.
-    pub(crate) fn undo_renewal(
-        self: &Arc<Self>,
-        held: Held,
-        new: SessionId,
-        before: Option<Record>,
-    ) {
+    /// Undoes, in the background, what the store did not confirm in time: a session that began, or
+    /// was renewed from `old`. Nobody has the cookie of the new one; the visitor has the old one.
+    pub(crate) fn undo(self: &Arc<Self>, old: Option<SessionId>, begun: Begun) {
         let keeper = Arc::clone(self);
         tokio::spawn(async move {
-            let started = Instant::now();
+            let (started, mut pause) = (Instant::now(), PAUSE);
             // Later the mark has gone by itself, and what it replaced with it.
             while started.elapsed() < GRACE {
-                if let Ok(true) = keeper.try_to_undo(&held.id, new, before.clone()).await {
+                if let Ok(true) = keeper.try_to_undo(old.as_ref(), &begun).await {
                     return;
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LONGEST_PAUSE);
             }
         });
     }
 
-    /// Returns whether the session is under `id` again, for good.
-    async fn try_to_undo(
-        &self,
-        id: &SessionId,
-        new: SessionId,
-        before: Option<Record>,
-    ) -> Result<bool> {
-        let Some((there, held)) = self.look(id).await? else {
-            self.delete(&new).await?;
-            return Ok(true);
-        };
-        let mut record = match there.parting {
-            // The mark may be on its way still. Once this is saved, it comes too late.
-            None => there,
-            Some(Parting::Moved(next)) if next == new => match before {
-                Some(before) => before,
-                None => return Ok(true),
-            },
-            Some(_) => return Ok(true),
-        };
-        match self.replace(&held, &mut record).await? {
-            Saved::Saved(_) => {
-                self.delete(&new).await?;
-                Ok(true)
+    /// Returns whether the session is under its old id again, or gone, for good.
+    async fn try_to_undo(&self, old: Option<&SessionId>, begun: &Begun) -> Result<bool> {
+        if let Some(old) = old
+            && let Some((there, held)) = self.look(old).await?
+        {
+            let back = match there.parting {
+                // The mark may be on its way still. Once this is saved, it comes too late.
+                None => Some(there),
+                Some(Parting::Moved(next)) if next == begun.id => match &begun.before {
+                    Some(before) => Some(before.clone()),
+                    // The new session is all that is left.
+                    None => return Ok(true),
+                },
+                // It ended, or another request renewed it.
+                Some(_) => None,
+            };
+            if let Some(mut record) = back
+                && !matches!(self.replace(&held, &mut record).await?, Saved::Saved(_))
+            {
+                return Ok(false);
             }
-            Saved::Changed | Saved::Gone => Ok(false),
+        }
+        match self.look(&begun.id).await? {
+            Some((record, held)) if record.tag == begun.tag => {
+                let deleting = self.store().delete_session_if(&held.id, held.revision);
+                self.ask("delete a session", deleting).await
+            }
+            _ => Ok(true),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a request does not know about its own saves.
 
 use crate::id::SessionId;
+use crate::record::Record;
 
 /// The saves of a request that nobody has answered: each may have happened.
 ///
@@ -9,8 +10,17 @@ use crate::id::SessionId;
 #[derive(Default)]
 pub(crate) struct Unsure {
     attempts: Vec<Attempt>,
-    /// Where a renewal may have moved the session.
-    pub(crate) renewal: Option<SessionId>,
+    /// A session that may have been created, or renewed, without anybody being told.
+    pub(crate) begun: Option<Begun>,
+}
+
+/// A session that nobody has the cookie of.
+pub(crate) struct Begun {
+    pub(crate) id: SessionId,
+    /// Tells it from whatever else may be there.
+    pub(crate) tag: Option<u64>,
+    /// What the renewed session was, as far as that is known: what the mark at the old id replaced.
+    pub(crate) before: Option<Record>,
 }
 
 struct Attempt {

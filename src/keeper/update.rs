@@ -18,6 +18,8 @@ pub(crate) struct Update<'a> {
     pub(crate) changes: &'a [Change],
     /// The user who was logged in when the request loaded the session.
     pub(crate) owner: Option<String>,
+    /// What is `held`, without the changes, where that is known.
+    pub(crate) before: Option<Record>,
     pub(crate) unsure: &'a mut Unsure,
 }
 
@@ -95,6 +97,7 @@ impl Keeper {
             changes,
             owner,
             unsure,
+            ..
         } = update;
         if self.lineage_is_over(&record).await? {
             return Ok(Kept::Gone);
@@ -161,7 +164,7 @@ impl Keeper {
                 }
                 None => {}
             }
-            if went && owner.is_some() && record.user != owner {
+            if went && owner.is_some() && record.user.is_some() && record.user != owner {
                 // Somebody else logged in, to whom nothing of the one before is shown.
                 return Ok(Kept::Elsewhere);
             }

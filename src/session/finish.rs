@@ -1,7 +1,7 @@
 //! The session on its way out: what goes to the store, and what the browser is told.
 
 use super::{Over, Presented, Session, State};
-use crate::error::Result;
+use crate::error::Error;
 use crate::id::SessionId;
 
 /// What the answer tells the browser about its cookie.
@@ -53,14 +53,26 @@ impl Session {
         Some(state.close(due.resend))
     }
 
-    /// Sends to the store what it does not know yet, and returns what to tell the browser. After
-    /// this no cookie can be set.
-    pub(crate) async fn finish(&self, failed: bool, browser: Browser) -> Result<CookieNews> {
-        let due = self.due(&self.state.lock(), failed, browser);
-        let brings_a_message = self.state.lock().brings_a_message();
+    /// Sends to the store what it does not know yet, and returns what to tell the browser, and why
+    /// something could not be sent. After this no cookie can be set.
+    pub(crate) async fn finish(
+        &self,
+        failed: bool,
+        browser: Browser,
+    ) -> (CookieNews, Option<Error>) {
+        let (due, brings_a_message) = {
+            let state = &mut *self.state.lock();
+            let due = self.due(state, failed, browser);
+            // What the store confirmed while the handler went on may have changed since.
+            state.confirmed = false;
+            if state.has_revived() {
+                state.news = CookieNews::None;
+            }
+            (due, state.brings_a_message())
+        };
         let sent = self.send_changes().await;
         if due.touch && sent.is_ok() {
-            self.send_touch().await;
+            self.send_touch(due.resend).await;
         }
         let state = &mut *self.state.lock();
         if brings_a_message && state.over == Some(Over::Gone) {
@@ -71,13 +83,12 @@ impl Session {
             );
         }
         if sent.is_err() {
-            if let (Some(held), Some(new)) = (state.held, state.unsure.renewal) {
-                self.keeper.undo_renewal(held, new, state.base.clone());
+            if let Some(begun) = state.unsure.begun.take() {
+                self.keeper.undo(state.held.map(|held| held.id), begun);
             }
             state.drop_changes();
         }
-        let news = state.close(due.resend);
-        sent.map(|()| news)
+        (state.close(due.resend), sent.err())
     }
 
     fn due(&self, state: &State, failed: bool, browser: Browser) -> Due {
@@ -97,23 +108,28 @@ impl Session {
             }
             _ => false,
         };
-        let resend = resend && browser.navigates;
+        let resend = resend && browser.navigates || state.has_revived();
         Due {
-            touch: time || resend && !held.touched,
+            touch: time || resend,
             resend,
         }
     }
 
     /// Moves on, in the store, the time of the last request, unless it saved the session anyway.
+    /// `resend` is whether the store has to confirm the id for the browser.
     ///
     /// A store that fails here takes nothing from the visitor, so that the answer need not suffer.
-    async fn send_touch(&self) {
+    async fn send_touch(&self, resend: bool) {
         let (record, held) = match &*self.state.lock() {
             state if !state.confirmed && state.over.is_none() => (state.record.clone(), state.held),
             _ => return,
         };
         let Some(held) = held else { return };
-        if let Ok(kept) = self.keeper.touch(record, held).await {
+        let touched = match resend {
+            true => self.keeper.confirm(record, held).await,
+            false => self.keeper.touch(record, held).await,
+        };
+        if let Ok(kept) = touched {
             self.state.lock().settle(kept, &self.keeper.limits);
         }
     }

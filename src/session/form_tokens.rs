@@ -78,6 +78,7 @@ impl Session {
         if !self.has_form_token(token) {
             return Ok(false);
         }
+        self.send_if_unsure().await?;
         let _one_at_a_time = self.saving.lock().await;
 
         let stored = {

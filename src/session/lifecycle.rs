@@ -232,11 +232,7 @@ impl Session {
     /// # });
     /// ```
     pub async fn reload(&self) -> Result<bool> {
-        let unsure = !self.state.lock().unsure.is_empty();
-        if unsure {
-            // Only a save finds out what became of the one before.
-            self.send_changes().await?;
-        }
+        self.send_if_unsure().await?;
         let _one_at_a_time = self.saving.lock().await;
 
         let (held, tag) = {

@@ -83,6 +83,7 @@ impl Session {
         if self.with_notices(&pick)?.is_empty() {
             return Ok(Vec::new());
         }
+        self.send_if_unsure().await?;
         let _one_at_a_time = self.saving.lock().await;
 
         let stored = {

@@ -5,7 +5,7 @@ use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header;
 use crate::id::SessionId;
-use crate::keeper::{Held, Kept, Unsure, Update};
+use crate::keeper::{Begun, Held, Kept, Unsure, Update};
 use crate::record::Record;
 
 /// Changes on their way to the store. Dropping it puts them back, to be sent again: the store
@@ -30,6 +30,15 @@ enum Way {
 }
 
 impl Session {
+    /// Finds out what became of saves whose outcome is not known, where there are any: by another.
+    pub(super) async fn send_if_unsure(&self) -> Result<()> {
+        let unsure = !self.state.lock().unsure.is_empty();
+        match unsure {
+            true => self.send_changes().await,
+            false => Ok(()),
+        }
+    }
+
     /// Sends this request's changes to the store.
     ///
     /// On an error of the store they wait in the session for another try.
@@ -48,16 +57,28 @@ impl Session {
         let Some((mut sending, way, record, owner)) = self.start_sending()? else {
             return Ok(());
         };
+        let before = match way {
+            Way::Renew(..) => self.state.lock().base.clone(),
+            _ => None,
+        };
         let (changes, unsure) = (&sending.changes[..], &mut sending.unsure);
         let update = |held, record, unsure| Update {
             record,
             held,
             changes,
             owner,
+            before,
             unsure,
         };
         let kept = match way {
-            Way::Create(id) => self.keeper.create(id, record).await,
+            Way::Create(id) => {
+                unsure.begun = Some(Begun {
+                    id,
+                    tag: record.tag,
+                    before: None,
+                });
+                self.keeper.create(id, record).await
+            }
             Way::Begin(id) => self.keeper.begin(id, record, changes, unsure).await,
             Way::Update(held) => self.keeper.update(update(held, record, unsure)).await,
             Way::Renew(held, id) => self.keeper.renew(id, update(held, record, unsure)).await,

@@ -92,6 +92,15 @@ impl State {
         self.held.is_none() || self.emptied
     }
 
+    /// Returns whether the browser is to have the cookie again that it presented, for another request
+    /// had it removed.
+    pub(super) fn has_revived(&self) -> bool {
+        match (self.news, self.presented) {
+            (CookieNews::Set(next), Presented::Session { id, .. }) => next == id,
+            _ => false,
+        }
+    }
+
     /// Returns the id that the session has when it is next created or renewed.
     pub(super) fn next_id(&mut self) -> SessionId {
         *self.next_id.get_or_insert_with(SessionId::random)
@@ -173,7 +182,7 @@ impl State {
         if self.changes.is_empty() {
             return;
         }
-        self.base = Some(self.record.clone()).filter(|_| self.needs_base());
+        self.base = Some(self.record.clone()).filter(|_| self.renew || self.needs_base());
         if self.changes.iter().any(Change::is_about_the_user) {
             self.owner = Some(self.record.user.clone());
         }

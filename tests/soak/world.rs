@@ -9,8 +9,8 @@ use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::findings::Findings;
-use crate::support::process::{Process, example};
 use crate::support::process::free_port;
+use crate::support::process::{Process, example};
 
 /// Events of the weather that a history begins with.
 const REMEMBERED: usize = 25;
