@@ -249,6 +249,31 @@ impl Record {
         self.values.insert(name, value);
     }
 
+    /// Makes the changes that made `now` of `own`, as far as requests make them to a session that was
+    /// renewed under their hands.
+    pub(crate) fn bring_over(&mut self, own: &Self, now: &Self) {
+        for name in own.keys() {
+            if now.values.get(&name).is_none() {
+                self.values.remove(&name);
+            }
+        }
+        for name in now.keys() {
+            let value = |record: &Self| record.values.get(&name).map(ToOwned::to_owned);
+            let (before, after) = (value(own), value(now));
+            let changed =
+                before.as_deref().map(RawValue::get) != after.as_deref().map(RawValue::get);
+            if let Some(after) = after.filter(|_| changed) {
+                self.put(&name, after);
+            }
+        }
+        if own.user.is_some() && now.user.is_none() {
+            self.user = None;
+        }
+        let new = |notice: &&Notice| own.notifications.iter().all(|old| old.id != notice.id);
+        let new = now.notifications.iter().filter(new).cloned();
+        self.notifications.extend(new);
+    }
+
     /// Says who the visitor is, unless the session would outgrow `limits`.
     pub(crate) fn set_user(&mut self, user: Option<&str>, limits: &Limits) -> Result<()> {
         let user_len = |user: Option<&str>| user.map_or(0, str::len);

@@ -22,7 +22,7 @@ use rocket_session_kit::{
 use tempfile::TempDir;
 
 use crate::support::process::{Process, example, wait_until, worker};
-use crate::support::{Gates, Visitor, figment, log, routes};
+use crate::support::{App, Gates, Visitor, figment, log, routes};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -713,20 +713,8 @@ async fn a_file_that_may_not_grow_leaves_the_old_session() {
 
 #[async_test]
 async fn a_full_disk_leaves_the_old_session() {
-    let there = tempfile::tempdir().unwrap();
-    let disk = there.path().join("disk");
-    fs::create_dir(&disk).unwrap();
-    let mut mount = Command::new("mount");
-    mount
-        .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"])
-        .arg(&disk);
-    assert!(
-        mount.status().is_ok_and(|status| status.success()),
-        "this test must be allowed to mount a small tmpfs: run it as root"
-    );
-    let _unmount = Unmount(disk.clone());
-
-    let store = DirectoryStore::open(disk.join("sessions")).unwrap();
+    let disk = SmallDisk::mount();
+    let store = DirectoryStore::open(disk.path.join("sessions")).unwrap();
     let id = SessionId::random();
     let revision = create(&store, &id).await;
     let large = "x".repeat(100_000);
@@ -753,7 +741,7 @@ async fn a_full_disk_leaves_the_old_session() {
         (revision, bytes(1, "first"))
     );
     assert_eq!(
-        fs::read_dir(disk.join("sessions")).unwrap().count(),
+        fs::read_dir(disk.path.join("sessions")).unwrap().count(),
         1,
         "no half-written file is left"
     );
@@ -762,6 +750,56 @@ async fn a_full_disk_leaves_the_old_session() {
         .await
         .unwrap();
     assert_eq!(answer, Saved::Saved(Revision(3)));
+}
+
+#[async_test]
+async fn a_full_disk_refuses_no_log_out() {
+    let disk = SmallDisk::mount();
+    let store = DirectoryStore::open(disk.path.join("sessions")).unwrap();
+    let app = App::on(store, |figment| figment).await;
+    let (visitor, other) = (app.known_visitor().await, app.known_visitor().await);
+    visitor.get("/login/alice").await;
+    other.get("/login/bob").await;
+    let filling = fs::write(disk.path.join("filling"), vec![0; 1_000_000]);
+    assert!(filling.is_err(), "the disk is full");
+    assert_eq!(visitor.get("/set/a/1").await.status.code, 503);
+    let answer = visitor.get("/logout").await;
+    assert_eq!(answer.status.code, 200);
+    assert!(answer.removes_session());
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+    // The log-out made room for a mark or two.
+    let filling = fs::write(disk.path.join("filling, too"), vec![0; 1_000_000]);
+    assert!(filling.is_err(), "the disk is full");
+    assert_eq!(app.sessions().end_all_of("bob", None).await.unwrap(), 1);
+    assert_eq!(other.get("/who").await.body, "nobody");
+}
+
+/// A disk of 64 KiB.
+struct SmallDisk {
+    path: PathBuf,
+    _unmount: Unmount,
+    _there: TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let there = tempfile::tempdir().unwrap();
+        let path = there.path().join("disk");
+        fs::create_dir(&path).unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"])
+            .arg(&path);
+        assert!(
+            mount.status().is_ok_and(|status| status.success()),
+            "this test must be allowed to mount a small tmpfs: run it as root"
+        );
+        Self {
+            _unmount: Unmount(path.clone()),
+            path,
+            _there: there,
+        }
+    }
 }
 
 struct Unmount(PathBuf);

@@ -658,3 +658,68 @@ fn on_a_real_socket_a_token_is_all_it_takes() {
         (200, "none".into())
     );
 }
+
+#[get("/tokens/<user>")]
+fn issue(user: &str, session: &Session) -> Result<String> {
+    session.log_in(user);
+    session.issue_token()
+}
+
+/// An application that gives out tokens.
+async fn issuer(transport: &'static str) -> App {
+    App::built(
+        |figment| figment.merge(("sessions.transport", transport)),
+        |rocket| rocket.mount("/", routes![issue]),
+    )
+    .await
+}
+
+#[async_test]
+async fn a_token_that_was_issued_finds_the_session_that_began_with_it() {
+    for transport in ["header", "both"] {
+        let app = issuer(transport).await;
+        let visitor = app.visitor();
+        // A browser may have a cookie of long ago.
+        visitor.set_cookie("id", "c3RhbGU");
+        let answer = visitor.get("/tokens/alice").await;
+        assert_eq!(answer.status.code, 200);
+        assert!(answer.session_cookie().is_none(), "{transport}");
+        assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+        let token = answer.body;
+        assert!(token.len() >= 43 && token.is_ascii(), "256 bits");
+        let client = app.visitor().with(NAME, &token);
+        assert_eq!(client.get("/who").await.body, "alice", "{transport}");
+        assert_eq!(client.get("/add/a/1").await.status.code, 200);
+        let another = app.visitor().get("/tokens/alice").await.body;
+        assert_ne!(another, token);
+        assert_eq!(app.sessions().end_all_of("alice", None).await.unwrap(), 2);
+        assert_eq!(client.get("/who").await.body, "nobody", "{transport}");
+        let (id, _) = {
+            app.visitor().get("/tokens/bob").await;
+            app.list().await.remove(0)
+        };
+        assert!(!token.contains(&id.to_hex()));
+    }
+}
+
+#[async_test]
+async fn a_token_is_issued_only_for_a_session_that_begins() {
+    let app = issuer("header").await;
+    let client = app.visitor().with(NAME, TOKEN);
+    client.get("/set/a/1").await;
+    assert_eq!(client.get("/tokens/alice").await.status.code, 500);
+    assert_eq!(client.get("/who").await.body, "nobody");
+    // One that the client chose, and that finds nothing yet, is replaced.
+    let fresh = app.visitor().with(NAME, OTHER);
+    let token = fresh.get("/tokens/alice").await.body;
+    assert_eq!(fresh.get("/who").await.body, "nobody");
+    let client = app.visitor().with(NAME, &token);
+    assert_eq!(client.get("/who").await.body, "alice");
+
+    let cookies = issuer("cookie").await;
+    assert_eq!(
+        cookies.visitor().get("/tokens/alice").await.status.code,
+        500
+    );
+    assert!(cookies.list().await.is_empty());
+}

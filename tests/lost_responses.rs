@@ -1,13 +1,16 @@
 //! The store did something and its response got lost, or it did nothing: either way every change
 //! counts once, and the visitor keeps a session.
 
+use std::time::{Duration, Instant};
+
+use rocket::futures::channel::oneshot;
 use rocket::futures::future::join;
 use rocket::http::Status;
 use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{Result, Session};
 
-use crate::support::{App, Gates};
+use crate::support::{App, Gates, Visitor};
 
 /// Saves by itself, and waits at two gates: before it saves, and before it responds.
 #[get("/add_and_save/<key>?<more>")]
@@ -48,8 +51,19 @@ async fn log_in_and_save(
         .map_err(|_| Status::ServiceUnavailable)
 }
 
+/// Changes something before the log-in.
+#[get("/insert_and_login/<user>")]
+fn insert_and_log_in(user: &str, session: &Session) -> Result<()> {
+    session.insert("before", 1)?;
+    session.log_in(user);
+    Ok(())
+}
+
 fn build(rocket: Rocket<Build>) -> Rocket<Build> {
-    rocket.mount("/", routes![add_and_save, log_in_and_save])
+    rocket.mount(
+        "/",
+        routes![add_and_save, log_in_and_save, insert_and_log_in],
+    )
 }
 
 async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
@@ -170,31 +184,92 @@ async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
     .await;
 }
 
+/// Waits until the session with `n` in it is found by its old cookie again.
+async fn comes_back(visitor: &Visitor<'_>) {
+    let started = Instant::now();
+    while visitor.get("/get/n").await.body != "\"0\"" {
+        assert!(started.elapsed().as_secs() < 20, "the session is lost");
+        rocket::tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[async_test]
 async fn a_renewal_that_the_store_never_confirms_is_undone() {
     on_every_store(async |app| {
+        for path in ["/login/alice", "/insert_and_login/alice", "/renew"] {
+            let before = app.list().await.len();
+            let visitor = app.known_visitor().await;
+            let saves = app.probe.gate(Act::Save);
+            let fault = async {
+                saves.arrived().await;
+                saves.open();
+                saves.arrived().await;
+                // The mark is there, and nobody hears of it.
+                app.probe.fail_afterwards(Act::Save);
+                saves.open_for_all();
+            };
+            let (answer, ()) = join(visitor.get(path), fault).await;
+            assert_eq!(answer.status.code, 503, "{path}");
+            assert!(answer.session_cookie().is_none(), "{path}");
+            app.probe.heal();
+            comes_back(&visitor).await;
+            assert_eq!(visitor.get("/who").await.body, "nobody", "{path}");
+            assert_eq!(visitor.get("/keys").await.body, "n", "{path}");
+            assert_eq!(visitor.get("/add/a/1").await.status.code, 200, "{path}");
+            // No copy is left.
+            app.holds(before + 1).await;
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_keeps_what_others_changed_in_the_copy() {
+    on_every_store(async |app| {
         let visitor = app.known_visitor().await;
-        let saves = app.probe.gate(Act::Save);
-        let fault = async {
+        let other = visitor.copy();
+        let (saves, slow) = (app.probe.gate(Act::Save), app.gate("slow"));
+        let (kept, is_kept) = oneshot::channel();
+        let log_in = async {
+            slow.arrived().await;
+            visitor.get("/login/alice").await
+        };
+        let add = async {
+            let answer = other.get("/add/count/7?gate=slow").await;
+            let _ = kept.send(());
+            answer
+        };
+        let faults = async {
+            // The log-in makes its copy, and is about to put down the mark.
             saves.arrived().await;
             saves.open();
             saves.arrived().await;
-            // The mark is there, and nobody hears of it.
+            // The other request is about to save; the mark comes first, and nobody hears of it.
+            slow.open();
+            saves.arrived().await;
+            app.probe.fail_afterwards(Act::Save);
+            saves.open();
+            saves.arrived().await;
+            // The other request meets the mark, and follows it to the copy.
+            app.probe.heal();
+            saves.open();
+            saves.arrived().await;
+            // The log-in asks for its mark again, in vain.
+            app.probe.fail_afterwards(Act::Save);
+            saves.open();
+            saves.arrived().await;
+            app.probe.heal();
+            saves.open();
+            is_kept.await.expect("the other request is answered");
             app.probe.fail_afterwards(Act::Save);
             saves.open_for_all();
         };
-        let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
-        assert_eq!(answer.status.code, 503);
-        assert!(answer.session_cookie().is_none());
+        let ((log_in, add), ()) = join(join(log_in, add), faults).await;
+        assert_eq!((log_in.status.code, add.status.code), (503, 200), "{add:?}");
         app.probe.heal();
-        let started = std::time::Instant::now();
-        while visitor.get("/get/n").await.body != "\"0\"" {
-            assert!(started.elapsed().as_secs() < 20, "the session is lost");
-            rocket::tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        comes_back(&visitor).await;
+        assert_eq!(visitor.get("/get/count").await.body, "7");
         assert_eq!(visitor.get("/who").await.body, "nobody");
-        assert_eq!(visitor.get("/add/a/1").await.status.code, 200);
-        // No copy is left.
         app.holds(1).await;
     })
     .await;
@@ -233,11 +308,7 @@ async fn an_undone_renewal_keeps_what_others_saved_meanwhile() {
         let (answer, ()) = join(visitor.get("/login/alice"), others).await;
         assert_eq!(answer.status.code, 503);
         app.probe.heal();
-        let started = std::time::Instant::now();
-        while visitor.get("/get/n").await.body != "\"0\"" {
-            assert!(started.elapsed().as_secs() < 20, "the session is lost");
-            rocket::tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        comes_back(&visitor).await;
         assert_eq!(visitor.get("/get/count").await.body, "5");
         app.holds(1).await;
     })

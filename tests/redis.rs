@@ -505,6 +505,22 @@ async fn a_full_server_refuses_what_is_new_and_keeps_what_is_there() {
 }
 
 #[async_test]
+async fn a_full_server_refuses_no_log_out() {
+    let server = Redis::start();
+    let app = app(&server).await;
+    let (visitor, other) = (app.known_visitor().await, app.known_visitor().await);
+    visitor.get("/login/alice").await;
+    other.get("/login/bob").await;
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let answer = visitor.get("/logout").await;
+    assert_eq!(answer.status.code, 200);
+    assert!(answer.removes_session());
+    assert_eq!(visitor.get("/who").await.body, "nobody");
+    assert_eq!(app.sessions().end_all_of("bob", None).await.unwrap(), 1);
+    assert_eq!(other.get("/who").await.body, "nobody");
+}
+
+#[async_test]
 async fn a_request_that_is_given_up_never_leaves_its_answer_to_another() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);

@@ -2,11 +2,11 @@
 
 use rocket::futures::future::join;
 use rocket::response::stream::TextStream;
-use rocket::{async_test, get, routes};
+use rocket::{State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{ErrorKind, Session};
 
-use crate::support::App;
+use crate::support::{App, Gates};
 
 #[get("/stream?<what>")]
 fn stream<'r>(what: &'r str, session: &'r Session) -> TextStream![String + 'r] {
@@ -129,4 +129,60 @@ async fn a_function_that_panics_when_it_is_done_again_is_an_error() {
         200,
         "the session is not stuck"
     );
+}
+
+/// Tells what it sees, each time that the test opens its gate, until the session is over.
+#[get("/watch")]
+fn watch<'r>(session: &'r Session, gates: &'r State<Gates>) -> TextStream![String + 'r] {
+    TextStream! {
+        session.insert("own", 1).expect("it is small");
+        loop {
+            gates.wait(Some("watch")).await;
+            match session.reload().await {
+                Ok(true) => yield format!("{};", session.keys().join(",")),
+                Ok(false) => break,
+                Err(error) => yield format!("{:?};", error.kind()),
+            }
+        }
+        // Nothing of it is left, and nothing comes back.
+        assert!(session.user().is_none() && session.is_empty());
+        session.save().await.expect_err("it is over");
+        yield "over".to_owned();
+    }
+}
+
+#[async_test]
+async fn a_stream_learns_of_others_changes_and_of_the_end() {
+    App::on_every_store(
+        |rocket| rocket.mount("/", routes![watch]),
+        async |app| {
+            for (end, path) in ["/logout", "/renew", "/remove/n"].iter().enumerate() {
+                let visitor = app.known_visitor().await;
+                let watcher = visitor.copy();
+                let gate = app.gate("watch");
+                let others = async {
+                    gate.arrived().await;
+                    visitor.get("/set/theirs/1").await;
+                    gate.open();
+                    gate.arrived().await;
+                    app.probe.fail(Act::Load);
+                    gate.open();
+                    gate.arrived().await;
+                    app.probe.heal();
+                    visitor.get("/remove/theirs").await;
+                    visitor.get(path).await;
+                    gate.open();
+                };
+                let (answer, ()) = join(watcher.get("/watch"), others).await;
+                // The stream's own change is there, though nothing saved it.
+                assert_eq!(answer.body, "n,theirs,own;Unavailable;over", "{path}");
+                if end != 1 {
+                    assert!(app.list().await.is_empty(), "{path}");
+                } else {
+                    visitor.get("/logout").await;
+                }
+            }
+        },
+    )
+    .await;
 }

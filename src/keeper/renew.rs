@@ -41,11 +41,15 @@ impl Keeper {
         let (started, tag) = (Instant::now(), record.tag);
         record.tag();
         let copied = record.tag;
-        unsure.begun = Some(Begun {
+        let before = match before {
+            Some(before) => Some(before),
+            None => self.as_held(&held).await?,
+        };
+        unsure.begun = Some(Box::new(Begun {
             id,
-            tag: copied,
+            own: record.clone(),
             before,
-        });
+        }));
         let Kept::Here {
             mut record,
             held: mut new,
@@ -78,12 +82,16 @@ impl Keeper {
                             return Ok(Kept::Unknown { newer, lost });
                         }
                     }
+                    let own = unsure
+                        .begun
+                        .take()
+                        .map_or_else(|| record.clone(), |begun| begun.own);
                     unsure.clear();
-                    unsure.begun = Some(Begun {
+                    unsure.begun = Some(Box::new(Begun {
                         id,
-                        tag: copied,
+                        own,
                         before: Some(newer.clone()),
-                    });
+                    }));
                     (record, held) = (newer, there);
                     record.tag = record.tag.or(copied);
                 }
@@ -100,6 +108,9 @@ impl Keeper {
             }
             for change in missing {
                 change.apply(&mut record, &self.limits)?;
+            }
+            if let Some(begun) = &mut unsure.begun {
+                begun.own = record.clone();
             }
             match self.replace(&new, &mut record).await? {
                 Saved::Saved(revision) => new.revision = revision,
@@ -175,13 +186,13 @@ impl Keeper {
 
     /// Undoes, in the background, what the store did not confirm in time: a session that began, or
     /// was renewed from `old`. Nobody has the cookie of the new one; the visitor has the old one.
-    pub(crate) fn undo(self: &Arc<Self>, old: Option<SessionId>, begun: Begun) {
+    pub(crate) fn undo(self: &Arc<Self>, old: Option<SessionId>, mut begun: Box<Begun>) {
         let keeper = Arc::clone(self);
         tokio::spawn(async move {
             let (started, mut pause) = (Instant::now(), PAUSE);
             // Later the mark has gone by itself, and what it replaced with it.
             while started.elapsed() < GRACE {
-                if let Ok(true) = keeper.try_to_undo(old.as_ref(), &begun).await {
+                if let Ok(true) = keeper.try_to_undo(old.as_ref(), &mut begun).await {
                     return;
                 }
                 tokio::time::sleep(pause).await;
@@ -191,34 +202,65 @@ impl Keeper {
     }
 
     /// Returns whether the session is under its old id again, or gone, for good.
-    async fn try_to_undo(&self, old: Option<&SessionId>, begun: &Begun) -> Result<bool> {
-        if let Some(old) = old
-            && let Some((there, held)) = self.look(old).await?
-        {
-            let back = match there.parting {
-                // The mark may be on its way still. Once this is saved, it comes too late.
-                None => Some(there),
-                Some(Parting::Moved(next)) if next == begun.id => match &begun.before {
-                    Some(before) => Some(before.clone()),
-                    // The new session is all that is left.
+    async fn try_to_undo(&self, old: Option<&SessionId>, begun: &mut Begun) -> Result<bool> {
+        let copy = match self.look(&begun.id).await? {
+            Some((record, _)) if record.tag != begun.own.tag => return Ok(true),
+            copy => copy,
+        };
+        let there = match old {
+            Some(old) => self.look(old).await?,
+            None => None,
+        };
+        let back = match there {
+            // The mark may be on its way still. Once this is saved, it comes too late.
+            Some((record, held)) if record.parting.is_none() => Some((record, held)),
+            Some((mark, held)) if mark.parting == Some(Parting::Moved(begun.id)) => {
+                match &begun.before {
+                    Some(before) => Some((before.clone(), held)),
                     None => return Ok(true),
-                },
-                // It ended, or another request renewed it.
-                Some(_) => None,
+                }
+            }
+            // It ended, or another request renewed it.
+            _ => None,
+        };
+        let Some((mut record, held)) = back else {
+            return match copy {
+                Some((_, held)) => {
+                    let deleting = self.store().delete_session_if(&held.id, held.revision);
+                    self.ask("delete a session", deleting).await
+                }
+                // Should it be on its way still, this is in its place.
+                None => self.put_a_mark(&begun.id).await,
             };
-            if let Some(mut record) = back
-                && !matches!(self.replace(&held, &mut record).await?, Saved::Saved(_))
-            {
-                return Ok(false);
-            }
+        };
+        if let Some((now, _)) = &copy {
+            record.bring_over(&begun.own, now);
         }
-        match self.look(&begun.id).await? {
-            Some((record, held)) if record.tag == begun.tag => {
-                let deleting = self.store().delete_session_if(&held.id, held.revision);
-                self.ask("delete a session", deleting).await
-            }
-            _ => Ok(true),
+        if !matches!(self.replace(&held, &mut record).await?, Saved::Saved(_)) {
+            return Ok(false);
         }
+        let Some((now, new)) = copy else {
+            return self.put_a_mark(&begun.id).await;
+        };
+        // What others change in the copy after this is brought over next time; those who come later
+        // still follow this mark.
+        begun.own = now;
+        let left = self.leave(&new, Parting::Moved(held.id)).await?;
+        Ok(left != Saved::Changed)
+    }
+
+    /// Puts the mark of an end where nothing is, and returns whether nothing was.
+    async fn put_a_mark(&self, id: &SessionId) -> Result<bool> {
+        let mut mark = Record::parting(self.clock.seconds(), Parting::Ended);
+        let put = self.put(id, &mut mark, GRACE, Expect::Absent).await?;
+        Ok(matches!(put, Saved::Saved(_)))
+    }
+
+    /// Returns what is `held`, unless others saved it since.
+    async fn as_held(&self, held: &Held) -> Result<Option<Record>> {
+        let there = self.look(&held.id).await?;
+        let same = there.filter(|(_, there)| there.revision == held.revision);
+        Ok(same.map(|(record, _)| record))
     }
 
     /// Keeps `record` in the place of what is `held`.

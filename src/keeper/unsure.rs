@@ -11,15 +11,15 @@ use crate::record::Record;
 pub(crate) struct Unsure {
     attempts: Vec<Attempt>,
     /// A session that may have been created, or renewed, without anybody being told.
-    pub(crate) begun: Option<Begun>,
+    pub(crate) begun: Option<Box<Begun>>,
 }
 
 /// A session that nobody has the cookie of.
 pub(crate) struct Begun {
     pub(crate) id: SessionId,
-    /// Tells it from whatever else may be there.
-    pub(crate) tag: Option<u64>,
-    /// What the renewed session was, as far as that is known: what the mark at the old id replaced.
+    /// What was to be kept under that id.
+    pub(crate) own: Record,
+    /// What the renewed session was, where that is known: what the mark at the old id replaced.
     pub(crate) before: Option<Record>,
 }
 

@@ -202,8 +202,9 @@ impl Session {
 
     /// Loads the session anew, for streams and WebSockets, which go on for long: others' changes are
     /// seen from here on, and this request's own are made to them. Returns whether the session goes
-    /// on; `false` means that it ended, or went on under another id after a log-in or a renewal.
-    /// Then there is nothing in it any more, and the stream should end.
+    /// on; `false` means that it ended, that another request took out the last it had, or that it went
+    /// on under another id after a log-in or a renewal. Then there is nothing in it any more, not
+    /// even this request's changes, and the stream should end.
     ///
     /// # Errors
     ///
@@ -246,9 +247,9 @@ impl Session {
         let found = self.keeper.reload(&held.id).await?;
         let state = &mut *self.state.lock();
         match found {
-            Found::Live(record, held) if same(tag, record.tag) => {
+            Found::Live(record, held) if same(tag, record.tag) && record.has_info() => {
                 state.see(record, held, &self.keeper.limits);
-                Ok(!state.emptied)
+                Ok(true)
             }
             _ => {
                 state.lose();

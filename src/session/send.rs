@@ -72,11 +72,11 @@ impl Session {
         };
         let kept = match way {
             Way::Create(id) => {
-                unsure.begun = Some(Begun {
+                unsure.begun = Some(Box::new(Begun {
                     id,
-                    tag: record.tag,
+                    own: record.clone(),
                     before: None,
-                });
+                }));
                 self.keeper.create(id, record).await
             }
             Way::Begin(id) => self.keeper.begin(id, record, changes, unsure).await,
