@@ -269,9 +269,12 @@ impl Record {
         if own.user.is_some() && now.user.is_none() {
             self.user = None;
         }
-        let new = |notice: &&Notice| own.notifications.iter().all(|old| old.id != notice.id);
-        let new = now.notifications.iter().filter(new).cloned();
-        self.notifications.extend(new);
+        for notice in &now.notifications {
+            let mut known = own.notifications.iter().chain(&self.notifications);
+            if known.all(|known| known.id != notice.id) {
+                self.notifications.push(notice.clone());
+            }
+        }
     }
 
     /// Says who the visitor is, unless the session would outgrow `limits`.

@@ -5,6 +5,7 @@ mod create;
 mod end;
 mod load;
 mod renew;
+mod undo;
 mod unsure;
 mod update;
 
