@@ -223,54 +223,80 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
     .await;
 }
 
+/// Lets a log-in come to the point where its mark is there and the store never says so, and another
+/// request follow the mark and be done.
+async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) {
+    let other = visitor.copy();
+    let (saves, slow) = (app.probe.gate(Act::Save), app.gate("slow"));
+    let (kept, is_kept) = oneshot::channel();
+    let log_in = async {
+        slow.arrived().await;
+        visitor.get("/login/alice").await
+    };
+    let path = format!("{path}?gate=slow");
+    let other = async {
+        let answer = other.get(&path).await;
+        let _ = kept.send(());
+        answer
+    };
+    let faults = async {
+        // The log-in makes its copy, and is about to put down the mark.
+        saves.arrived().await;
+        saves.open();
+        saves.arrived().await;
+        // The other request is about to save; the mark comes first, and nobody hears of it.
+        slow.open();
+        saves.arrived().await;
+        app.probe.fail_afterwards(Act::Save);
+        saves.open();
+        saves.arrived().await;
+        // The other request meets the mark, and follows it to the copy.
+        app.probe.heal();
+        saves.open();
+        saves.arrived().await;
+        // The log-in asks for its mark again, in vain.
+        app.probe.fail_afterwards(Act::Save);
+        saves.open();
+        saves.arrived().await;
+        app.probe.heal();
+        saves.open();
+        is_kept.await.expect("the other request is answered");
+        app.probe.fail_afterwards(Act::Save);
+        saves.open_for_all();
+    };
+    let ((log_in, other), ()) = join(join(log_in, other), faults).await;
+    app.probe.heal();
+    assert_eq!(
+        (log_in.status.code, other.status.code),
+        (503, 200),
+        "{other:?}"
+    );
+}
+
 #[async_test]
 async fn an_undone_renewal_keeps_what_others_changed_in_the_copy() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
-        let other = visitor.copy();
-        let (saves, slow) = (app.probe.gate(Act::Save), app.gate("slow"));
-        let (kept, is_kept) = oneshot::channel();
-        let log_in = async {
-            slow.arrived().await;
-            visitor.get("/login/alice").await
-        };
-        let add = async {
-            let answer = other.get("/add/count/7?gate=slow").await;
-            let _ = kept.send(());
-            answer
-        };
-        let faults = async {
-            // The log-in makes its copy, and is about to put down the mark.
-            saves.arrived().await;
-            saves.open();
-            saves.arrived().await;
-            // The other request is about to save; the mark comes first, and nobody hears of it.
-            slow.open();
-            saves.arrived().await;
-            app.probe.fail_afterwards(Act::Save);
-            saves.open();
-            saves.arrived().await;
-            // The other request meets the mark, and follows it to the copy.
-            app.probe.heal();
-            saves.open();
-            saves.arrived().await;
-            // The log-in asks for its mark again, in vain.
-            app.probe.fail_afterwards(Act::Save);
-            saves.open();
-            saves.arrived().await;
-            app.probe.heal();
-            saves.open();
-            is_kept.await.expect("the other request is answered");
-            app.probe.fail_afterwards(Act::Save);
-            saves.open_for_all();
-        };
-        let ((log_in, add), ()) = join(join(log_in, add), faults).await;
-        assert_eq!((log_in.status.code, add.status.code), (503, 200), "{add:?}");
-        app.probe.heal();
+        meets_a_renewal_in_doubt(&app, &visitor, "/add/count/7").await;
         comes_back(&visitor).await;
         assert_eq!(visitor.get("/get/count").await.body, "7");
         assert_eq!(visitor.get("/who").await.body, "nobody");
         app.holds(1).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_brings_back_nothing_that_ended_meanwhile() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        meets_a_renewal_in_doubt(&app, &visitor, "/logout").await;
+        // The undoing tries at once, and again after a moment.
+        for _ in 0..25 {
+            assert_eq!(visitor.get("/get/n").await.body, "none");
+            assert!(app.list().await.is_empty());
+            rocket::tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     })
     .await;
 }

@@ -167,7 +167,12 @@ impl Keeper {
             }
         }
         // Of a session that was renewed several times, only the last mark leads out of the list.
-        for id in marks.values().filter(|next| !marks.contains_key(next)) {
+        // One that is being undone leads back to where it came from.
+        let leads_out = |next: &SessionId| match marks.get(next) {
+            None => true,
+            Some(after) => marks.get(after) == Some(next),
+        };
+        for id in marks.values().filter(|next| leads_out(next)) {
             if let Some((record, held)) = self.follow(*id).await?
                 && record.user() == Some(user)
             {
@@ -218,7 +223,7 @@ impl Keeper {
 }
 
 /// Waits for a moment of random length, up to four milliseconds.
-async fn pause() {
+pub(super) async fn pause() {
     let (random, _) = Uuid::new_v4().as_u64_pair();
     sleep(Duration::from_micros(random % 4096)).await;
 }

@@ -37,6 +37,7 @@ impl Keeper {
             None => self.as_held(&held).await?,
         };
         unsure.begun = Some(Box::new(Begun {
+            from: Some(held.id),
             id,
             own: record.clone(),
             before,
@@ -79,6 +80,7 @@ impl Keeper {
                         .map_or_else(|| record.clone(), |begun| begun.own);
                     unsure.clear();
                     unsure.begun = Some(Box::new(Begun {
+                        from: Some(there.id),
                         id,
                         own,
                         before: Some(newer.clone()),

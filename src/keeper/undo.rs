@@ -20,14 +20,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 impl Keeper {
     /// Undoes, in the background, what the store did not confirm in time: a session that began, or
-    /// was renewed from `old`. Nobody has the cookie of the new one; the visitor has the old one.
-    pub(crate) fn undo(self: &Arc<Self>, old: Option<SessionId>, mut begun: Box<Begun>) {
+    /// was renewed. Nobody has the cookie of the new one; the visitor has the old one.
+    pub(crate) fn undo(self: &Arc<Self>, mut begun: Box<Begun>) {
         let keeper = Arc::clone(self);
         tokio::spawn(async move {
             let (started, mut pause) = (Instant::now(), PAUSE);
             // Later the mark has gone by itself, and what it replaced with it.
             while started.elapsed() < GRACE {
-                if let Ok(true) = keeper.try_to_undo(old.as_ref(), &mut begun).await {
+                if let Ok(true) = keeper.try_to_undo(&mut begun).await {
                     return;
                 }
                 tokio::time::sleep(pause).await;
@@ -37,51 +37,62 @@ impl Keeper {
     }
 
     /// Returns whether the session is under its old id again, or gone, for good.
-    async fn try_to_undo(&self, old: Option<&SessionId>, begun: &mut Begun) -> Result<bool> {
-        let copy = match self.look(&begun.id).await? {
-            Some((record, _)) if record.tag != begun.own.tag => return Ok(true),
-            copy => copy,
-        };
-        let there = match old {
-            Some(old) => self.look(old).await?,
-            None => None,
-        };
-        let back = match there {
-            // The mark may be on its way still. Once this is saved, it comes too late.
-            Some((record, held)) if record.parting.is_none() => Some((record, held)),
-            Some((mark, held)) if mark.parting == Some(Parting::Moved(begun.id)) => {
-                match &begun.before {
-                    Some(before) => Some((before.clone(), held)),
-                    None => return Ok(true),
+    async fn try_to_undo(&self, begun: &mut Begun) -> Result<bool> {
+        if let Some(old) = begun.from
+            && let Some((there, held)) = self.look(&old).await?
+        {
+            let back = match there.parting {
+                // The mark may be on its way still. Once this is saved, it comes too late.
+                None => Some(there),
+                Some(Parting::Moved(next)) if next == begun.id => {
+                    if !self.call_back(old, begun).await? {
+                        return Ok(false);
+                    }
+                    begun.before.clone()
                 }
-            }
-            // It ended, or another request renewed it.
-            _ => None,
-        };
-        let Some((mut record, held)) = back else {
-            return match copy {
-                Some((_, held)) => {
-                    let deleting = self.store().delete_session_if(&held.id, held.revision);
-                    self.ask("delete a session", deleting).await
-                }
-                // Should it be on its way still, this is in its place.
-                None => self.put_a_mark(&begun.id).await,
+                // It ended, or another request renewed it.
+                Some(_) => None,
             };
-        };
-        if let Some((now, _)) = &copy {
-            record.bring_over(&begun.own, now);
+            if let Some(mut record) = back
+                && !matches!(self.replace(&held, &mut record).await?, Saved::Saved(_))
+            {
+                return Ok(false);
+            }
         }
-        if !matches!(self.replace(&held, &mut record).await?, Saved::Saved(_)) {
-            return Ok(false);
+        match self.look(&begun.id).await? {
+            Some((copy, held)) if copy.parting.is_none() && copy.tag == begun.own.tag => {
+                let deleting = self.store().delete_session_if(&held.id, held.revision);
+                self.ask("delete a session", deleting).await
+            }
+            Some(_) => Ok(true),
+            // Should it be on its way still, this is in its place.
+            None => self.put_a_mark(&begun.id).await,
         }
-        let Some((now, new)) = copy else {
-            return self.put_a_mark(&begun.id).await;
+    }
+
+    /// Makes sure that nobody saves to the copy any more, and notes in `begun` what those saved there
+    /// who followed the mark: they were told that it is kept. Returns whether that worked.
+    ///
+    /// From here on, a mark at the copy leads them back to `old`.
+    async fn call_back(&self, old: SessionId, begun: &mut Begun) -> Result<bool> {
+        let (copy, held) = match self.look(&begun.id).await? {
+            // This was done by an earlier try.
+            Some((copy, _)) if copy.parting == Some(Parting::Moved(old)) => return Ok(true),
+            Some((copy, held)) if copy.parting.is_none() => (copy, held),
+            // It ended, and so did the session.
+            _ => {
+                begun.before = None;
+                return Ok(true);
+            }
         };
-        // What others change in the copy after this is brought over next time; those who come later
-        // still follow this mark.
-        begun.own = now;
-        let left = self.leave(&new, Parting::Moved(held.id)).await?;
-        Ok(left != Saved::Changed)
+        // Before the mark: should the response to that get lost, the next try finds the mark only.
+        if let Some(before) = &mut begun.before {
+            before.bring_over(&begun.own, &copy);
+            (before.tag, before.forked) = (copy.tag, copy.forked);
+            begun.own = copy;
+        }
+        let left = self.leave(&held, Parting::Moved(old)).await?;
+        Ok(matches!(left, Saved::Saved(_)))
     }
 
     /// Puts the mark of an end where nothing is, and returns whether nothing was.

@@ -16,6 +16,8 @@ pub(crate) struct Unsure {
 
 /// A session that nobody has the cookie of.
 pub(crate) struct Begun {
+    /// The id that a renewed session had.
+    pub(crate) from: Option<SessionId>,
     pub(crate) id: SessionId,
     /// What was to be kept under that id.
     pub(crate) own: Record,

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::end::pause;
 use super::{Found, Held, Keeper, Kept, Unsure, same};
 use crate::change::{Change, warn_of_lost_updates};
 use crate::error::Result;
@@ -78,7 +79,13 @@ impl<'k> Contender<'k> {
                         moved,
                     });
                 }
-                Found::Parted(Parting::Moved(next)) => (id, moved) = (next, true),
+                Found::Parted(Parting::Moved(next)) => {
+                    if moved {
+                        // A renewal that is being undone leads back to where this came from.
+                        pause().await;
+                    }
+                    (id, moved) = (next, true);
+                }
                 Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
                     return Ok(Newer::Gone);
                 }

@@ -47,7 +47,8 @@ impl Session {
         state.put_back_unseen();
         let due = self.due(state, failed, browser);
         let unsent = state.ending.is_some() || state.refused.is_some() || state.renew;
-        if unsent || !state.changes.is_empty() || due.touch {
+        let abandoned = !state.abandoned.is_empty();
+        if unsent || !state.changes.is_empty() || due.touch || abandoned {
             return None;
         }
         Some(state.close(due.resend))
@@ -83,10 +84,10 @@ impl Session {
             );
         }
         if sent.is_err() {
-            if let Some(begun) = state.unsure.begun.take() {
-                self.keeper.undo(state.held.map(|held| held.id), begun);
-            }
             state.drop_changes();
+        }
+        for begun in state.abandoned.drain(..) {
+            self.keeper.undo(begun);
         }
         (state.close(due.resend), sent.err())
     }

@@ -73,6 +73,7 @@ impl Session {
         let kept = match way {
             Way::Create(id) => {
                 unsure.begun = Some(Box::new(Begun {
+                    from: None,
                     id,
                     own: record.clone(),
                     before: None,

@@ -7,7 +7,7 @@ use crate::change::Change;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::id::SessionId;
-use crate::keeper::{Ending, Held, Kept, Unsure};
+use crate::keeper::{Begun, Ending, Held, Kept, Unsure};
 use crate::record::Record;
 
 /// What a request knows of its session, and has yet to tell.
@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) changes: Vec<Change>,
     /// The saves of these changes whose outcome is not known.
     pub(super) unsure: Unsure,
+    /// What was begun by changes that were given up since, and may be in the store.
+    pub(super) abandoned: Vec<Box<Begun>>,
     /// What the store has, where that is needed beside what the handler sees: where notifications
     /// or form tokens are in it, or were taken out of it, and where a renewal may have to be undone.
     pub(super) base: Option<Record>,
@@ -72,6 +74,7 @@ impl State {
             held,
             changes: Vec::new(),
             unsure: Unsure::default(),
+            abandoned: Vec::new(),
             base: None,
             owner: None,
             reads: None,
@@ -126,6 +129,7 @@ impl State {
             None => {}
         }
         self.changes.clear();
+        self.abandoned.extend(self.unsure.begun.take());
         self.unsure.clear();
         self.owner = None;
         self.refused = None;
