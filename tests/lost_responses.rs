@@ -224,10 +224,12 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
 }
 
 /// Lets a log-in come to the point where its mark is there and the store never says so, and another
-/// request follow the mark and be done.
+/// request, on another host, follow the mark and be done.
 async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) {
-    let other = visitor.copy();
-    let (saves, slow) = (app.probe.gate(Act::Save), app.gate("slow"));
+    let elsewhere = app.again(|figment| figment).await;
+    let other = elsewhere.visitor();
+    other.set_cookie("id", &visitor.cookie("id").unwrap());
+    let (saves, slow) = (app.probe.gate(Act::Save), elsewhere.gate("slow"));
     let (kept, is_kept) = oneshot::channel();
     let log_in = async {
         slow.arrived().await;

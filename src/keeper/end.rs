@@ -72,11 +72,13 @@ impl Keeper {
             alone,
         } = ending;
         let started = Instant::now();
+        let (mut which, mut turn) = (tag, None);
         loop {
             self.check_patience(started)?;
             let Some(Seen { revision, lineage }) = seen.take() else {
                 match self.reload(&id).await? {
                     Found::Live(there, held) if same(tag, there.tag) => {
+                        which = there.tag;
                         seen = Some(Seen::new(&there, &held));
                     }
                     Found::Parted(Parting::Moved(next)) => id = next,
@@ -100,8 +102,12 @@ impl Keeper {
             // can after it.
             match self.leave(&held, Parting::Ended).await {
                 Ok(Saved::Saved(_)) => break,
-                // A session that is renewed in a loop could be a step ahead each time.
-                Ok(Saved::Changed) => pause().await,
+                // A session that is renewed in a loop could be a step ahead each time: in this
+                // process it waits from here on, and elsewhere luck decides.
+                Ok(Saved::Changed) => match turn {
+                    None => turn = self.turn_to_move(which).await,
+                    Some(_) => pause().await,
+                },
                 Ok(Saved::Gone) => return Ok(tried),
                 // Where there is no room for a mark, a deletion does it.
                 Err(error) => {

@@ -231,6 +231,14 @@ impl Keeper {
         })
     }
 
+    /// Waits until those in this process who give the session with `tag` another id, or end it, and
+    /// came before are through. Without a turn it goes on all the same.
+    async fn turn_to_move(&self, tag: Option<u64>) -> Option<Turn<'_>> {
+        let tag = tag?;
+        let turn = self.queues.turn(&tag, self.store_timeout * PATIENCE);
+        turn.await.ok()
+    }
+
     fn check_patience(&self, started: Instant) -> Result<()> {
         if started.elapsed() > self.store_timeout * PATIENCE {
             Err(self.crowded())

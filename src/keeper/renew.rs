@@ -30,6 +30,8 @@ impl Keeper {
             return Ok(Kept::Gone);
         }
         let (started, tag) = (Instant::now(), record.tag);
+        // An end that meets renewals again and again waits here for the last of them.
+        let _turn = self.turn_to_move(tag).await;
         record.tag();
         let copied = record.tag;
         let before = match before {
