@@ -59,10 +59,34 @@ fn insert_and_log_in(user: &str, session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// Changes the session before it logs in and saves, and responds with `status` whatever became of
+/// it.
+#[get("/add_and_login/<key>/<user>?<status>&<end>")]
+async fn add_and_log_in(
+    key: &str,
+    user: &str,
+    status: u16,
+    end: bool,
+    session: &Session,
+) -> Result<Status> {
+    session.increment(key, 1)?;
+    session.log_in(user);
+    let _ = session.save().await;
+    if end {
+        session.end();
+    }
+    Ok(Status::new(status))
+}
+
 fn build(rocket: Rocket<Build>) -> Rocket<Build> {
     rocket.mount(
         "/",
-        routes![add_and_save, log_in_and_save, insert_and_log_in],
+        routes![
+            add_and_save,
+            log_in_and_save,
+            insert_and_log_in,
+            add_and_log_in
+        ],
     )
 }
 
@@ -299,6 +323,74 @@ async fn an_undone_renewal_brings_back_nothing_that_ended_meanwhile() {
             assert!(app.list().await.is_empty());
             rocket::tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_renewal_is_undone_whatever_the_handler_did_besides() {
+    on_every_store(async |app| {
+        for (more, status) in [("status=200&end=false", 503), ("status=500&end=false", 500)] {
+            let visitor = app.known_visitor().await;
+            let others = app.list().await.len() - 1;
+            let saves = app.probe.gate(Act::Save);
+            let fault = async {
+                saves.arrived().await;
+                saves.open();
+                saves.arrived().await;
+                app.probe.fail_afterwards(Act::Save);
+                saves.open_for_all();
+            };
+            let path = format!("/add_and_login/count/alice?{more}");
+            let (answer, ()) = join(visitor.get(&path), fault).await;
+            assert_eq!(answer.status.code, status, "{more}");
+            app.probe.heal();
+            comes_back(&visitor).await;
+            assert_eq!(visitor.get("/who").await.body, "nobody", "{more}");
+            // No copy is left.
+            app.holds(others + 1).await;
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_renewal_that_is_tried_again_keeps_what_others_changed_in_the_copy() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let elsewhere = app.again(|figment| figment).await;
+        let other = elsewhere.visitor();
+        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let slow = elsewhere.gate("slow");
+        let log_in = async {
+            slow.arrived().await;
+            visitor.get("/login_and_save/alice").await
+        };
+        let faults = async {
+            app.gate("save").arrived().await;
+            let saves = app.probe.gate(Act::Save);
+            app.gate("save").open();
+            saves.arrived().await;
+            saves.open();
+            saves.arrived().await;
+            // The mark is there, and the handler does not hear of it.
+            app.probe.fail_afterwards(Act::Save);
+            saves.open_for_all();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            // The other request follows the mark, and then the way out tries again.
+            slow.open();
+        };
+        let add = async {
+            let answer = other.get("/add/count/7?gate=slow").await;
+            app.gate("respond").open();
+            answer
+        };
+        let ((log_in, add), ()) = join(join(log_in, add), faults).await;
+        assert_eq!((log_in.status.code, add.status.code), (503, 200));
+        assert!(log_in.sets_session(), "the way out was heard");
+        assert_eq!(visitor.get("/get/count").await.body, "7");
+        assert_eq!(visitor.get("/who").await.body, "alice");
     })
     .await;
 }

@@ -15,9 +15,15 @@ const IDS: u32 = 3;
 impl Keeper {
     /// Keeps a new session under `id`, or under another if that is taken.
     ///
-    /// Where an earlier try of the same request got there, what it kept is replaced: nobody else
-    /// knows the id.
-    pub(crate) async fn create(&self, id: SessionId, mut record: Record) -> Result<Kept> {
+    /// Where an earlier try of the same request got there, what it kept, which is `earlier`, is
+    /// replaced. What others changed there since goes along: those who followed the mark of a
+    /// renewal.
+    pub(crate) async fn create(
+        &self,
+        id: SessionId,
+        mut record: Record,
+        mut earlier: Option<&Record>,
+    ) -> Result<Kept> {
         record.tag();
         let (mut id, tag) = (id, record.tag);
         let ttl = self.lifetime(&record);
@@ -36,6 +42,10 @@ impl Keeper {
                     Found::Live(ours, held)
                         if ours.tag == tag && expect != Expect::Revision(held.revision) =>
                     {
+                        if let Some(earlier) = earlier.take() {
+                            record.bring_over(earlier, &ours);
+                            record.forked |= ours.forked;
+                        }
                         expect = Expect::Revision(held.revision);
                     }
                     // Nobody's random numbers are random.

@@ -191,7 +191,7 @@ async fn new_session(keeper: &Keeper, before: &[Act]) -> (Record, Held) {
     record.user = Some("alice".into());
     let record = alone(&record, before, keeper);
     match keeper
-        .create(SessionId::random(), record)
+        .create(SessionId::random(), record, None)
         .await
         .expect("the store works")
     {

@@ -136,6 +136,8 @@ impl Keeper {
         let tag = record.tag;
         match self.touch(record, held).await? {
             Kept::Elsewhere => Ok(match self.reload(&held.id).await? {
+                // Another request emptied it, and had the cookie removed.
+                Found::Live(record, _) if !record.has_info() => Kept::Elsewhere,
                 Found::Live(record, held) if same(tag, record.tag) => Kept::here(record, held),
                 Found::Parted(Parting::Moved(_)) => Kept::Elsewhere,
                 _ => Kept::Gone,

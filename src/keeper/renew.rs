@@ -34,7 +34,13 @@ impl Keeper {
         let _turn = self.turn_to_move(tag).await;
         record.tag();
         let copied = record.tag;
-        let before = match before {
+        // What an earlier try of this request may have left under the id.
+        let tried = unsure.begun.take().filter(|begun| begun.id == id);
+        let (earlier, known) = match tried {
+            Some(begun) => (Some(begun.own), begun.before),
+            None => (None, None),
+        };
+        let before = match known.or(before) {
             Some(before) => Some(before),
             None => self.as_held(&held).await?,
         };
@@ -48,7 +54,7 @@ impl Keeper {
             mut record,
             held: mut new,
             ..
-        } = self.create(id, record).await?
+        } = self.create(id, record, earlier.as_ref()).await?
         else {
             return Ok(Kept::Gone);
         };

@@ -78,7 +78,7 @@ impl Session {
                     own: record.clone(),
                     before: None,
                 }));
-                self.keeper.create(id, record).await
+                self.keeper.create(id, record, None).await
             }
             Way::Begin(id) => self.keeper.begin(id, record, changes, unsure).await,
             Way::Update(held) => self.keeper.update(update(held, record, unsure)).await,

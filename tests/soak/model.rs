@@ -282,7 +282,9 @@ impl Model {
                 let empty = |view: &View| view.me.is_none() && view.user.is_none();
                 // What is there beside values is not seen.
                 let takes = matches!(sent.act, Act::Clear | Act::Forget | Act::Take | Act::Use);
-                let emptied = takes && told.is_some_and(|told| empty(&told.left));
+                // The user may have been taken away by another request since the handler looked.
+                let cleared = sent.act == Act::Clear;
+                let emptied = takes && told.is_some_and(|told| cleared || empty(&told.left));
                 if sent.act == Act::Logout || emptied {
                     self.jar_of = None;
                 } else {
