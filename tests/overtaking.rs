@@ -24,6 +24,15 @@ fn id_at_login(user: &str, session: &Session) -> String {
     session.id().expect("a user is logged in").to_hex()
 }
 
+/// Tells the id of the session that it renews once more after it saved a log-in.
+#[get("/id_at_second_renewal")]
+async fn id_at_second_renewal(session: &Session) -> Result<String> {
+    session.log_in("alice");
+    session.save().await?;
+    session.renew();
+    Ok(session.id().expect("a user is logged in").to_hex())
+}
+
 #[get("/id")]
 fn id(session: &Session) -> String {
     session.id().map_or("none".into(), |id| id.to_hex())
@@ -73,6 +82,7 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
         "/",
         routes![
             id_at_login,
+            id_at_second_renewal,
             id,
             save_and_wait,
             wait_and_save,
@@ -299,6 +309,23 @@ async fn a_cookie_is_sent_again_only_with_a_page_and_once_the_store_has_it() {
 }
 
 #[async_test]
+async fn a_save_by_another_request_does_not_keep_the_cookie_from_being_sent_again() {
+    let app = App::configured(with_max_age).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(2 * MINUTE);
+    let gate = app.gate("slow");
+    let save = async {
+        gate.arrived().await;
+        let other = visitor.copy().with("Sec-Fetch-Mode", "cors");
+        assert!(other.get("/add/a/1").await.session_cookie().is_none());
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get("/touch?gate=slow"), save).await;
+    assert!(answer.sets_session(), "{answer:?}");
+    assert_eq!(visitor.get("/get/a").await.body, "1");
+}
+
+#[async_test]
 async fn a_log_out_with_the_cookie_of_before_a_renewal_ends_the_session() {
     on_every_store(async |app| {
         for renewal in ["/renew", "/login/bob"] {
@@ -435,6 +462,17 @@ async fn the_id_told_at_a_log_in_is_the_one_that_ends_the_session() {
             assert_eq!(visitor.get("/who").await.body, "nobody");
         }
         assert_eq!(app.visitor().get("/id").await.body, "none");
+    })
+    .await;
+}
+
+#[async_test]
+async fn the_id_told_at_a_second_renewal_is_the_one_that_the_session_gets() {
+    on_every_store(async |app| {
+        for visitor in [app.visitor(), app.known_visitor().await] {
+            let told = visitor.get("/id_at_second_renewal").await.body;
+            assert_eq!(visitor.get("/id").await.body, told);
+        }
     })
     .await;
 }
