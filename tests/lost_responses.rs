@@ -8,7 +8,7 @@ use rocket::futures::future::join;
 use rocket::http::Status;
 use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{Result, Session};
+use rocket_session_kit::{Expect, Result, Save, Saved, Session, SessionStore};
 
 use crate::support::{App, Gates, Visitor};
 
@@ -30,6 +30,18 @@ async fn add_and_save(
     saved
         .map(|()| "saved".into())
         .map_err(|_| Status::ServiceUnavailable)
+}
+
+/// Saves by itself, and renews the session after that, however it went.
+#[get("/add_save_and_renew/<key>")]
+async fn add_save_and_renew(key: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
+    session.increment(key, 2)?;
+    gates.wait(Some("save")).await;
+    // It fails, and the changes are sent again with the renewal.
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+    session.renew();
+    Ok(())
 }
 
 #[get("/login_and_save/<user>?<more>")]
@@ -83,6 +95,7 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
         "/",
         routes![
             add_and_save,
+            add_save_and_renew,
             log_in_and_save,
             insert_and_log_in,
             add_and_log_in
@@ -166,6 +179,33 @@ async fn a_save_that_is_sent_again_after_others_saved_never_counts_twice() {
                 Fate::Fails => "10",
             };
             assert_eq!(count, once, "{fate:?}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_save_that_is_sent_again_with_a_renewal_after_others_saved_never_counts_twice() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            let fault = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                assert_eq!(visitor.get("/add/count/10").await.status.code, 200);
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/add_save_and_renew/count"), fault).await;
+            // Nobody can know whether the first save is in what others made of it.
+            assert_eq!(answer.status.code, 503, "{fate:?}");
+            let once = match fate {
+                Fate::Arrives => "12",
+                Fate::Fails => "10",
+            };
+            assert_eq!(visitor.get("/get/count").await.body, once, "{fate:?}");
         }
     })
     .await;
@@ -391,6 +431,40 @@ async fn a_renewal_that_is_tried_again_keeps_what_others_changed_in_the_copy() {
         assert!(log_in.sets_session(), "the way out was heard");
         assert_eq!(visitor.get("/get/count").await.body, "7");
         assert_eq!(visitor.get("/who").await.body, "alice");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_mark_that_arrives_after_its_renewal_was_undone_changes_nothing() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let [(id, _)] = app.list().await[..] else {
+            panic!("there is one session");
+        };
+        let before = app.probe.load_session(&id).await.unwrap().unwrap();
+        let saves = app.probe.gate(Act::Save);
+        let fault = async {
+            saves.arrived().await;
+            saves.open();
+            saves.arrived().await;
+            // The copy is made, and the mark is given up before it is there.
+            app.probe.fail(Act::Save);
+            saves.open_for_all();
+        };
+        let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
+        assert_eq!(answer.status.code, 503);
+        app.probe.heal();
+        app.holds(1).await;
+        let late = Save {
+            bytes: &before.bytes,
+            ttl: Duration::from_secs(60),
+            expect: Expect::Revision(before.revision),
+        };
+        let late = app.probe.save_session(&id, late).await.unwrap();
+        assert!(matches!(late, Saved::Changed), "{late:?}");
+        assert_eq!(visitor.get("/get/n").await.body, "\"0\"");
+        assert_eq!(visitor.get("/who").await.body, "nobody");
     })
     .await;
 }

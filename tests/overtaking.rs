@@ -7,7 +7,7 @@ use rocket::figment::Figment;
 use rocket::futures::future::{join, join3};
 use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{Result, Session, SessionId, Sessions};
+use rocket_session_kit::{Notifications, Result, Session, SessionId, Sessions};
 
 use crate::support::{App, Gates, Visitor};
 
@@ -24,6 +24,15 @@ fn id_at_login(user: &str, session: &Session) -> String {
     session.id().expect("a user is logged in").to_hex()
 }
 
+/// Tells the id of the session that it renews once more after it saved a log-in.
+#[get("/id_at_second_renewal")]
+async fn id_at_second_renewal(session: &Session) -> Result<String> {
+    session.log_in("alice");
+    session.save().await?;
+    session.renew();
+    Ok(session.id().expect("a user is logged in").to_hex())
+}
+
 #[get("/id")]
 fn id(session: &Session) -> String {
     session.id().map_or("none".into(), |id| id.to_hex())
@@ -38,13 +47,50 @@ async fn save_and_wait(session: &Session, gates: &State<Gates>) -> Result<()> {
     Ok(())
 }
 
+/// Waits, saves by itself, and tells how that failed.
+#[get("/wait_and_save?<gate>")]
+async fn wait_and_save(
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    session.insert("saved", true)?;
+    let error = session.save().await.err();
+    Ok(error.map_or("saved".into(), |error| format!("{:?}", error.kind())))
+}
+
+#[get("/push")]
+fn push(notes: &Notifications) -> Result<()> {
+    notes.info("hello")
+}
+
+/// Tells how many notifications it took.
+#[get("/take?<gate>")]
+async fn take(gate: Option<&str>, notes: &Notifications, gates: &State<Gates>) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(notes.take_all().await?.len().to_string())
+}
+
 #[get("/end/<id>")]
 async fn end(id: &str, sessions: &Sessions) -> Result<String> {
     Ok(sessions.end(&id.parse::<SessionId>()?).await?.to_string())
 }
 
 fn build(rocket: Rocket<Build>) -> Rocket<Build> {
-    rocket.mount("/", routes![id_at_login, id, save_and_wait, end])
+    rocket.mount(
+        "/",
+        routes![
+            id_at_login,
+            id_at_second_renewal,
+            id,
+            save_and_wait,
+            wait_and_save,
+            push,
+            take,
+            end
+        ],
+    )
 }
 
 /// Runs `test` on each store, with cookies that have an age or not.
@@ -165,6 +211,24 @@ async fn an_old_cookie_is_never_sent_over_a_new_one() {
 }
 
 #[async_test]
+async fn a_session_prolonged_on_its_way_in_does_not_vouch_for_the_cookie() {
+    let settings = |f| with_max_age(f).merge(("sessions.idle_timeout", 600));
+    let app = App::configured(settings).await;
+    let visitor = app.known_visitor().await;
+    // Past half of its idle timeout, the session is saved when it is loaded.
+    app.clock.advance(6 * MINUTE);
+    let gate = app.gate("slow");
+    let log_in = async {
+        gate.arrived().await;
+        assert!(visitor.get("/login/alice").await.sets_session());
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    assert_eq!(visitor.get("/who").await.body, "alice");
+}
+
+#[async_test]
 async fn a_save_before_the_response_does_not_vouch_for_the_cookie() {
     let app = App::built(with_max_age, build).await;
     let visitor = app.known_visitor().await;
@@ -245,6 +309,23 @@ async fn a_cookie_is_sent_again_only_with_a_page_and_once_the_store_has_it() {
 }
 
 #[async_test]
+async fn a_save_by_another_request_does_not_keep_the_cookie_from_being_sent_again() {
+    let app = App::configured(with_max_age).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(2 * MINUTE);
+    let gate = app.gate("slow");
+    let save = async {
+        gate.arrived().await;
+        let other = visitor.copy().with("Sec-Fetch-Mode", "cors");
+        assert!(other.get("/add/a/1").await.session_cookie().is_none());
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get("/touch?gate=slow"), save).await;
+    assert!(answer.sets_session(), "{answer:?}");
+    assert_eq!(visitor.get("/get/a").await.body, "1");
+}
+
+#[async_test]
 async fn a_log_out_with_the_cookie_of_before_a_renewal_ends_the_session() {
     on_every_store(async |app| {
         for renewal in ["/renew", "/login/bob"] {
@@ -312,13 +393,12 @@ async fn a_log_out_ends_every_copy_that_renewals_at_once_made() {
     .await;
 }
 
-#[async_test]
-async fn a_copy_that_is_in_use_does_not_outlive_the_log_out() {
-    let app = App::launch().await;
+/// Two copies of one session, which two renewals at once made.
+async fn two_copies(app: &App) -> [Visitor<'_>; 2] {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
     let (one, other) = (visitor.copy(), visitor.copy());
-    let gate = app.gate("slow");
+    let gate = app.gate("renewal");
     let both = async {
         gate.arrived().await;
         gate.arrived().await;
@@ -326,23 +406,41 @@ async fn a_copy_that_is_in_use_does_not_outlive_the_log_out() {
         gate.open();
     };
     join3(
-        one.get("/renew?gate=slow"),
-        other.get("/renew?gate=slow"),
+        one.get("/renew?gate=renewal"),
+        other.get("/renew?gate=renewal"),
         both,
     )
     .await;
-    for path in ["/add/a/1", "/renew", "/touch"] {
+    [one, other]
+}
+
+#[async_test]
+async fn a_copy_that_is_in_use_does_not_outlive_the_log_out() {
+    // With an age, so that a touch sends the cookie again if the store confirms the session.
+    let app = App::built(with_max_age, build).await;
+    for (path, body) in [
+        ("/wait_and_save", Some("Closed")),
+        ("/take", Some("0")),
+        ("/add/a/1", None),
+        ("/renew", None),
+        ("/touch", None),
+    ] {
+        let [one, other] = two_copies(&app).await;
+        assert_eq!(other.get("/push").await.status.code, 200);
+        app.clock.advance(2 * MINUTE);
         let gate = app.gate(path);
         let log_out = async {
             gate.arrived().await;
-            if path == "/add/a/1" {
-                assert!(one.get("/logout").await.removes_session());
-            }
+            assert!(one.get("/logout").await.removes_session());
             gate.open();
         };
-        let path = format!("{path}?gate={path}");
-        let (answer, ()) = join(other.get(&path), log_out).await;
+        let slow = format!("{path}?gate={path}");
+        let (answer, ()) = join(other.get(&slow), log_out).await;
         assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+        assert!(
+            body.is_none_or(|body| body == answer.body),
+            "{path}: {answer:?}"
+        );
         assert_eq!(other.get("/who").await.body, "nobody", "{path}");
     }
 }
@@ -364,6 +462,17 @@ async fn the_id_told_at_a_log_in_is_the_one_that_ends_the_session() {
             assert_eq!(visitor.get("/who").await.body, "nobody");
         }
         assert_eq!(app.visitor().get("/id").await.body, "none");
+    })
+    .await;
+}
+
+#[async_test]
+async fn the_id_told_at_a_second_renewal_is_the_one_that_the_session_gets() {
+    on_every_store(async |app| {
+        for visitor in [app.visitor(), app.known_visitor().await] {
+            let told = visitor.get("/id_at_second_renewal").await.body;
+            assert_eq!(visitor.get("/id").await.body, told);
+        }
     })
     .await;
 }
