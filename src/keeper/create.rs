@@ -151,3 +151,41 @@ fn held(id: SessionId, revision: Revision) -> Held {
         touched: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::id::SessionId;
+    use crate::keeper::{Keeper, Kept};
+    use crate::record::Record;
+    use crate::store::MemoryStore;
+    use crate::testing::run;
+
+    fn record(user: &str) -> Record {
+        let mut record = Record::new(Clock::system().seconds(), None);
+        record.user = Some(user.to_owned());
+        record
+    }
+
+    #[test]
+    fn a_session_under_a_taken_id_is_left_alone() {
+        let store = Arc::new(MemoryStore::new());
+        let keeper = Keeper::new(store, Clock::system(), &Config::default());
+        let id = SessionId::random();
+        run(async {
+            keeper.create(id, record("alice"), None).await.unwrap();
+            let kept = keeper.create(id, record("bob"), None).await.unwrap();
+            let Kept::Here { held, .. } = kept else {
+                panic!("another id is free");
+            };
+            assert!(held.id != id, "the id is taken");
+            for (id, user) in [(id, "alice"), (held.id, "bob")] {
+                let (there, _) = keeper.look(&id).await.unwrap().expect("it is there");
+                assert_eq!(there.user(), Some(user));
+            }
+        });
+    }
+}
