@@ -318,7 +318,7 @@ async fn a_session_that_renews_itself_all_the_time_is_logged_out_too() {
         for visitor in &others {
             visitor.get("/login/bob").await;
         }
-        for round in 0..12 {
+        for round in 0..8 {
             let visitor = app.visitor();
             visitor.get("/login/alice").await;
             let renewals = async { while visitor.get("/renew").await.sets_session() {} };

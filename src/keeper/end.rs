@@ -71,17 +71,20 @@ impl Keeper {
             mut tried,
             alone,
         } = ending;
-        let started = Instant::now();
+        let mut chase = Chase::new();
         let (mut which, mut turn) = (tag, None);
         loop {
-            self.check_patience(started)?;
+            chase.check(self)?;
             let Some(Seen { revision, lineage }) = seen.take() else {
                 match self.reload(&id).await? {
                     Found::Live(there, held) if same(tag, there.tag) => {
                         which = there.tag;
                         seen = Some(Seen::new(&there, &held));
                     }
-                    Found::Parted(Parting::Moved(next)) => id = next,
+                    Found::Parted(Parting::Moved(next)) => {
+                        id = next;
+                        chase.went_on();
+                    }
                     // Where this request tried already, it was this request that ended it.
                     Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
                         return Ok(tried);
@@ -206,12 +209,15 @@ impl Keeper {
 
     /// Returns the session that was under `id`, wherever it has got to.
     async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Held)>> {
-        let started = Instant::now();
+        let mut chase = Chase::new();
         loop {
-            self.check_patience(started)?;
+            chase.check(self)?;
             match self.reload(&id).await? {
                 Found::Live(record, held) => return Ok(Some((record, held))),
-                Found::Parted(Parting::Moved(next)) => id = next,
+                Found::Parted(Parting::Moved(next)) => {
+                    id = next;
+                    chase.went_on();
+                }
                 Found::Parted(Parting::Ended) | Found::Nothing => return Ok(None),
             }
         }
@@ -225,6 +231,36 @@ impl Keeper {
         let id = SessionId::of_lineage(tag);
         self.put(&id, &mut mark, ttl, Expect::Absent).await?;
         Ok(())
+    }
+}
+
+/// How long somebody has followed a session that is renewed meanwhile.
+struct Chase {
+    started: Instant,
+    /// When the last mark was found.
+    last: Instant,
+}
+
+impl Chase {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            last: now,
+        }
+    }
+
+    /// Says that one more mark was found: the chain may be long, and has an end.
+    fn went_on(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// Gives up where nothing was found for long, or the marks are older than they can be.
+    fn check(&self, keeper: &Keeper) -> Result<()> {
+        match self.started.elapsed() > GRACE {
+            true => Err(keeper.crowded()),
+            false => keeper.check_patience(self.last),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 impl Keeper {
     /// Undoes, in the background, what the store did not confirm in time: a session that began, or
     /// was renewed. Nobody has the cookie of the new one; the visitor has the old one.
-    pub(crate) fn undo(self: &Arc<Self>, mut begun: Box<Begun>) {
+    pub(crate) fn undo(self: &Arc<Self>, mut begun: Begun) {
         let keeper = Arc::clone(self);
         tokio::spawn(async move {
             let (started, mut pause) = (Instant::now(), PAUSE);

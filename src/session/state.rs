@@ -21,7 +21,7 @@ pub(super) struct State {
     /// The saves of these changes whose outcome is not known.
     pub(super) unsure: Unsure,
     /// What was begun by changes that were given up since, and may be in the store.
-    pub(super) abandoned: Vec<Box<Begun>>,
+    pub(super) abandoned: Vec<Begun>,
     /// What the store has, where that is needed beside what the handler sees: where notifications
     /// or form tokens are in it, or were taken out of it, and where a renewal may have to be undone.
     pub(super) base: Option<Record>,
@@ -129,7 +129,8 @@ impl State {
             None => {}
         }
         self.changes.clear();
-        self.abandoned.extend(self.unsure.begun.take());
+        self.abandoned
+            .extend(self.unsure.begun.take().map(|begun| *begun));
         self.unsure.clear();
         self.owner = None;
         self.refused = None;
