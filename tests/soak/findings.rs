@@ -9,7 +9,15 @@ use std::sync::Mutex;
 /// before a log-in was answered 99 ms after the log-in, and sent the old cookie over the new one.
 /// Most likely the store confirmed the old id right before the log-in moved the session, and that
 /// response came late; this is not proven.
-const KNOWN: [&str; 1] = ["a browser has a cookie that opens nothing while its session lives"];
+///
+/// Seen once on a directory, seed 394524012, 8 s: three acknowledged counts of a session were in no
+/// session any more, after a request of its visitor had got no response (its process was killed) and
+/// another session's cookie had come to the browser. Whether the request that got no response ended
+/// the session, which the model should excuse, or the product lost it, is not known.
+const KNOWN: [&str; 2] = [
+    "a browser has a cookie that opens nothing while its session lives",
+    "an acknowledged session is lost",
+];
 
 /// How many histories are told of one kind.
 const TOLD: usize = 2;
