@@ -17,6 +17,8 @@ const REMEMBERED: usize = 40;
 pub(crate) struct Known {
     pub(crate) epoch: u64,
     pub(crate) doomed: bool,
+    /// Whether a log-out of it or of one of its kin was sent.
+    logged_out: bool,
     /// Whether there may be copies of it: two requests renewed it at once, or one got no answer.
     pub(crate) forked: bool,
     /// How a renewal failed, after which the browser may not know where the session went.
@@ -50,6 +52,8 @@ pub(crate) struct Model {
     /// The session that the last cookie was for.
     pub(crate) jar_of: Option<String>,
     pub(crate) crumbs: HashMap<String, Crumb>,
+    /// The cookie that each request was sent with.
+    cookies: HashMap<u64, String>,
     pub(crate) known: HashMap<String, Known>,
     /// Sessions that are over for sure, and since when.
     pub(crate) ended: HashMap<String, u64>,
@@ -76,6 +80,7 @@ impl Model {
             jar: None,
             jar_of: None,
             crumbs: HashMap::new(),
+            cookies: HashMap::new(),
             known: HashMap::new(),
             ended: HashMap::new(),
             ended_for: HashMap::new(),
@@ -132,6 +137,9 @@ impl Model {
             user_acts: self.user_acts + u64::from(act.is_about_the_user()),
         };
         let own = self.sessions_of(sent.cookie.as_ref());
+        if let Some(cookie) = &sent.cookie {
+            self.cookies.insert(sent.number, cookie.clone());
+        }
         if act == Act::Fail {
             self.failed.insert(sent.number);
         }
@@ -150,6 +158,15 @@ impl Model {
                 .and_then(|cookie| self.crumbs.get_mut(cookie))
             {
                 crumb.doomed = true;
+            }
+        }
+        if act == Act::Logout {
+            let kin = self.kin(&own);
+            self.doom(&kin);
+            for me in &kin {
+                if let Some(known) = self.known.get_mut(me) {
+                    known.logged_out = true;
+                }
             }
         }
         if act == Act::Endall {
@@ -176,7 +193,33 @@ impl Model {
         sent
     }
 
-    fn doom(&mut self, sessions: &[String]) {
+    /// Returns these sessions and all that began beside them, when somebody else logged in: if two
+    /// requests renewed the first at once, the others are copies of it, and a log-out ends them all.
+    fn kin(&self, sessions: &[String]) -> BTreeSet<String> {
+        let mut kin: BTreeSet<String> = sessions.iter().cloned().collect();
+        loop {
+            let before = kin.len();
+            for me in self.known.keys() {
+                let beside = self.began_beside(me);
+                if kin.contains(me) || beside.iter().any(|other| kin.contains(other)) {
+                    kin.extend(beside);
+                    kin.insert(me.clone());
+                }
+            }
+            if kin.len() == before {
+                return kin;
+            }
+        }
+    }
+
+    /// Returns the sessions that the cookie opened with which this one began.
+    fn began_beside(&self, me: &str) -> Vec<String> {
+        let number = me.rsplit('.').next().and_then(|text| text.parse().ok());
+        let cookie = number.and_then(|number: u64| self.cookies.get(&number));
+        self.sessions_of(cookie)
+    }
+
+    fn doom<'a>(&mut self, sessions: impl IntoIterator<Item = &'a String>) {
         for me in sessions {
             if let Some(known) = self.known.get_mut(me) {
                 known.doomed = true;
@@ -239,11 +282,17 @@ impl Model {
                 crumb.doomed
             });
             let ending = self.endalls_out > 0 || sent.at <= self.endall_over;
+            let kin = self.kin(std::slice::from_ref(me));
+            let logged_out = kin
+                .iter()
+                .filter_map(|me| self.known.get(me))
+                .any(|known| known.logged_out);
             let known = self.known.entry(me.clone()).or_insert_with(|| Known {
                 epoch: sent.epoch,
                 ..Known::default()
             });
-            known.doomed |= ending || crumb == Some(true);
+            known.logged_out |= logged_out;
+            known.doomed |= ending || logged_out || crumb == Some(true);
             known.users.extend(view.user.clone());
             known.doomed |= known.users.len() > 1;
         }
@@ -320,6 +369,7 @@ impl Model {
     pub(crate) fn forget(&mut self) {
         (self.jar, self.jar_of) = (None, None);
         self.crumbs.clear();
+        self.cookies.clear();
         self.known.clear();
         self.tokens.clear();
         self.waiting = 0;
