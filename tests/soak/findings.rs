@@ -28,11 +28,11 @@ impl Findings {
         let mut kinds = self.0.lock().unwrap();
         let kind = kinds.entry(name.to_owned()).or_default();
         kind.count += 1;
-        if kind.count == 1 {
-            eprintln!("found: {name}");
-        }
         if kind.histories.len() < TOLD {
-            kind.histories.push(history());
+            let history = history();
+            // A run of hours need not end before somebody looks into it.
+            eprintln!("found: {name}\n{history}");
+            kind.histories.push(history);
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use crate::act::{Act, Entry, News, Outcome, Sent, Told, View};
 
 /// Events of a history.
-const REMEMBERED: usize = 40;
+const REMEMBERED: usize = 1_500;
 
 /// What is known of one session.
 #[derive(Default)]

@@ -29,14 +29,20 @@ pub(crate) struct Visitor {
 impl Visitor {
     pub(crate) fn new(world: Arc<World>, name: String, mut random: Random) -> Self {
         Self {
+            model: Self::known(&world, format!("{name}g0")),
             world,
-            model: Arc::new(Mutex::new(Model::new(format!("{name}g0")))),
             generation: 0,
             name,
             acts: choose(&mut random),
             random,
             out: Vec::new(),
         }
+    }
+
+    fn known(world: &World, name: String) -> Arc<Mutex<Model>> {
+        let model = Arc::new(Mutex::new(Model::new(name.clone())));
+        world.meet(name, model.clone());
+        model
     }
 
     /// Visits until the world is over.
@@ -322,8 +328,8 @@ impl Visitor {
     /// After something was found, this visitor's sessions say nothing more.
     fn begin_anew(&mut self) {
         self.generation += 1;
-        let model = Model::new(format!("{}g{}", self.name, self.generation));
-        self.model = Arc::new(Mutex::new(model));
+        let name = format!("{}g{}", self.name, self.generation);
+        self.model = Self::known(&self.world, name);
         self.acts = choose(&mut self.random);
     }
 }

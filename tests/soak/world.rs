@@ -5,15 +5,16 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::findings::Findings;
+use crate::model::Model;
 use crate::support::process::free_port;
 use crate::support::process::{Process, example};
 
 /// Events of the weather that a history begins with.
-const REMEMBERED: usize = 25;
+const REMEMBERED: usize = 80;
 
 pub(crate) struct World {
     pub(crate) findings: Findings,
@@ -33,6 +34,8 @@ pub(crate) struct World {
     pub(crate) answered: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) settled: AtomicU64,
+    /// What is known of each visitor, for what the applications' journals tell of it.
+    models: Mutex<HashMap<String, Arc<Mutex<Model>>>>,
 }
 
 /// What the applications noted, as far as it was read.
@@ -66,7 +69,13 @@ impl World {
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             settled: AtomicU64::new(0),
+            models: Mutex::default(),
         }
+    }
+
+    /// Says that there is a visitor.
+    pub(crate) fn meet(&self, name: String, model: Arc<Mutex<Model>>) {
+        self.models.lock().unwrap().insert(name, model);
     }
 
     /// Milliseconds since the beginning.
@@ -201,7 +210,15 @@ impl World {
     }
 
     fn note(&self, noted: &mut HashMap<String, u32>, line: &str) {
-        let history = || format!("{line}\n{}\n", self.weather().join("\n"));
+        let history = || {
+            let models = self.models.lock().unwrap();
+            let model = visitor_of(line).and_then(|name| models.get(name));
+            let known = model.map_or_else(String::new, |model| model.lock().unwrap().history());
+            format!(
+                "{line}\n{known}-- the weather\n{}\n",
+                self.weather().join("\n")
+            )
+        };
         let mut words = line.split(' ');
         let (what, visitor, thing) = (words.next(), words.next(), words.next());
         let key = line.split(" by ").next().unwrap_or(line);
@@ -223,4 +240,9 @@ impl World {
             _ => {}
         }
     }
+}
+
+/// Returns the visitor whom a line of a journal is about.
+fn visitor_of(line: &str) -> Option<&str> {
+    line.split(' ').nth(1)
 }
