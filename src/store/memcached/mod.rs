@@ -1,5 +1,6 @@
 //! The store on one Memcached server, or spread over several.
 
+mod command;
 mod dump;
 mod hints;
 mod key_value;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use memcache::exp::{Delete, Get, Meta, MutationStatus, Set};
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use self::pool::{Cas, Failed, Pool, TRIES};
+use self::command::Replaced;
+use self::pool::{Cas, Failed, Failure, Pool, TRIES};
 use super::{
     Expect, Head, Key, KeyValue, Revision, Save, Saved, Server, SessionStore, Stored, Swept,
 };
@@ -26,9 +28,10 @@ use crate::record::Record;
 ///
 /// A session is an item under the prefix and its id, on the one of the servers that its key is
 /// assigned to; the order in which they are named does not matter. A load is one round trip, and so
-/// is a save, which compares the item's CAS. What a server forgets, because it is restarted or
-/// full, is gone: its visitors begin anew. While a server is down its sessions are answered with
-/// 503; no other takes its place, for then sessions that ended could come back.
+/// is a save, which compares the item's CAS; a second save in one request looks for the CAS first.
+/// What a server forgets, because it is restarted or full, is gone: its visitors begin anew. While a
+/// server is down its sessions are answered with 503; no other takes its place, for then sessions
+/// that ended could come back.
 ///
 /// Use it when several machines serve the site, and sessions may be lost.
 ///
@@ -181,24 +184,17 @@ impl MemcachedStore {
                     (None, Expect::Absent) => None,
                 };
             }
-            let set = Set::new(key, save.bytes)
-                .ttl_raw(seconds(Some(save.ttl), Clock::system().seconds()))
-                .return_cas();
-            let set = match known {
-                Some(cas) => set.compare_cas(cas.number),
-                None => set.add(),
+            let ttl = seconds(Some(save.ttl), Clock::system().seconds());
+            let sent = match known {
+                Some(cas) => self.pool.replace(act, key, save.bytes, ttl, cas).await,
+                None => self.begin(act, key, save.bytes, ttl, ours).await,
             };
-            match self.pool.change(act, key, set, known).await {
-                Ok(reply) => match reply.output.status {
-                    MutationStatus::Applied => {
-                        self.pool.remember(key, ours, reply.cas(reply.output.cas));
-                        return Ok(Saved::Saved(ours));
-                    }
-                    MutationStatus::NotFound if known.is_some() => return Ok(Saved::Gone),
-                    _ if lost.is_none() => return Ok(Saved::Changed),
-                    // An earlier try arrived late.
-                    _ => {}
-                },
+            match sent {
+                Ok(Replaced::Done) => return Ok(Saved::Saved(ours)),
+                Ok(Replaced::Gone) => return Ok(Saved::Gone),
+                Ok(Replaced::Changed) if lost.is_none() => return Ok(Saved::Changed),
+                // An earlier try arrived late.
+                Ok(Replaced::Changed) => {}
                 Err(failure) if failure.kind == Failed::Stale => {}
                 Err(failure) if failure.kind == Failed::Lost => {
                     losses += 1;
@@ -211,6 +207,25 @@ impl MemcachedStore {
             }
             looks = true;
         }
+    }
+
+    /// Adds a session where there is none yet, and remembers its CAS.
+    async fn begin(
+        &self,
+        act: &'static str,
+        key: &str,
+        bytes: &[u8],
+        ttl: u32,
+        revision: Revision,
+    ) -> std::result::Result<Replaced, Failure> {
+        let set = Set::new(key, bytes).ttl_raw(ttl).return_cas().add();
+        let reply = self.pool.change(act, key, set, None).await?;
+        if reply.output.status != MutationStatus::Applied {
+            return Ok(Replaced::Changed);
+        }
+        self.pool
+            .remember(key, revision, reply.cas(reply.output.cas));
+        Ok(Replaced::Done)
     }
 
     /// Deletes a session, if it is still of `revision`. `known` is its CAS, where that is known.

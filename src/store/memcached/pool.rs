@@ -1,14 +1,11 @@
 //! The connections to the servers, made when they are needed, and commands over them.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use memcache::exp::{
-    AsyncMetaConnection, Error as Cause, Get, MetaCommand, MetaCommandResult, Operation,
-    Router as _, parse_meta_result,
-};
+use memcache::exp::{AsyncMetaConnection, Error as Cause, Get, Operation, Router as _};
 use parking_lot::Mutex;
 use rocket::tokio::net::{TcpStream, lookup_host};
 use rocket::tokio::sync::{OnceCell, Semaphore};
@@ -16,6 +13,7 @@ use rocket::tokio::time::timeout;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use super::command::{Command, Meta, Replace, Replaced};
 use super::hints::Hints;
 use super::route::Route;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,10 +43,10 @@ struct Server {
     hints: Mutex<Hints>,
 }
 
-struct Connection {
-    stream: AsyncMetaConnection,
-    /// The same socket, to be looked at between two commands.
-    socket: OwnedFd,
+pub(super) struct Connection {
+    pub(super) stream: AsyncMetaConnection,
+    /// The same socket, for what the driver does not do: a look between two commands, and `cas`.
+    pub(super) socket: TcpStream,
     /// Which of the connections to its server this is.
     number: u64,
     idle_since: Instant,
@@ -176,7 +174,9 @@ impl Pool {
         operation: O,
     ) -> Result<O::Output> {
         let send = async {
-            let reply = self.send(act, key, &operation, Again::Yes, None).await;
+            let reply = self
+                .send(act, key, &Meta(&operation), Again::Yes, None)
+                .await;
             reply
                 .map(|reply| reply.output)
                 .map_err(|failure| failure.error)
@@ -192,7 +192,7 @@ impl Pool {
         get: Get,
     ) -> Result<Option<(Vec<u8>, Cas)>> {
         let find = async {
-            let reply = self.send(act, key, &get, Again::Yes, None).await;
+            let reply = self.send(act, key, &Meta(&get), Again::Yes, None).await;
             let reply = reply.map_err(|failure| failure.error)?;
             let cas = reply.cas(reply.output.item.cas);
             Ok(reply.output.value.map(|value| (value, cas)))
@@ -208,24 +208,41 @@ impl Pool {
         operation: O,
         cas: Option<Cas>,
     ) -> std::result::Result<Reply<O::Output>, Failure> {
-        self.send(act, key, &operation, Again::No, cas).await
+        let command = Meta(&operation);
+        self.send(act, key, &command, Again::No, cas).await
     }
 
-    async fn send<O: Operation>(
+    /// Puts `value` in the place of the item that has `cas`.
+    ///
+    /// It is the command `cas` of the older text protocol. A server that has no memory left for the
+    /// value keeps the item then; where `ms`, the command of today, is refused, it removes the item.
+    pub(super) async fn replace(
         &self,
         act: &'static str,
         key: &str,
-        operation: &O,
+        value: &[u8],
+        ttl: u32,
+        cas: Cas,
+    ) -> std::result::Result<Replaced, Failure> {
+        let command = Replace::new(key, value, ttl, cas.number);
+        let reply = self.send(act, key, &command, Again::No, Some(cas)).await?;
+        Ok(reply.output)
+    }
+
+    async fn send<C: Command>(
+        &self,
+        act: &'static str,
+        key: &str,
+        command: &C,
         again: Again,
         cas: Option<Cas>,
-    ) -> std::result::Result<Reply<O::Output>, Failure> {
+    ) -> std::result::Result<Reply<C::Output>, Failure> {
         let failure = |kind, cause: &Cause| Failure {
             error: self.error(act, key, reason(cause)),
             kind,
         };
         let unsent = |cause: Cause| failure(Failed::Unsent, &cause);
         let server = &self.servers[self.server_of(key)];
-        let command = operation.prepare().map_err(unsent)?;
         // A little less than a call may take, so that the connection is found out in time.
         let patience = self.timeout.mul_f64(0.9);
         let slot = timeout(patience, server.slots.acquire()).await;
@@ -247,14 +264,11 @@ impl Pool {
                 server.put_back(connection);
                 return Err(failure(Failed::Stale, &Cause::Conflict));
             }
-            let (failed, cause) = match connection.exchange(&command, patience).await {
-                Ok((connection, answer)) => match operation.parse(answer) {
-                    Ok(output) => {
-                        server.put_back(connection);
-                        return Ok(Reply { output, dials });
-                    }
-                    Err(cause) => (Failed::Lost, cause),
-                },
+            let (failed, cause) = match connection.exchange(command, patience).await {
+                Ok((connection, output)) => {
+                    server.put_back(connection);
+                    return Ok(Reply { output, dials });
+                }
                 Err(failed) => failed,
             };
             let is_dead = matches!(cause, Cause::Io(_));
@@ -312,6 +326,7 @@ impl Server {
         let stream = TcpStream::connect(&addresses[..]).await?;
         stream.set_nodelay(true)?;
         let socket = stream.as_fd().try_clone_to_owned()?;
+        let socket = TcpStream::from_std(socket.into())?;
         Ok(Connection {
             stream: AsyncMetaConnection::from_stream(stream),
             socket,
@@ -331,19 +346,18 @@ impl Connection {
         matches!(read, Err(Errno::AGAIN))
     }
 
-    /// Sends a command, and returns its answer and the connection, if it can still be used.
-    async fn exchange(
+    /// Sends a command, and returns the connection, if it can still be used, and what was answered.
+    async fn exchange<C: Command>(
         mut self,
-        command: &MetaCommand,
+        command: &C,
         patience: Duration,
-    ) -> std::result::Result<(Self, MetaCommandResult), (Failed, Cause)> {
+    ) -> std::result::Result<(Self, C::Output), (Failed, Cause)> {
         // Of a part of a command a server takes no notice.
-        let sent = timeout(patience, self.stream.send(command)).await;
+        let sent = timeout(patience, command.send(&mut self)).await;
         sent.unwrap_or_else(|_| Err(late()))
             .map_err(|cause| (Failed::Unsent, cause))?;
-        let answer = timeout(patience, self.stream.receive()).await;
-        let answer = answer.unwrap_or_else(|_| Err(late()));
-        match answer.and_then(parse_meta_result) {
+        let answer = timeout(patience, command.receive(&mut self)).await;
+        match answer.unwrap_or_else(|_| Err(late())) {
             Ok(answer) => Ok((self, answer)),
             Err(cause) => {
                 let failed = match cause {

@@ -1,0 +1,90 @@
+//! The commands that a server is sent, and what it answers.
+
+use std::io;
+
+use memcache::exp::{Error as Cause, Operation, parse_meta_result};
+use rocket::tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::pool::Connection;
+
+/// The longest line that `cas` is answered with.
+const LONGEST_LINE: usize = 1024;
+
+pub(super) trait Command {
+    type Output;
+
+    /// Sends all of it.
+    async fn send(&self, connection: &mut Connection) -> Result<(), Cause>;
+
+    /// Waits for the answer.
+    async fn receive(&self, connection: &mut Connection) -> Result<Self::Output, Cause>;
+}
+
+/// A command of the meta protocol, which the driver knows.
+pub(super) struct Meta<'a, O>(pub(super) &'a O);
+
+impl<O: Operation> Command for Meta<'_, O> {
+    type Output = O::Output;
+
+    async fn send(&self, connection: &mut Connection) -> Result<(), Cause> {
+        connection.stream.send(&self.0.prepare()?).await
+    }
+
+    async fn receive(&self, connection: &mut Connection) -> Result<O::Output, Cause> {
+        let answer = connection.stream.receive().await?;
+        self.0.parse(parse_meta_result(answer)?)
+    }
+}
+
+/// `cas`, of the older text protocol, which replaces an item that has a certain CAS.
+///
+/// A server without memory for the value refuses it and keeps the item. When it refuses `ms`, the
+/// command of the meta protocol, it removes the item.
+pub(super) struct Replace(Vec<u8>);
+
+/// What became of a [`Replace`].
+pub(super) enum Replaced {
+    Done,
+    /// The item has another CAS.
+    Changed,
+    /// There is no item.
+    Gone,
+}
+
+impl Replace {
+    /// Returns the command for the item under `key`. `ttl` is as the protocol has it: seconds from
+    /// now up to thirty days, or since 1970.
+    pub(super) fn new(key: &str, value: &[u8], ttl: u32, cas: u64) -> Self {
+        let size = value.len();
+        let mut text = format!("cas {key} 0 {ttl} {size} {cas}\r\n").into_bytes();
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n");
+        Self(text)
+    }
+}
+
+impl Command for Replace {
+    type Output = Replaced;
+
+    async fn send(&self, connection: &mut Connection) -> Result<(), Cause> {
+        Ok(connection.socket.write_all(&self.0).await?)
+    }
+
+    async fn receive(&self, connection: &mut Connection) -> Result<Replaced, Cause> {
+        let mut line = Vec::with_capacity(64);
+        while !line.ends_with(b"\n") && line.len() < LONGEST_LINE {
+            if connection.socket.read_buf(&mut line).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+        let line = String::from_utf8_lossy(&line);
+        match line.split_whitespace().next().unwrap_or_default() {
+            "STORED" => Ok(Replaced::Done),
+            "EXISTS" => Ok(Replaced::Changed),
+            "NOT_FOUND" => Ok(Replaced::Gone),
+            "SERVER_ERROR" => Err(Cause::Server(line.into_owned())),
+            "CLIENT_ERROR" | "ERROR" => Err(Cause::Rejected(line.into_owned())),
+            _ => Err(Cause::Protocol("this is no answer to `cas`".to_owned())),
+        }
+    }
+}
