@@ -143,6 +143,14 @@ impl Change {
         }
     }
 
+    /// Returns the form token that it brings into the session.
+    pub(crate) fn token(&self) -> Option<&str> {
+        match self {
+            Self::AddToken(token) => Some(token),
+            _ => None,
+        }
+    }
+
     /// Returns whether `later`, coming next, leaves nothing of it.
     pub(crate) fn is_superseded_by(&self, later: &Change) -> bool {
         let (Self::Insert(name, _) | Self::Overwrite(name, ..) | Self::Remove(name)) = later else {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rocket::data::Capped;
 use rocket::form::{Contextual, Strict};
 use rocket::fs::TempFile;
-use rocket::futures::future::{join, join_all};
+use rocket::futures::future::{join, join_all, join3};
 use rocket::http::{ContentType, Header, Method};
 use rocket::local::blocking::Client;
 use rocket::response::content::RawHtml;
@@ -191,6 +191,39 @@ async fn a_form_token_is_used_up_by_exactly_one_of_many_requests() {
         assert_eq!((used, bodies.len()), (1, 20));
         assert_eq!(visitor.get(&format!("/has/{token}")).await.body, "false");
         assert_eq!(visitor.get("/keys").await.body, "n");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_form_token_is_used_up_once_though_renewals_at_once_copied_the_session() {
+    App::on_every_store(with_routes, |app| async move {
+        let visitor = app.known_visitor().await;
+        let token = visitor.get("/token").await.body;
+        let copies = [visitor.copy(), visitor.copy()];
+        let gate = app.gate("renewal");
+        let path = "/renew?gate=renewal";
+        let both = async {
+            gate.arrived().await;
+            gate.arrived().await;
+            gate.open_for_all();
+        };
+        join3(copies[0].get(path), copies[1].get(path), both).await;
+        let path = format!("/use/{token}");
+        let used = [
+            copies[0].get(&path).await.body,
+            copies[1].get(&path).await.body,
+        ];
+        assert!(
+            used == ["true", "false"] || used == ["false", "true"],
+            "{used:?}"
+        );
+        for copy in &copies {
+            // What a copy gets from now on is its own.
+            let token = copy.get("/token").await.body;
+            assert_eq!(copy.get(&format!("/use/{token}")).await.body, "true");
+            assert_eq!(copy.get("/keys").await.body, "n");
+        }
     })
     .await;
 }

@@ -134,12 +134,18 @@ impl Keeper {
         new: Held,
         changes: &[Change],
     ) -> Result<Kept> {
-        // A notification is for one reader, and went with the first.
+        // A notification is for one reader, a form token for one form: what was there went with the
+        // first.
         let own = |notice: &Notice| {
             let mut brought = changes.iter().filter_map(Change::notice);
             brought.any(|own| own.id == notice.id)
         };
         record.notifications.retain(own);
+        let own = |token: &String| {
+            let mut brought = changes.iter().filter_map(Change::token);
+            brought.any(|own| own == token)
+        };
+        record.tokens.retain(own);
         let tag = match record.has_info() {
             true => self.mark_as_forked(first, record.tag).await?,
             false => None,

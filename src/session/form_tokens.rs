@@ -28,7 +28,8 @@ impl Session {
     /// brings it back [removes](Self::remove_form_token) it, so that a form that is sent twice is
     /// done once.
     ///
-    /// A session has at most 32: the oldest goes for the 33rd. A log-in takes them all.
+    /// A session has at most 32: the oldest goes for the 33rd. A log-in takes them all. Where two
+    /// requests renew a session at the same time, which makes a copy of it, the copy has none.
     ///
     /// # Example
     ///
