@@ -11,6 +11,8 @@ use crate::support::App;
 use crate::support::memcached::Memcached;
 use crate::support::redis::Redis;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 #[async_test]
 async fn logging_out_ends_the_session_and_takes_the_cookie_away() {
     let app = App::launch().await;
@@ -23,6 +25,33 @@ async fn logging_out_ends_the_session_and_takes_the_cookie_away() {
     assert!(app.list().await.is_empty());
     assert_eq!(thief.get("/who").await.body, "nobody");
     assert_eq!(thief.get("/keys").await.body, "");
+}
+
+#[async_test]
+async fn a_clock_that_is_set_back_revives_no_session_that_was_logged_out() {
+    App::on_every_store(
+        |rocket| rocket,
+        |app| async move {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            let thief = visitor.copy();
+            let gate = app.gate("slow");
+            // The clock leaps while the request is under way, so that the session has expired by then.
+            let leap = async {
+                gate.arrived().await;
+                app.clock.advance(100 * DAY);
+                gate.open();
+            };
+            let (answer, ()) = join(visitor.get("/logout?gate=slow"), leap).await;
+            assert_eq!(answer.status.code, 200);
+            app.clock.set_back(100 * DAY);
+            for visitor in [visitor, thief] {
+                assert_eq!(visitor.get("/who").await.body, "nobody");
+            }
+            assert!(app.list().await.is_empty());
+        },
+    )
+    .await;
 }
 
 /// Whatever is under way when the visitor logs out brings nothing back.

@@ -7,14 +7,18 @@ use rocket::futures::TryStreamExt;
 use rocket::tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{Found, GRACE, Held, Keeper, same};
+use super::{GRACE, Held, Keeper, same};
 use crate::error::Result;
 use crate::id::SessionId;
+use crate::queues::Turn;
 use crate::record::{Parting, Record};
 use crate::store::{Expect, Revision, Saved};
 
 /// How often all sessions are looked through for those of one user.
 const PASSES: u32 = 20;
+
+/// How many renewals may go on before the one who follows them makes those of this process wait.
+const HEAD_START: u32 = 8;
 
 /// A session that is to end.
 #[derive(Clone, Copy)]
@@ -71,24 +75,27 @@ impl Keeper {
             mut tried,
             alone,
         } = ending;
-        let mut chase = Chase::new();
-        let (mut which, mut turn) = (tag, None);
+        let mut chase = Chase::new(self);
+        let (mut which, mut lives) = (tag, true);
         loop {
-            chase.check(self)?;
+            chase.check()?;
             let Some(Seen { revision, lineage }) = seen.take() else {
-                match self.reload(&id).await? {
-                    Found::Live(there, held) if same(tag, there.tag) => {
+                let Some((there, held)) = self.look(&id).await? else {
+                    // Where this request tried already, it was this request that ended it.
+                    return Ok(tried);
+                };
+                match there.parting {
+                    Some(Parting::Moved(next)) => {
+                        id = next;
+                        chase.went_on(there.tag).await;
+                    }
+                    // One that has expired is ended, too: a clock that is set back must not revive it.
+                    None if same(tag, there.tag) => {
+                        lives = !self.is_over(&there) && !self.lineage_is_over(&there).await?;
                         which = there.tag;
                         seen = Some(Seen::new(&there, &held));
                     }
-                    Found::Parted(Parting::Moved(next)) => {
-                        id = next;
-                        chase.went_on();
-                    }
-                    // Where this request tried already, it was this request that ended it.
-                    Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
-                        return Ok(tried);
-                    }
+                    _ => return Ok(tried),
                 }
                 continue;
             };
@@ -103,21 +110,26 @@ impl Keeper {
             let asked = Instant::now();
             // A request that renews or saves the session at this moment finds out by this, and none
             // can after it.
-            match self.leave(&held, Parting::Ended).await {
+            match self.leave(&held, Parting::Ended, None).await {
                 Ok(Saved::Saved(_)) => break,
                 // A session that is renewed in a loop could be a step ahead each time: in this
                 // process it waits from here on, and elsewhere luck decides.
-                Ok(Saved::Changed) => match turn {
-                    None => turn = self.turn_to_move(which).await,
+                Ok(Saved::Changed) => match &chase.turn {
+                    None => chase.wait_for_turn(which).await,
                     Some(_) => pause().await,
                 },
-                Ok(Saved::Gone) => return Ok(tried),
+                // It ended, or expired a moment ago: then some stores still have it.
+                Ok(Saved::Gone) => {
+                    let deleting = self.store().delete_session_if(&id, revision);
+                    self.ask("delete a session", deleting).await?;
+                    return Ok(tried);
+                }
                 // Where there is no room for a mark, a deletion does it.
                 Err(error) => {
                     let left = self.store_timeout.saturating_sub(asked.elapsed());
                     let deleting = self.store().delete_session_if(&id, revision);
                     match self.ask_within(left, "delete a session", deleting).await {
-                        Ok(true) => return Ok(true),
+                        Ok(true) => return Ok(lives),
                         // Something else is there by now, which may be the mark.
                         Ok(false) => tried = true,
                         Err(_) => return Err(error),
@@ -128,12 +140,12 @@ impl Keeper {
         if id.is_of_token() {
             // A deletion could meet the session that the token has begun meanwhile. What marks the
             // end goes by itself, in a minute.
-            return Ok(true);
+            return Ok(lives);
         }
         if let Err(error) = self.delete(&id).await {
             log::warn!("a session ended, and what marks its end stays for a minute: {error}");
         }
-        Ok(true)
+        Ok(lives)
     }
 
     /// Ends every session of `user`, but for the one under `except`, and returns how many it ended.
@@ -209,16 +221,19 @@ impl Keeper {
 
     /// Returns the session that was under `id`, wherever it has got to.
     async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Held)>> {
-        let mut chase = Chase::new();
+        let mut chase = Chase::new(self);
         loop {
-            chase.check(self)?;
-            match self.reload(&id).await? {
-                Found::Live(record, held) => return Ok(Some((record, held))),
-                Found::Parted(Parting::Moved(next)) => {
+            chase.check()?;
+            let Some((there, held)) = self.look(&id).await? else {
+                return Ok(None);
+            };
+            match there.parting {
+                Some(Parting::Moved(next)) => {
                     id = next;
-                    chase.went_on();
+                    chase.went_on(there.tag).await;
                 }
-                Found::Parted(Parting::Ended) | Found::Nothing => return Ok(None),
+                Some(Parting::Ended) => return Ok(None),
+                None => return Ok(Some((there, held))),
             }
         }
     }
@@ -234,32 +249,51 @@ impl Keeper {
     }
 }
 
-/// How long somebody has followed a session that is renewed meanwhile.
-struct Chase {
+/// Somebody who follows a session from mark to mark while it is renewed.
+struct Chase<'k> {
+    keeper: &'k Keeper,
     started: Instant,
     /// When the last mark was found.
     last: Instant,
+    marks: u32,
+    /// While this is there, nobody in this process renews the session.
+    turn: Option<Turn<'k>>,
 }
 
-impl Chase {
-    fn new() -> Self {
+impl<'k> Chase<'k> {
+    fn new(keeper: &'k Keeper) -> Self {
         let now = Instant::now();
         Self {
+            keeper,
             started: now,
             last: now,
+            marks: 0,
+            turn: None,
         }
     }
 
-    /// Says that one more mark was found: the chain may be long, and has an end.
-    fn went_on(&mut self) {
+    /// Says that one more mark was found, of the session with `tag`: the chain may be long, and has an
+    /// end. It may also grow as fast as it is followed, so that renewals must wait from some point on.
+    async fn went_on(&mut self, tag: Option<u64>) {
         self.last = Instant::now();
+        self.marks += 1;
+        if self.marks == HEAD_START {
+            self.wait_for_turn(tag).await;
+        }
+    }
+
+    /// Waits until the renewals in this process that came before are through; later ones wait.
+    async fn wait_for_turn(&mut self, tag: Option<u64>) {
+        if self.turn.is_none() {
+            self.turn = self.keeper.turn_to_move(tag).await;
+        }
     }
 
     /// Gives up where nothing was found for long, or the marks are older than they can be.
-    fn check(&self, keeper: &Keeper) -> Result<()> {
+    fn check(&self) -> Result<()> {
         match self.started.elapsed() > GRACE {
-            true => Err(keeper.crowded()),
-            false => keeper.check_patience(self.last),
+            true => Err(self.keeper.crowded()),
+            false => self.keeper.check_patience(self.last),
         }
     }
 }

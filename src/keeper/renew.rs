@@ -61,7 +61,7 @@ impl Keeper {
         let mut missing = changes;
         loop {
             self.check_patience(started)?;
-            match self.leave_for(&held, new.id).await? {
+            match self.leave_for(&held, new.id, copied).await? {
                 Saved::Saved(_) => {
                     unsure.clear();
                     return Ok(Kept::here(record, new));
@@ -208,18 +208,25 @@ impl Keeper {
 
     /// Puts the mark that leads to `next` in the place of what is `held`. A try that is repeated
     /// finds the mark of the one before, and changes nothing.
-    async fn leave_for(&self, held: &Held, next: SessionId) -> Result<Saved> {
+    async fn leave_for(&self, held: &Held, next: SessionId, tag: Option<u64>) -> Result<Saved> {
         for _ in 1..TRIES {
-            if let Ok(saved) = self.leave(held, Parting::Moved(next)).await {
+            if let Ok(saved) = self.leave(held, Parting::Moved(next), tag).await {
                 return Ok(saved);
             }
         }
-        self.leave(held, Parting::Moved(next)).await
+        self.leave(held, Parting::Moved(next), tag).await
     }
 
-    /// Puts a mark in the place of what is `held`.
-    pub(super) async fn leave(&self, held: &Held, parting: Parting) -> Result<Saved> {
+    /// Puts a mark in the place of what is `held`. `tag` is that of the session, where whoever finds
+    /// the mark may want to know it.
+    pub(super) async fn leave(
+        &self,
+        held: &Held,
+        parting: Parting,
+        tag: Option<u64>,
+    ) -> Result<Saved> {
         let mut record = Record::parting(self.clock.seconds(), parting);
+        record.tag = tag;
         self.replace(held, &mut record).await
     }
 }

@@ -91,7 +91,9 @@ impl Keeper {
             (before.tag, before.forked) = (copy.tag, copy.forked);
             begun.own = copy;
         }
-        let left = self.leave(&held, Parting::Moved(old)).await?;
+        let left = self
+            .leave(&held, Parting::Moved(old), begun.own.tag)
+            .await?;
         Ok(matches!(left, Saved::Saved(_)))
     }
 
