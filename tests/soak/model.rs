@@ -245,11 +245,10 @@ impl Model {
             if sent.act.renews() {
                 known.renewing = known.renewing.saturating_sub(1);
                 known.forked |= !good;
-                if !good {
-                    known.strayed = Some(match outcome {
-                        Outcome::Answer { .. } => "was refused",
-                        Outcome::None => "got no answer",
-                    });
+                match outcome {
+                    _ if good => {}
+                    Outcome::None => known.strayed = Some("got no answer"),
+                    Outcome::Answer { .. } => _ = known.strayed.get_or_insert("was refused"),
                 }
             }
         }

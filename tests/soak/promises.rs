@@ -39,6 +39,10 @@ impl Model {
                     let Some((user, sent_at, answered)) = &known.logged_in else {
                         continue;
                     };
+                    // One that had expired is none of those that end, and a clock may be set back.
+                    if known.epoch != sent.epoch {
+                        continue;
+                    }
                     if *user == sent.arg && *answered < sent.at && *sent_at == known.login_sent {
                         self.ended_for.insert((me.clone(), user.clone()), now);
                     }
