@@ -83,6 +83,11 @@ macro_rules! on {
             }
 
             #[test]
+            fn a_log_out_ends_the_copy_that_a_renewal_elsewhere_made() {
+                super::copies(&Shared::$store());
+            }
+
+            #[test]
             fn two_processes_begin_a_tokens_session_and_lose_no_increment() {
                 super::increments_by_token(&Shared::$store());
             }
@@ -172,6 +177,35 @@ fn log_out(shared: &Shared) {
             assert_eq!(server.get("/who", Some(&cookie)).2, "nobody", "{act}");
             assert_eq!(server.get("/keys", Some(&cookie)).2, "", "{act}");
         }
+    }
+}
+
+fn copies(shared: &Shared) {
+    let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
+    let (_, cookie, _) = servers[0].get("/login/alice", None);
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    let cookies = thread::scope(|scope| {
+        let renewals = servers
+            .each_ref()
+            .map(|server| scope.spawn(|| server.get("/slow/renew", Some(&cookie)).1));
+        for path in ["/arrived", "/open"] {
+            for server in &servers {
+                server.get(path, None);
+            }
+        }
+        renewals.map(|renewal| {
+            let set = renewal.join().expect("it is answered");
+            set.expect("a renewed session has a new cookie")
+        })
+    });
+    assert_ne!(cookies[0], cookies[1]);
+    for cookie in &cookies {
+        assert_eq!(servers[0].get("/who", Some(cookie)).2, "alice");
+    }
+    let (status, set, _) = servers[0].get("/logout", Some(&cookies[0]));
+    assert_eq!((status, set.as_deref()), (200, Some("id=")));
+    for cookie in &cookies {
+        assert_eq!(servers[1].get("/who", Some(cookie)).2, "nobody");
     }
 }
 

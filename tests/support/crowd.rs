@@ -35,6 +35,10 @@ async fn slow(act: &str, session: &Session, gate: &State<Gate>) -> Result<String
     gate.pass().await;
     match act {
         "add" => add("visits", session),
+        "renew" => {
+            session.renew();
+            Ok(String::new())
+        }
         _ => Ok(keys(session)),
     }
 }
