@@ -81,6 +81,7 @@ impl Keeper {
             chase.check()?;
             let Some(Seen { revision, lineage }) = seen.take() else {
                 let Some((there, held)) = self.look(&id).await? else {
+                    self.delete_what_has_expired(&id).await?;
                     // Where this request tried already, it was this request that ended it.
                     return Ok(tried);
                 };
@@ -118,10 +119,8 @@ impl Keeper {
                     None => chase.wait_for_turn(which).await,
                     Some(_) => pause().await,
                 },
-                // It ended, or expired a moment ago: then some stores still have it.
                 Ok(Saved::Gone) => {
-                    let deleting = self.store().delete_session_if(&id, revision);
-                    self.ask("delete a session", deleting).await?;
+                    self.delete_what_has_expired(&id).await?;
                     return Ok(tried);
                 }
                 // Where there is no room for a mark, a deletion does it.
@@ -146,6 +145,16 @@ impl Keeper {
             log::warn!("a session ended, and what marks its end stays for a minute: {error}");
         }
         Ok(lives)
+    }
+
+    /// Deletes what a store may still have under `id`, where it says that there is nothing: some hide
+    /// what has expired, and would show it again after the clock was set back.
+    async fn delete_what_has_expired(&self, id: &SessionId) -> Result<()> {
+        // Under a token's id another session may have begun by now.
+        if !id.is_of_token() {
+            self.delete(id).await?;
+        }
+        Ok(())
     }
 
     /// Ends every session of `user`, but for the one under `except`, and returns how many it ended.

@@ -207,13 +207,12 @@ impl SessionStore for MemoryStore {
     async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
         let now = self.clock.millis();
         let mut sessions = self.sessions.lock();
-        let there = sessions.get(id);
-        let there = there.filter(|entry| entry.stored.revision == revision);
-        let lives = there.is_some_and(|entry| entry.expires > now);
-        if there.is_some() {
+        let there = sessions.get(id).filter(|entry| entry.expires > now);
+        let same = there.is_some_and(|entry| entry.stored.revision == revision);
+        if same {
             sessions.remove(id);
         }
-        Ok(lives)
+        Ok(same)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool> {

@@ -98,8 +98,7 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn delete_session(&self, id: &SessionId) -> Result<bool>;
 
     /// Removes what is kept under `id` if it is still the save `revision`, and returns whether it
-    /// was and had not expired. What has expired and is still there should go as well: a clock that
-    /// is set back would revive a session that ended.
+    /// was.
     ///
     /// A session is ended in this way where the store has no room for anything new: a deletion
     /// must succeed then.

@@ -90,8 +90,8 @@ impl Dir {
         Ok(Some(live))
     }
 
-    /// Removes a session if it is still the save `revision`, and tells whether it was and had not
-    /// expired. `None`: somebody else has it locked.
+    /// Removes a session if it is still the save `revision`, and tells whether it was. `None`:
+    /// somebody else has it locked.
     pub(super) fn delete_if(
         &self,
         name: &str,
@@ -103,11 +103,13 @@ impl Dir {
             Lock::Busy => return Ok(None),
             Lock::Missing | Lock::Foreign => return Ok(Some(false)),
         };
-        let Some(head) = head(&locked.file)?.filter(|head| head.revision == revision) else {
-            return Ok(Some(false));
-        };
-        self.remove(name, caller, &locked)?;
-        Ok(Some(head.expires > self.clock.seconds()))
+        let now = self.clock.seconds();
+        let same =
+            head(&locked.file)?.is_some_and(|head| head.revision == revision && head.expires > now);
+        if same {
+            self.remove(name, caller, &locked)?;
+        }
+        Ok(Some(same))
     }
 
     /// Gives what is no session another name. `None`: somebody else has it locked.
