@@ -14,6 +14,8 @@ pub(crate) struct Sent {
     pub(crate) cookie: Option<String>,
     /// When, in events of this visitor.
     pub(crate) at: u64,
+    /// When its handler is done at the earliest, in milliseconds of the world.
+    pub(crate) handled: u128,
     /// How many disasters there had been.
     pub(crate) epoch: u64,
     /// How many acts about the user there had been, and whether one was under way.

@@ -129,7 +129,8 @@ impl Model {
         epoch: u64,
         broken: &mut Broken,
     ) {
-        let Some(me) = self.jar_of.as_ref().filter(|_| opened.me.is_none()) else {
+        let lost = opened.me.is_none() && !self.overtaken;
+        let Some(me) = self.jar_of.as_ref().filter(|_| lost) else {
             return;
         };
         let Some(known) = self.known.get(me) else {

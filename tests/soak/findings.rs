@@ -3,14 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// What is known and not mended; a run of the usual length does not fail for it.
-///
-/// Seen once with memcached, seed 11, 80 s, `max_age` and a store that was being filled: a request of
-/// before a log-in was answered 99 ms after the log-in, and sent the old cookie over the new one.
-/// Most likely the store confirmed the old id right before the log-in moved the session, and that
-/// response came late; this is not proven.
-const KNOWN: [&str; 1] = ["a browser has a cookie that opens nothing while its session lives"];
-
 /// How many histories are told of one kind.
 const TOLD: usize = 2;
 
@@ -40,16 +32,9 @@ impl Findings {
         self.0.lock().unwrap().values().map(|kind| kind.count).sum()
     }
 
-    /// Returns all of them as text; `None` when there are none. `usual` leaves out what is known.
-    pub(crate) fn told(&self, usual: bool) -> Option<String> {
-        let mut kinds = self.0.lock().unwrap();
-        if usual {
-            for name in KNOWN {
-                if let Some(kind) = kinds.remove(name) {
-                    eprintln!("known, and left out: {} × {name}", kind.count);
-                }
-            }
-        }
+    /// Returns all of them as text; `None` when there are none.
+    pub(crate) fn told(&self) -> Option<String> {
+        let kinds = self.0.lock().unwrap();
         let mut text = String::new();
         for (name, kind) in &*kinds {
             for history in &kind.histories {

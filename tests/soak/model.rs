@@ -51,6 +51,12 @@ pub(crate) struct Model {
     pub(crate) jar: Option<String>,
     /// The session that the last cookie was for.
     pub(crate) jar_of: Option<String>,
+    /// When the cookie came, in milliseconds of the world.
+    jar_since: u128,
+    /// Whether the cookie came over a newer one, in a response that the application may have finished
+    /// before the newer one was made. The store confirmed it then; on the way it was overtaken, which
+    /// no server can prevent.
+    pub(crate) overtaken: bool,
     pub(crate) crumbs: HashMap<String, Crumb>,
     /// The cookie that each request was sent with.
     cookies: HashMap<u64, String>,
@@ -79,6 +85,8 @@ impl Model {
             name,
             jar: None,
             jar_of: None,
+            jar_since: 0,
+            overtaken: false,
             crumbs: HashMap::new(),
             cookies: HashMap::new(),
             known: HashMap::new(),
@@ -123,7 +131,7 @@ impl Model {
     }
 
     /// A request leaves.
-    pub(crate) fn send(&mut self, act: Act, arg: String, epoch: u64) -> Sent {
+    pub(crate) fn send(&mut self, act: Act, arg: String, epoch: u64, handled: u128) -> Sent {
         self.now += 1;
         self.number += 1;
         let sent = Sent {
@@ -132,6 +140,7 @@ impl Model {
             arg,
             cookie: self.jar.clone(),
             at: self.now,
+            handled,
             epoch,
             alone: self.user_acts_out == 0 && !self.murky,
             user_acts: self.user_acts + u64::from(act.is_about_the_user()),
@@ -228,7 +237,7 @@ impl Model {
     }
 
     /// An answer arrives, or none does. Returns what it breaks.
-    pub(crate) fn answer(&mut self, sent: &Sent, outcome: &Outcome) -> Broken {
+    pub(crate) fn answer(&mut self, sent: &Sent, outcome: &Outcome, millis: u128) -> Broken {
         self.now += 1;
         let mut broken = Broken::new();
         let good = outcome.is_good();
@@ -257,6 +266,9 @@ impl Model {
                 self.meet(sent, told, &mut broken);
             }
             self.obey(sent, *status, news, told.as_deref(), &mut broken);
+            if let News::Set(_) = news {
+                self.jar_since = millis;
+            }
             if let Some(told) = told.as_ref().filter(|_| good) {
                 self.acknowledge(sent, told);
             }
@@ -323,6 +335,10 @@ impl Model {
                 {
                     crumb.sessions.push(me);
                 }
+                self.overtaken = !sent.act.renews()
+                    && sent.cookie.is_some()
+                    && sent.cookie != self.jar
+                    && sent.handled < self.jar_since;
                 self.jar_of = crumb.sessions.last().cloned();
                 self.jar = Some(cookie.clone());
             }

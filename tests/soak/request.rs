@@ -21,7 +21,11 @@ pub(crate) fn send(
     let epoch = world.epoch();
     let (sent, name) = {
         let mut model = model.lock().unwrap();
-        let sent = model.send(act, arg, epoch);
+        let waits = delays
+            .split(['=', '&'])
+            .filter_map(|part| part.parse::<u128>().ok());
+        let handled = world.millis() + waits.sum::<u128>();
+        let sent = model.send(act, arg, epoch, handled);
         let cookie = Model::short(sent.cookie.as_ref()).to_owned();
         let given_up = patience.map_or(String::new(), |time| format!(", for {time:?}"));
         let event = format!(
@@ -110,7 +114,7 @@ pub(crate) fn finish(world: &World, model: &Mutex<Model>, sent: &Sent, outcome: 
     let broken = {
         let mut locked = model.lock().unwrap();
         locked.note(format!("{:8} < {} {event}", world.millis(), sent.number));
-        locked.answer(sent, outcome)
+        locked.answer(sent, outcome, world.millis())
     };
     report(
         world,

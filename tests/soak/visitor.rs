@@ -281,7 +281,11 @@ impl Visitor {
 
     fn prepare(&self, act: Act) -> Sent {
         let epoch = self.world.epoch();
-        self.model.lock().unwrap().send(act, String::new(), epoch)
+        let handled = self.world.millis();
+        self.model
+            .lock()
+            .unwrap()
+            .send(act, String::new(), epoch, handled)
     }
 
     fn name_of(&self) -> String {
