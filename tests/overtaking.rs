@@ -175,6 +175,28 @@ async fn a_long_poll_leaves_the_next_log_in_alone() {
 }
 
 #[async_test]
+async fn only_the_request_that_emptied_a_session_removes_its_cookie() {
+    on_every_store(async |app| {
+        for path in ["/renew", "/remove/n", "/clear", "/touch"] {
+            let visitor = app.known_visitor().await;
+            let gate = app.gate("slow");
+            let emptied = async {
+                gate.arrived().await;
+                assert!(visitor.get("/clear").await.removes_session());
+                // The next session's cookie is in the browser before the slow response comes.
+                assert!(visitor.get("/set/a/1").await.sets_session());
+                gate.open();
+            };
+            let slow = format!("{path}?gate=slow");
+            let (answer, ()) = join(visitor.get(&slow), emptied).await;
+            assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+            assert_eq!(visitor.get("/keys").await.body, "a", "{path}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
 async fn a_request_of_an_expired_session_leaves_the_next_log_in_alone() {
     let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
     let visitor = app.known_visitor().await;

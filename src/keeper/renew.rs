@@ -58,13 +58,17 @@ impl Keeper {
         else {
             return Ok(Kept::Gone);
         };
-        let mut missing = changes;
+        let (mut missing, mut revived) = (changes, false);
         loop {
             self.check_patience(started)?;
             match self.leave_for(&held, new.id, copied).await? {
                 Saved::Saved(_) => {
                     unsure.clear();
-                    return Ok(Kept::here(record, new));
+                    return Ok(Kept::Here {
+                        record,
+                        held: new,
+                        revived,
+                    });
                 }
                 Saved::Gone => break,
                 Saved::Changed => {}
@@ -94,12 +98,17 @@ impl Keeper {
                         before: Some(newer.clone()),
                     }));
                     (record, held) = (newer, there);
+                    revived = !record.has_info();
                     record.tag = record.tag.or(copied);
                 }
                 // The answer to an earlier try got lost.
                 Found::Parted(Parting::Moved(next)) if next == new.id => {
                     unsure.clear();
-                    return Ok(Kept::here(record, new));
+                    return Ok(Kept::Here {
+                        record,
+                        held: new,
+                        revived,
+                    });
                 }
                 Found::Parted(Parting::Moved(next)) => {
                     let forked = self.fork(next, record, new, changes).await?;

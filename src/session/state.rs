@@ -170,8 +170,11 @@ impl State {
             },
             (true, _) => CookieNews::Set(held.id),
             // This request took out the last.
-            (false, Some(_)) if !self.emptied => CookieNews::Remove,
-            (false, Some(_)) => self.news,
+            (false, Some(_)) if !self.emptied && !revived => CookieNews::Remove,
+            (false, Some(_)) => match self.news {
+                CookieNews::Set(_) => CookieNews::None,
+                news => news,
+            },
             (false, None) => CookieNews::None,
         }
     }
