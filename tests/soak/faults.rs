@@ -160,6 +160,9 @@ impl Site<'_> {
                 for app in [0, 1] {
                     self.turn(app, by);
                 }
+                if back {
+                    self.world.set_back();
+                }
                 drop(all);
                 self.shifted = Instant::now();
             }

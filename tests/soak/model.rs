@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::act::{Act, Entry, News, Outcome, Sent, Told, View};
+use crate::world::World;
 
 /// Events of a history.
 const REMEMBERED: usize = 1_500;
@@ -16,6 +17,7 @@ const REMEMBERED: usize = 1_500;
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) epoch: u64,
+    backs: u64,
     pub(crate) doomed: bool,
     /// Whether a log-out of it or of one of its kin was sent.
     logged_out: bool,
@@ -131,7 +133,7 @@ impl Model {
     }
 
     /// A request leaves.
-    pub(crate) fn send(&mut self, act: Act, arg: String, epoch: u64, handled: u128) -> Sent {
+    pub(crate) fn send(&mut self, act: Act, arg: String, world: &World, waits: u128) -> Sent {
         self.now += 1;
         self.number += 1;
         let sent = Sent {
@@ -140,8 +142,9 @@ impl Model {
             arg,
             cookie: self.jar.clone(),
             at: self.now,
-            handled,
-            epoch,
+            handled: world.millis() + waits,
+            epoch: world.epoch(),
+            backs: world.backs(),
             alone: self.user_acts_out == 0 && !self.murky,
             user_acts: self.user_acts + u64::from(act.is_about_the_user()),
         };
@@ -300,6 +303,7 @@ impl Model {
                 .any(|known| known.logged_out);
             let known = self.known.entry(me.clone()).or_insert_with(|| Known {
                 epoch: sent.epoch,
+                backs: sent.backs,
                 ..Known::default()
             });
             known.logged_out |= logged_out;
@@ -364,6 +368,13 @@ impl Model {
                 self.jar = None;
             }
         }
+    }
+
+    /// Returns whether a log-out of a session ends its copies for good: one that was last used before
+    /// the clocks were set back expires later than the mark that ends it.
+    pub(crate) fn ends_for_good(&self, me: &str, sent: &Sent) -> bool {
+        let known = self.known.get(me);
+        known.is_none_or(|known| !known.forked || known.backs == sent.backs)
     }
 
     /// Everything that was under way is over.

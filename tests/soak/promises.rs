@@ -32,7 +32,9 @@ impl Model {
                     self.tokens.pop_front();
                 }
             }
-            (Act::Logout, Some(me)) => drop(self.ended.insert(me.clone(), now)),
+            (Act::Logout, Some(me)) if self.ends_for_good(me, sent) => {
+                self.ended.insert(me.clone(), now);
+            }
             (Act::Logout, None) => self.ended_by_old_cookie(sent),
             (Act::Endall, _) => {
                 for (me, known) in &self.known {
@@ -40,7 +42,7 @@ impl Model {
                         continue;
                     };
                     // One that had expired is none of those that end, and a clock may be set back.
-                    if known.epoch != sent.epoch {
+                    if known.epoch != sent.epoch || !self.ends_for_good(me, sent) {
                         continue;
                     }
                     if *user == sent.arg && *answered < sent.at && *sent_at == known.login_sent {
@@ -63,6 +65,7 @@ impl Model {
                 && known.strayed.is_none()
                 && self.jar_of.as_ref() == Some(&me)
                 && self.jar != sent.cookie
+                && self.ends_for_good(&me, sent)
             {
                 self.ended.insert(me, self.now);
             }

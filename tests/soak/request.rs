@@ -18,14 +18,12 @@ pub(crate) fn send(
     delays: &str,
     patience: Option<Duration>,
 ) {
-    let epoch = world.epoch();
     let (sent, name) = {
         let mut model = model.lock().unwrap();
         let waits = delays
             .split(['=', '&'])
             .filter_map(|part| part.parse::<u128>().ok());
-        let handled = world.millis() + waits.sum::<u128>();
-        let sent = model.send(act, arg, epoch, handled);
+        let sent = model.send(act, arg, world, waits.sum());
         let cookie = Model::short(sent.cookie.as_ref()).to_owned();
         let given_up = patience.map_or(String::new(), |time| format!(", for {time:?}"));
         let event = format!(

@@ -280,12 +280,8 @@ impl Visitor {
     }
 
     fn prepare(&self, act: Act) -> Sent {
-        let epoch = self.world.epoch();
-        let handled = self.world.millis();
-        self.model
-            .lock()
-            .unwrap()
-            .send(act, String::new(), epoch, handled)
+        let mut model = self.model.lock().unwrap();
+        model.send(act, String::new(), &self.world, 0)
     }
 
     fn name_of(&self) -> String {

@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) started: Instant,
     /// How often something happened after which no session need be there any more.
     epoch: AtomicU64,
+    /// How often the clocks were set back by an hour.
+    backs: AtomicU64,
     pub(crate) over: AtomicBool,
     /// Read by each request; held by whoever wants none to be under way.
     pub(crate) stop: RwLock<()>,
@@ -58,6 +60,7 @@ impl World {
             findings: Findings::default(),
             started: Instant::now(),
             epoch: AtomicU64::new(0),
+            backs: AtomicU64::new(0),
             over: AtomicBool::new(false),
             stop: RwLock::new(()),
             weather: Mutex::default(),
@@ -85,6 +88,15 @@ impl World {
 
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
+    }
+
+    /// Says that all clocks are set back by an hour.
+    pub(crate) fn set_back(&self) {
+        self.backs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn backs(&self) -> u64 {
+        self.backs.load(Ordering::SeqCst)
     }
 
     pub(crate) fn epoch(&self) -> u64 {
