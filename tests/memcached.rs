@@ -19,7 +19,7 @@ use rocket_session_kit::{
 use crate::support::memcached::Memcached;
 use crate::support::process::wait_until;
 use crate::support::proxy::Proxy;
-use crate::support::{App, figment, log};
+use crate::support::{App, PATIENCE, figment, log};
 
 /// What no request of these tests may take: the time for one call, and a lot for a slow machine.
 const SOON: Duration = Duration::from_secs(8);
@@ -31,17 +31,15 @@ fn brief(figment: Figment) -> Figment {
     figment.merge(("sessions.store_timeout", 400))
 }
 
-fn patient(figment: Figment) -> Figment {
-    figment.merge(("sessions.store_timeout", 20_000))
-}
-
 fn store(port: u16) -> MemcachedStore {
-    MemcachedStore::open([format!("127.0.0.1:{port}")]).expect("this is an address")
+    MemcachedStore::open([format!("127.0.0.1:{port}")])
+        .expect("this is an address")
+        .timeout(PATIENCE)
 }
 
 async fn app(server: &Memcached) -> App {
-    let store = store(server.port).timeout(Duration::from_secs(20));
-    App::on(store, patient).await
+    let store = store(server.port);
+    App::on(store, |f| f).await
 }
 
 /// A session's bytes with `owner` in them.
@@ -218,7 +216,7 @@ async fn idle_connections(store: &MemcachedStore, proxy: &Proxy, count: u64) {
 async fn after_a_cut_everything_that_can_be_repeated_is() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
+    let store = store(proxy.port);
     let mut ids = Vec::new();
     for n in 0..200 {
         ids.push(create(&store, &n.to_string()).await);
@@ -251,8 +249,8 @@ async fn after_a_cut_everything_that_can_be_repeated_is() {
 async fn connections_that_died_while_idle_cost_no_visitor_anything() {
     let mut server = Memcached::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
-    let app = App::on(store.clone(), patient).await;
+    let store = store(proxy.port);
+    let app = App::on(store.clone(), |f| f).await;
     idle_connections(&store, &proxy, 64).await;
     let mut visitors = Vec::new();
     for _ in 0..64 {
@@ -272,7 +270,7 @@ async fn connections_that_died_while_idle_cost_no_visitor_anything() {
 async fn one_call_finds_out_that_all_connections_are_of_no_more_use() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
-    let patient = store(proxy.port).timeout(Duration::from_secs(20));
+    let patient = store(proxy.port);
     let id = create(&patient, "alice").await;
     let store = store(proxy.port).timeout(Duration::from_millis(400));
     store.load_session(&id).await.unwrap();
@@ -297,7 +295,7 @@ async fn one_call_finds_out_that_all_connections_are_of_no_more_use() {
 async fn an_entry_is_counted_and_added_once_where_idle_connections_died() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
+    let store = store(proxy.port);
     let namespace = Namespace::new("test").unwrap();
     let keys: Vec<_> = (0..64).map(|n| namespace.key(n.to_string())).collect();
     for key in &keys {
@@ -315,8 +313,8 @@ async fn an_entry_is_counted_and_added_once_where_idle_connections_died() {
 async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
-    let app = App::on(store.clone(), patient).await;
+    let store = store(proxy.port);
+    let app = App::on(store.clone(), |f| f).await;
     // The launch asks for the version; from here on there is one connection.
     let visitor = app.known_visitor().await;
     for lost in 1..=2 {
@@ -356,7 +354,6 @@ async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
         let server = Memcached::start();
         let proxy = Proxy::to(server.port);
         let (store, direct) = (store(proxy.port), store(server.port));
-        let store = store.timeout(Duration::from_secs(20));
         let id = create(&store, "alice").await;
         let before = store.load_session(&id).await.unwrap().expect("it is there");
         let (ours, theirs) = (session("ours", 0), session("theirs", 0));
@@ -398,8 +395,8 @@ async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
 async fn what_is_acknowledged_while_connections_are_cut_is_there_once() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
-    let app = App::on(store, patient).await;
+    let store = store(proxy.port);
+    let app = App::on(store, |f| f).await;
     let visitor = app.known_visitor().await;
     proxy.delay(Duration::from_millis(5));
     let mut acknowledged = Vec::new();
@@ -436,7 +433,7 @@ async fn what_is_acknowledged_while_connections_are_cut_is_there_once() {
 async fn a_request_that_is_given_up_never_leaves_its_answer_to_another() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
+    let store = store(proxy.port);
     let mut owners = Vec::new();
     for owner in ["alice", "bob", "carol"] {
         owners.push((owner, create(&store, owner).await));
@@ -532,7 +529,7 @@ async fn what_is_too_large_for_an_item_leaves_the_old_session() {
 async fn a_full_server_forgets_or_refuses_but_answers_no_500() {
     for (arguments, forgets) in [(&["-m", "8"][..], true), (&["-m", "8", "-M"], false)] {
         let server = Memcached::with(arguments);
-        let store = store(server.port).timeout(Duration::from_secs(20));
+        let store = store(server.port);
         let mut refused = 0;
         for n in 0..400 {
             let id = SessionId::random();
@@ -558,8 +555,8 @@ async fn a_full_server_forgets_or_refuses_but_answers_no_500() {
 #[async_test]
 async fn a_save_that_a_full_server_refuses_is_an_error_and_takes_nothing_away() {
     let server = Memcached::with(&["-m", "8", "-M"]);
-    let store = store(server.port).timeout(Duration::from_secs(20));
-    let app = App::on(store.clone(), patient).await;
+    let store = store(server.port);
+    let app = App::on(store.clone(), |f| f).await;
     let mut visitors = Vec::new();
     for path in ["/set_many/1/60000", "/login/alice", "/set_many/1/60000"] {
         let visitor = app.visitor();
@@ -619,8 +616,8 @@ async fn a_session_that_began_after_a_restart_is_not_overwritten_by_one_of_befor
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
     for path in ["/add/count/1", "/logout", "/end", "/append/a/b", "/touch"] {
         let mut server = Memcached::start();
-        let store = store(server.port).timeout(Duration::from_secs(20));
-        let header = |figment: Figment| patient(figment).merge(("sessions.transport", "header"));
+        let store = store(server.port);
+        let header = |figment: Figment| figment.merge(("sessions.transport", "header"));
         let app = App::on(store.clone(), header).await;
         let visitor = || app.visitor().with("X-Auth-Token", TOKEN);
         assert_eq!(visitor().get("/login/alice").await.status.code, 200);
@@ -665,7 +662,7 @@ async fn an_entry_of_after_a_restart_is_neither_swapped_nor_taken_for_one_of_bef
     for takes in [false, true] {
         let mut server = Memcached::start();
         let proxy = Proxy::to(server.port);
-        let store = store(proxy.port).timeout(Duration::from_secs(20));
+        let store = store(proxy.port);
         store.set(&key, b"before", None).await.unwrap();
         let name = format!("session:{}", key.as_str());
         let number = cas_of(&server, &name);
@@ -777,7 +774,6 @@ async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let (sweeping, direct) = (store(proxy.port), store(server.port));
-    let sweeping = sweeping.timeout(Duration::from_secs(20));
     let id = create(&direct, "old").await;
     // No session is younger than that.
     let gate = proxy.hold(b"md ");
@@ -805,7 +801,6 @@ async fn what_was_set_between_the_two_steps_of_a_take_or_a_swap_is_not_lost() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let (slow, direct) = (store(proxy.port), store(server.port));
-    let slow = slow.timeout(Duration::from_secs(20));
     let key = Namespace::new("test").unwrap().key("entry");
     direct.set(&key, b"one", None).await.unwrap();
     let gate = proxy.hold(b"md ");
@@ -916,7 +911,7 @@ fn a_store_goes_on_in_another_runtime() {
             .unwrap()
     };
     let server = Memcached::start();
-    let store = store(server.port).timeout(Duration::from_secs(20));
+    let store = store(server.port);
     let (first, second) = (runtime(), runtime());
     let id = first.block_on(create(&store, "alice"));
     assert!(second.block_on(store.has_session(&id)).unwrap());
@@ -967,8 +962,8 @@ async fn no_more_connections_are_made_than_are_set() {
             .parse()
             .unwrap()
     };
-    let store = store(server.port).timeout(Duration::from_secs(20));
-    let app = App::on(store.connections(3), patient).await;
+    let store = store(server.port);
+    let app = App::on(store.connections(3), |f| f).await;
     // The launch asks for the server's version, over a connection of its own.
     let before = connections();
     let visitor = app.known_visitor().await;

@@ -17,8 +17,8 @@ use rocket_session_kit::{
 };
 
 use crate::support::proxy::Proxy;
-use crate::support::redis::{Cluster, Redis, Sentinels, cli};
-use crate::support::{App, Visitor, figment, log};
+use crate::support::redis::{Cluster, Redis, Sentinels, wait_until_replicated};
+use crate::support::{App, PATIENCE, Visitor, figment, log};
 
 /// What no request of these tests may take: the time for one call, and a lot for a slow machine.
 const SOON: Duration = Duration::from_secs(8);
@@ -30,12 +30,10 @@ fn brief(figment: Figment) -> Figment {
     figment.merge(("sessions.store_timeout", 400))
 }
 
-fn patient(figment: Figment) -> Figment {
-    figment.merge(("sessions.store_timeout", 20_000))
-}
-
 fn store(port: u16) -> RedisStore {
-    RedisStore::open(&format!("redis://127.0.0.1:{port}")).expect("this is a URL")
+    RedisStore::open(&format!("redis://127.0.0.1:{port}"))
+        .expect("this is a URL")
+        .timeout(PATIENCE)
 }
 
 /// A server that remembers over a restart.
@@ -44,8 +42,8 @@ fn durable() -> Redis {
 }
 
 async fn app(server: &Redis) -> App {
-    let store = store(server.port).timeout(Duration::from_secs(20));
-    App::on(store, patient).await
+    let store = store(server.port);
+    App::on(store, |f| f).await
 }
 
 /// A session's bytes with `owner` in them.
@@ -211,8 +209,14 @@ async fn with_a_frozen_server_every_request_ends_in_time() {
     crate::support::process::wait_until("the server is back", || {
         server.cli(&["PING"]).contains("PONG")
     });
-    let answer = visitor.get("/add/count/1").await;
-    assert_eq!(answer.status.code, 200);
+    let started = Instant::now();
+    let answer = loop {
+        let answer = visitor.get("/add/count/1").await;
+        if answer.status.code == 200 {
+            break answer;
+        }
+        assert!(started.elapsed() < SOON, "{answer:?}");
+    };
     assert_eq!(answer.body, visitor.get("/get/count").await.body);
 }
 
@@ -240,23 +244,27 @@ async fn a_link_that_loses_everything_is_given_up_for_a_new_one() {
 async fn a_connection_that_is_cut_between_command_and_answer_doubles_nothing() {
     let server = durable();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
-    let app = App::on(store, patient).await;
+    let store = store(proxy.port);
+    let app = App::on(store, |f| f).await;
     let visitor = app.known_visitor().await;
     proxy.delay(Duration::from_millis(4));
-    let done = AtomicBool::new(false);
+    let rounds = AtomicU64::new(0);
     let add = async {
         let mut acknowledged = Vec::new();
         for round in 0..100 {
             let answer = visitor.get(&format!("/add/round{round}/1")).await;
             acknowledged.push(answer.status.code == 200);
+            rounds.store(round + 1, Ordering::Relaxed);
         }
-        done.store(true, Ordering::Relaxed);
         acknowledged
     };
     let cut = async {
-        while !done.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(70)).await;
+        // At another moment of every fourth round, however long they take.
+        for cut in 0..25 {
+            while rounds.load(Ordering::Relaxed) < 4 * cut {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(cut)).await;
             proxy.cut();
         }
     };
@@ -271,8 +279,8 @@ async fn a_connection_that_is_cut_between_command_and_answer_doubles_nothing() {
 async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
     let server = durable();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
-    let app = App::on(store.clone(), patient).await;
+    let store = store(proxy.port);
+    let app = App::on(store.clone(), |f| f).await;
     let visitor = app.known_visitor().await;
     let id = SessionId::random();
     let mut expect = Expect::Absent;
@@ -310,7 +318,6 @@ async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
         let server = durable();
         let proxy = Proxy::to(server.port);
         let (store, direct) = (store(proxy.port), store(server.port));
-        let store = store.timeout(Duration::from_secs(20));
         let id = create(&store, "alice").await;
         let before = store.load_session(&id).await.unwrap().expect("it is there");
         let (ours, theirs) = (session("ours"), session("theirs"));
@@ -355,7 +362,6 @@ async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);
     let (sweeping, direct) = (store(proxy.port), store(server.port));
-    let sweeping = sweeping.timeout(Duration::from_secs(20));
     let id = create(&direct, "old").await;
     let gate = proxy.hold(b"EVALSHA");
     let saves = async {
@@ -385,7 +391,7 @@ fn a_store_goes_on_in_another_runtime() {
         builder.enable_all().build().unwrap()
     };
     let server = Redis::start();
-    let store = store(server.port).timeout(Duration::from_secs(20));
+    let store = store(server.port);
     let (first, second) = (runtime(), runtime());
     let id = first.block_on(create(&store, "alice"));
     assert!(second.block_on(store.has_session(&id)).unwrap());
@@ -478,10 +484,9 @@ async fn a_replica_is_read_from_but_says_that_it_cannot_be_written_to() {
             .cli(&["INFO", "replication"])
             .contains("master_link_status:up")
     });
-    let patient = |port| store(port).timeout(Duration::from_secs(20));
-    let (writing, reading) = (patient(primary.port), patient(replica.port));
+    let (writing, reading) = (store(primary.port), store(replica.port));
     let id = create(&writing, "alice").await;
-    primary.cli(&["WAIT", "1", "5000"]);
+    wait_until_replicated(primary.port);
     assert!(reading.has_session(&id).await.unwrap());
     let error = reading
         .delete_session(&id)
@@ -524,7 +529,7 @@ async fn a_full_server_refuses_no_log_out() {
 async fn a_request_that_is_given_up_never_leaves_its_answer_to_another() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
+    let store = store(proxy.port);
     let mut owners = Vec::new();
     for owner in ["alice", "bob", "carol"] {
         owners.push((owner, create(&store, owner).await));
@@ -599,7 +604,7 @@ async fn tls_works_out_of_the_box_and_trusts_only_whom_it_is_told_to() {
         "no",
     ]);
     let url = format!("rediss://localhost:{tls_port}");
-    let store = RedisStore::open(&url).unwrap();
+    let store = RedisStore::open(&url).unwrap().timeout(PATIENCE);
     let error = store.setup().await.expect_err("nobody vouches for it");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let store = store.ca(&cert).unwrap();
@@ -784,7 +789,7 @@ async fn a_cluster_that_fails_over_under_load_loses_only_what_was_not_replicated
     let concerned = |writer: &Writer| cluster.primary_of(&writer.key()) == victim;
     let concerned: Vec<_> = writers.iter().map(concerned).collect();
     // Every write that is acknowledged is on a replica before the primary dies.
-    cli(cluster.0[victim].port, &["WAIT", "1", "5000"]);
+    wait_until_replicated(cluster.0[victim].port);
     let (failed, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let load = async {
         let started = Instant::now();
@@ -847,7 +852,7 @@ async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choo
     store.setup().await.expect("the master is found");
     let id = create(&store, "alice").await;
     let mut writers = [Writer::new(&store).await, Writer::new(&store).await];
-    cli(set.servers[0].port, &["WAIT", "1", "5000"]);
+    wait_until_replicated(set.servers[0].port);
     let done = AtomicBool::new(false);
     let dies = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -941,7 +946,7 @@ async fn demote(set: &Sentinels, window: Duration) -> bool {
     let store = RedisStore::sentinel(set.urls(), "mymaster").unwrap();
     let id = create(&store, "alice").await;
     let mut writers = [Writer::new(&store).await, Writer::new(&store).await];
-    cli(set.servers[0].port, &["WAIT", "1", "5000"]);
+    wait_until_replicated(set.servers[0].port);
     let done = AtomicBool::new(false);
     let demoted = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -998,9 +1003,9 @@ fn connections(server: &Redis) -> u64 {
 #[async_test]
 async fn requests_at_once_share_one_connection_and_entries_another() {
     let server = Redis::start();
-    let store = store(server.port).timeout(Duration::from_secs(20));
+    let store = store(server.port);
     let before = connections(&server);
-    let app = App::on(store.clone(), patient).await;
+    let app = App::on(store.clone(), |f| f).await;
     let visitor = app.known_visitor().await;
     let answers = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
     assert!(answers.iter().all(|answer| answer.status.code == 200));
@@ -1017,7 +1022,7 @@ async fn requests_at_once_share_one_connection_and_entries_another() {
 async fn no_session_waits_for_a_large_entry() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port).timeout(Duration::from_secs(20));
+    let store = store(proxy.port);
     let key = Namespace::new("test").unwrap().key("large");
     let large = vec![b'x'; 8 << 20];
     let ids = [create(&store, "alice").await, create(&store, "bob").await];

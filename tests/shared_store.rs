@@ -50,7 +50,7 @@ impl Shared {
     }
 
     fn launch(&self, example: &str, more: &str) -> Server {
-        let sessions = format!("{{{}{more}}}", self.sessions);
+        let sessions = format!("{{store_timeout=20000,{}{more}}}", self.sessions);
         let path: &Path = self.there.path();
         Server::start(example, path, &[("ROCKET_SESSIONS", &sessions)])
     }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rocket::figment::Figment;
+use rocket::figment::providers::Serialized;
 use rocket::futures::TryStreamExt;
 use rocket::http::Status;
 use rocket::local::asynchronous::Client;
@@ -30,6 +31,9 @@ pub(crate) struct App {
     pub(crate) probe: Probe,
     pub(crate) clock: Clock,
 }
+
+/// How long a store may take where a test is not about that.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 impl App {
     /// Launches with a memory store and the routes of this file.
@@ -93,12 +97,14 @@ impl App {
         {
             let server = redis::Redis::start();
             let redis = RedisStore::open(&server.url()).expect("this is its URL");
+            let redis = redis.timeout(PATIENCE);
             test(Self::built_on(redis, |f| f, &build).await).await;
         }
         #[cfg(feature = "memcached")]
         {
             let server = memcached::Memcached::start();
             let memcached = MemcachedStore::open([server.address()]).expect("this is its address");
+            let memcached = memcached.timeout(PATIENCE);
             test(Self::built_on(memcached, |f| f, &build).await).await;
         }
     }
@@ -174,14 +180,16 @@ impl App {
     }
 }
 
-/// A figment without files and without noise.
+/// A figment without files and without noise, for a store that may be slow: the machine may be busy.
 pub(crate) fn figment() -> Figment {
     super::log::keep();
     let config = rocket::Config {
         log_level: rocket::config::LogLevel::Off,
         ..rocket::Config::debug_default()
     };
-    Figment::from(config).merge(("secret_key", vec![7_u8; 64]))
+    Figment::from(config)
+        .merge(("secret_key", vec![7_u8; 64]))
+        .merge(Serialized::default("sessions.store_timeout", 20_000_u64))
 }
 
 #[derive(Default)]

@@ -23,7 +23,7 @@ use rocket_session_kit::testing::Subject;
 use rocket_session_kit::{Clock, DirectoryStore, KeyValue, MemoryStore};
 use tempfile::TempDir;
 
-pub(crate) use app::{App, Gates, figment, routes};
+pub(crate) use app::{App, Gates, PATIENCE, figment, routes};
 pub(crate) use backend::{Backend, on_every_shared_store, on_every_store};
 pub(crate) use visitor::{Answer, Visitor};
 

@@ -133,6 +133,20 @@ pub(crate) fn cli(port: u16, command: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Waits until a replica has all that was written to the server at `port`.
+pub(crate) fn wait_until_replicated(port: u16) {
+    wait_until("a replica has everything", || {
+        let told = cli(port, &["INFO", "replication"]);
+        let number = |before: &str| {
+            let rest = told.split_once(before)?.1;
+            rest.split([',', '\r', '\n']).next()?.parse::<u64>().ok()
+        };
+        // Of the first replica, and of the server itself.
+        let (there, here) = (number("offset="), number("master_repl_offset:"));
+        there.is_some() && there >= here
+    });
+}
+
 /// Three primaries with a replica each.
 pub(crate) struct Cluster(pub(crate) Vec<Redis>);
 
