@@ -28,8 +28,15 @@ impl Store {
         match kind {
             Kind::Directory => Self::Directory(Disk::mount(there.join("disk"))),
             Kind::Redis => {
-                let lasting = ["--appendonly", "yes", "--maxmemory-policy", "noeviction"];
-                let server = Redis::with(&lasting);
+                let server = Redis::with(&[
+                    "--appendonly",
+                    "yes",
+                    // With `everysec` it answers before it writes while the disk is slow.
+                    "--appendfsync",
+                    "always",
+                    "--maxmemory-policy",
+                    "noeviction",
+                ]);
                 let wires = wires(server.port);
                 Self::Redis(server, wires)
             }
