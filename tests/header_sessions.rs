@@ -68,7 +68,9 @@ impl Api {
 }
 
 fn more() -> Vec<rocket::Route> {
-    routes![push, take, form, token, uses, responder, end_all, members]
+    routes![
+        push, take, form, token, uses, responder, end_all, members, id_with
+    ]
 }
 
 #[get("/push/<message>?<gate>")]
@@ -112,6 +114,17 @@ async fn uses(
 #[get("/responder")]
 fn responder() -> Notify<&'static str> {
     Notify::info("done", "it is done")
+}
+
+/// Tells the id of the session while there is something in it, and keeps that only if told so.
+#[get("/id_with?<keep>")]
+fn id_with(keep: bool, session: &Session) -> Result<String> {
+    session.insert("a", 1)?;
+    let id = session.id();
+    if !keep {
+        session.remove("a");
+    }
+    Ok(id.map_or("none".into(), |id| id.to_hex()))
 }
 
 #[get("/end_all")]
@@ -722,4 +735,19 @@ async fn a_token_is_issued_only_for_a_session_that_begins() {
         500
     );
     assert!(cookies.list().await.is_empty());
+}
+
+#[async_test]
+async fn the_id_told_is_that_of_the_token_and_there_is_none_without_one() {
+    let app = app(r#"transport="header""#).await;
+    let visitor = with(&app, TOKEN);
+    for moment in ["it begins", "it goes on"] {
+        let told = visitor.get("/id_with?keep=true").await.body;
+        let [(id, _)] = app.list().await[..] else {
+            panic!("there is one session");
+        };
+        assert_eq!(told, id.to_hex(), "{moment}");
+    }
+    let nobody = app.visitor();
+    assert_eq!(nobody.get("/id_with?keep=false").await.body, "none");
 }

@@ -8,7 +8,7 @@ use rocket::futures::future::join;
 use rocket::http::Status;
 use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{Expect, Result, Save, Saved, Session, SessionStore};
+use rocket_session_kit::{Expect, Notifications, Result, Save, Saved, Session, SessionStore};
 
 use crate::support::{App, Gates, Visitor};
 
@@ -90,11 +90,89 @@ async fn add_and_log_in(
     Ok(Status::new(status))
 }
 
+/// Sets a value, saves it, and sets it once more.
+#[get("/set_save_and_set/<key>")]
+async fn set_save_and_set(key: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
+    session.insert(key, 1)?;
+    gates.wait(Some("save")).await;
+    // It fails, and the way out sends what takes the value's place.
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+    session.insert(key, 2)
+}
+
+/// Changes two values and saves them; with `again`, changes one more and saves that too. A last
+/// change is left to the way out.
+#[get("/add_two_and_save?<again>")]
+async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) -> Result<()> {
+    session.increment("one", 1)?;
+    session.increment("two", 1)?;
+    gates.wait(Some("save")).await;
+    let _ = session.save().await;
+    if again {
+        session.increment("three", 1)?;
+        gates.wait(Some("again")).await;
+        let _ = session.save().await;
+    }
+    gates.wait(Some("respond")).await;
+    session.increment("last", 1)?;
+    Ok(())
+}
+
+/// Pushes a message and saves it, changes a value while that save is under way, and renews the
+/// session after it.
+#[get("/push_save_and_renew")]
+async fn push_save_and_renew(
+    session: &Session,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    notes.info("unheard")?;
+    let during = async {
+        gates.wait(Some("saving")).await;
+        let changed = session.increment("count", 1);
+        gates.wait(Some("changed")).await;
+        changed
+    };
+    let (_, changed) = join(session.save(), during).await;
+    changed?;
+    gates.wait(Some("respond")).await;
+    session.renew();
+    Ok(())
+}
+
+/// Pushes a message, saves it, and pushes two more.
+#[get("/push_save_and_push_two")]
+async fn push_save_and_push_two(
+    session: &Session,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    notes.info("a")?;
+    gates.wait(Some("save")).await;
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+    notes.info("b")?;
+    notes.info("c")
+}
+
+/// Tells which messages wait.
+#[get("/messages")]
+fn messages(notes: &Notifications) -> String {
+    let waiting: Vec<_> = notes.peek().iter().map(ToString::to_string).collect();
+    waiting.join(",")
+}
+
 fn build(rocket: Rocket<Build>) -> Rocket<Build> {
     rocket.mount(
         "/",
         routes![
             add_and_save,
+            set_save_and_set,
+            add_two_and_save,
+            push_save_and_renew,
+            push_save_and_push_two,
+            messages,
             add_save_and_renew,
             log_in_and_save,
             insert_and_log_in,
@@ -579,4 +657,196 @@ async fn a_log_out_whose_response_is_lost_is_a_log_out() {
         assert!(app.list().await.is_empty());
     })
     .await;
+}
+
+#[async_test]
+async fn a_value_set_again_after_an_unheard_save_is_the_later_one() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            let fault = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/set_save_and_set/a"), fault).await;
+            assert_eq!(answer.status.code, 200, "{fate:?}");
+            assert_eq!(visitor.get("/get/a").await.body, "2", "{fate:?}");
+        }
+    })
+    .await;
+}
+
+/// An application whose sessions are found by tokens, and a client with one.
+async fn with_tokens() -> App {
+    App::built(|f| f.merge(("sessions.transport", "header")), build).await
+}
+
+fn client(app: &App) -> Visitor<'_> {
+    app.visitor()
+        .with("X-Auth-Token", "0123456789abcdef0123456789abcdef")
+}
+
+#[async_test]
+async fn a_tokens_session_whose_beginning_was_unheard_counts_every_change_once() {
+    for others in [false, true] {
+        let app = with_tokens().await;
+        let visitor = client(&app);
+        let fault = async {
+            app.gate("save").arrived().await;
+            app.probe.fail_afterwards(Act::Save);
+            app.gate("save").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            if others {
+                // It finds the session of the same token, and saves over it.
+                assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
+            }
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(visitor.get("/add_two_and_save?again=false"), fault).await;
+        assert_eq!(answer.status.code, 200, "{others}");
+        let one = if others { "11" } else { "1" };
+        for (name, count) in [("one", one), ("two", "1"), ("last", "1")] {
+            let there = visitor.get(&format!("/get/{name}")).await.body;
+            assert_eq!(there, count, "{name} {others}");
+        }
+    }
+}
+
+#[async_test]
+async fn a_tokens_session_with_two_unheard_saves_counts_nothing_twice() {
+    for fates in [[Fate::Arrives, Fate::Fails], [Fate::Fails, Fate::Arrives]] {
+        let app = with_tokens().await;
+        let visitor = client(&app);
+        let fault = async {
+            for (gate, fate) in ["save", "again"].into_iter().zip(fates) {
+                app.gate(gate).arrived().await;
+                app.probe.heal();
+                fate.befalls(&app);
+                app.gate(gate).open();
+            }
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(visitor.get("/add_two_and_save?again=true"), fault).await;
+        // Whether the third change was in what others saved over, nobody knows.
+        assert_eq!(answer.status.code, 503, "{fates:?}");
+        let third = match fates {
+            [_, Fate::Arrives] => "1",
+            _ => "none",
+        };
+        for (name, count) in [("one", "11"), ("two", "1"), ("three", third)] {
+            let there = visitor.get(&format!("/get/{name}")).await.body;
+            assert_eq!(there, count, "{name} {fates:?}");
+        }
+    }
+}
+
+#[async_test]
+async fn a_renewal_that_is_tried_again_still_ends_with_its_copies() {
+    on_every_store(async |app| {
+        for logs_out in [0, 1] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            let elsewhere = app.again(|figment| figment).await;
+            let other = elsewhere.visitor();
+            other.set_cookie("id", &visitor.cookie("id").unwrap());
+            let slow = elsewhere.gate("slow");
+            let first = async {
+                slow.arrived().await;
+                visitor.get("/login_and_save/alice").await
+            };
+            let second = async {
+                let answer = other.get("/renew?gate=slow").await;
+                app.gate("respond").open();
+                answer
+            };
+            let faults = async {
+                app.gate("save").arrived().await;
+                let saves = app.probe.gate(Act::Save);
+                app.gate("save").open();
+                saves.arrived().await;
+                saves.open();
+                saves.arrived().await;
+                // The mark is there, and the handler does not hear of it.
+                app.probe.fail_afterwards(Act::Save);
+                saves.open_for_all();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                // The other renewal makes a second copy, and then the way out tries again.
+                slow.open();
+            };
+            let ((first, second), ()) = join(join(first, second), faults).await;
+            assert!(first.sets_session() && second.sets_session());
+            let copies = [&visitor, &other];
+            for copy in copies {
+                assert_eq!(copy.get("/who").await.body, "alice", "{logs_out}");
+            }
+            assert!(copies[logs_out].get("/logout").await.removes_session());
+            for copy in copies {
+                assert_eq!(copy.get("/who").await.body, "nobody", "{logs_out}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_brings_no_change_of_a_save_that_failed() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let saves = app.probe.gate(Act::Save);
+        let faults = async {
+            // The message is on its way while the handler changes a value, and does not arrive.
+            saves.arrived().await;
+            app.gate("saving").arrived().await;
+            app.gate("saving").open();
+            app.gate("changed").arrived().await;
+            app.probe.fail(Act::Save);
+            saves.open();
+            app.gate("changed").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            app.gate("respond").open();
+            // The renewal makes its copy, and its mark is never heard of.
+            saves.arrived().await;
+            saves.open();
+            saves.arrived().await;
+            app.probe.fail_afterwards(Act::Save);
+            saves.open_for_all();
+        };
+        let (answer, ()) = join(visitor.get("/push_save_and_renew"), faults).await;
+        assert_eq!(answer.status.code, 503);
+        app.probe.heal();
+        comes_back(&visitor).await;
+        assert_eq!(visitor.get("/messages").await.body, "");
+        assert_eq!(visitor.get("/get/count").await.body, "none");
+    })
+    .await;
+}
+
+#[async_test]
+async fn messages_pushed_after_an_unheard_save_are_all_kept() {
+    for fate in [Fate::Arrives, Fate::Fails] {
+        let app = App::built(|f| f.merge(("sessions.limits.notifications", 2)), build).await;
+        let visitor = app.known_visitor().await;
+        let fault = async {
+            app.gate("save").arrived().await;
+            fate.befalls(&app);
+            app.gate("save").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(visitor.get("/push_save_and_push_two"), fault).await;
+        assert_eq!(answer.status.code, 200, "{fate:?}");
+        // The third made the oldest go, and no other.
+        assert_eq!(visitor.get("/messages").await.body, "b,c", "{fate:?}");
+    }
 }

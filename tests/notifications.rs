@@ -133,6 +133,14 @@ async fn blind(
     (Status::new(status), body)
 }
 
+/// Has a message, looks at what waits beside it, and does not look at the message itself.
+#[get("/peek_beside")]
+fn peek_beside(note: Notification, notes: &Notifications) -> String {
+    let beside = list(&notes.peek());
+    drop(note);
+    beside
+}
+
 struct Never;
 
 #[rocket::async_trait]
@@ -823,6 +831,10 @@ async fn the_responder_does_not_answer_what_could_not_be_kept() {
         assert!(answer.header("Retry-After").is_some());
         app.probe.heal();
     }
+    let too_large = format!("/notify/{}", "x".repeat(65_536));
+    let answer = visitor.get(&too_large).await;
+    assert_eq!(answer.status.code, 500);
+    assert_eq!(answer.header("Location"), None);
     // The oldest of 64 makes room.
     visitor.get("/push_many/64/0").await;
     assert_eq!(visitor.get("/notify/Saved").await.status.code, 303);
@@ -1037,6 +1049,14 @@ async fn a_take_that_waits_for_the_store_holds_no_other_visitor() {
         gate.open_for_all();
     };
     assert_eq!(join(take, meanwhile).await.0.body, "info:one");
+}
+
+#[async_test]
+async fn what_a_handler_has_in_hand_is_not_among_those_that_wait() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one", "two"]).await;
+    assert_eq!(visitor.get("/peek_beside").await.body, "info:two");
+    assert_eq!(visitor.get("/take").await.body, "info:one,info:two");
 }
 
 #[async_test]
