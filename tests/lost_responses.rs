@@ -71,6 +71,14 @@ fn insert_and_log_in(user: &str, session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// Counts, and logs in.
+#[get("/count_and_login/<user>")]
+fn count_and_log_in(user: &str, session: &Session) -> Result<()> {
+    session.increment("count", 1)?;
+    session.log_in(user);
+    Ok(())
+}
+
 /// Changes the session before it logs in and saves, and responds with `status` whatever became of
 /// it.
 #[get("/add_and_login/<key>/<user>?<status>&<end>")]
@@ -175,6 +183,7 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
             messages,
             add_save_and_renew,
             log_in_and_save,
+            count_and_log_in,
             insert_and_log_in,
             add_and_log_in
         ],
@@ -266,6 +275,7 @@ async fn a_save_that_is_sent_again_after_others_saved_never_counts_twice() {
 async fn a_save_that_is_sent_again_with_a_renewal_after_others_saved_never_counts_twice() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
+            let others = app.list().await.len();
             let visitor = app.known_visitor().await;
             let fault = async {
                 app.gate("save").arrived().await;
@@ -284,6 +294,8 @@ async fn a_save_that_is_sent_again_with_a_renewal_after_others_saved_never_count
                 Fate::Fails => "10",
             };
             assert_eq!(visitor.get("/get/count").await.body, once, "{fate:?}");
+            // No copy is left.
+            assert_eq!(app.list().await.len(), others + 1, "{fate:?}");
         }
     })
     .await;
@@ -550,39 +562,41 @@ async fn a_mark_that_arrives_after_its_renewal_was_undone_changes_nothing() {
 #[async_test]
 async fn an_undone_renewal_keeps_what_others_saved_meanwhile() {
     on_every_store(async |app| {
-        let visitor = app.known_visitor().await;
-        let saves = app.probe.gate(Act::Save);
-        let others = async {
-            // The renewal is about to make its copy. Another request saves right after that.
-            saves.arrived().await;
-            let add = visitor.copy();
-            let add = async {
-                let answer = add.get("/add/count/5").await;
-                assert_eq!(answer.status.code, 200);
-            };
-            let let_it_save = async {
+        for (path, sessions) in [("/login/alice", 1), ("/count_and_login/alice", 2)] {
+            let visitor = app.known_visitor().await;
+            let saves = app.probe.gate(Act::Save);
+            let others = async {
+                // The renewal is about to make its copy. Another request saves right after that.
                 saves.arrived().await;
-                // The copy first, for it came first.
+                let add = visitor.copy();
+                let add = async {
+                    let answer = add.get("/add/count/5").await;
+                    assert_eq!(answer.status.code, 200);
+                };
+                let let_it_save = async {
+                    saves.arrived().await;
+                    // The copy first, for it came first.
+                    saves.open();
+                    saves.arrived().await;
+                    saves.open();
+                };
+                join(add, let_it_save).await;
+                // The first mark finds another revision, and the copy is made anew.
                 saves.open();
                 saves.arrived().await;
                 saves.open();
+                saves.arrived().await;
+                // The second mark is there, and nobody hears of it.
+                app.probe.fail_afterwards(Act::Save);
+                saves.open_for_all();
             };
-            join(add, let_it_save).await;
-            // The first mark finds another revision, and the copy is made anew.
-            saves.open();
-            saves.arrived().await;
-            saves.open();
-            saves.arrived().await;
-            // The second mark is there, and nobody hears of it.
-            app.probe.fail_afterwards(Act::Save);
-            saves.open_for_all();
-        };
-        let (answer, ()) = join(visitor.get("/login/alice"), others).await;
-        assert_eq!(answer.status.code, 503);
-        app.probe.heal();
-        comes_back(&visitor).await;
-        assert_eq!(visitor.get("/get/count").await.body, "5");
-        app.holds(1).await;
+            let (answer, ()) = join(visitor.get(path), others).await;
+            assert_eq!(answer.status.code, 503, "{path}");
+            app.probe.heal();
+            comes_back(&visitor).await;
+            assert_eq!(visitor.get("/get/count").await.body, "5", "{path}");
+            app.holds(sessions).await;
+        }
     })
     .await;
 }
@@ -849,4 +863,204 @@ async fn messages_pushed_after_an_unheard_save_are_all_kept() {
         // The third made the oldest go, and no other.
         assert_eq!(visitor.get("/messages").await.body, "b,c", "{fate:?}");
     }
+}
+
+/// Runs `meanwhile` after a log-in has put down its mark, unheard, and before it gives up. Whatever
+/// `meanwhile` has saved is heard.
+async fn during_a_renewal_in_doubt<T>(
+    app: &App,
+    visitor: &Visitor<'_>,
+    meanwhile: impl Future<Output = T>,
+) -> T {
+    let of_the_log_in = app.probe.gate(Act::Save);
+    let faults = async {
+        of_the_log_in.arrived().await;
+        of_the_log_in.open();
+        of_the_log_in.arrived().await;
+        app.probe.fail_afterwards(Act::Save);
+        of_the_log_in.open();
+        // The mark is asked for again, and that waits while others save.
+        of_the_log_in.arrived().await;
+        app.probe.heal();
+        app.probe.gate(Act::Save).open_for_all();
+        let done = meanwhile.await;
+        app.probe.gate(Act::Save).open_for_all();
+        app.probe.fail_afterwards(Act::Save);
+        of_the_log_in.open();
+        done
+    };
+    let (log_in, done) = join(visitor.get("/login/alice"), faults).await;
+    app.probe.heal();
+    assert_eq!(log_in.status.code, 503);
+    done
+}
+
+#[async_test]
+async fn copies_end_together_also_where_the_first_renewal_is_undone() {
+    on_every_store(async |app| {
+        for logs_out in [0, 1] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            let elsewhere = app.again(|figment| figment).await;
+            let other = elsewhere.visitor();
+            other.set_cookie("id", &visitor.cookie("id").unwrap());
+            let slow = elsewhere.gate("slow");
+            let (told, is_told) = oneshot::channel();
+            let renewal = async {
+                let answer = other.get("/renew?gate=slow").await;
+                let _ = told.send(());
+                answer
+            };
+            let log_in = async {
+                slow.arrived().await;
+                let meanwhile = async {
+                    slow.open();
+                    is_told.await.expect("the renewal is answered");
+                };
+                during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+            };
+            let (renewed, ()) = join(renewal, log_in).await;
+            assert!(renewed.sets_session(), "{renewed:?}");
+            comes_back(&visitor).await;
+            let copies = [&visitor, &other];
+            for copy in copies {
+                assert_eq!(copy.get("/who").await.body, "alice", "{logs_out}");
+            }
+            assert!(copies[logs_out].get("/logout").await.removes_session());
+            for copy in copies {
+                assert_eq!(copy.get("/who").await.body, "nobody", "{logs_out}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn whoever_followed_a_renewal_that_is_undone_is_led_back() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let elsewhere = app.again(|figment| figment).await;
+        let other = elsewhere.visitor();
+        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let slow = elsewhere.gate("slow");
+        let undoing = async {
+            slow.arrived().await;
+            let meanwhile = async {
+                let of_the_other = app.probe.gate(Act::Save);
+                slow.open();
+                of_the_other.arrived().await;
+                of_the_other.open();
+                // It met the mark, and is about to save to the copy.
+                of_the_other.arrived().await;
+                of_the_other
+            };
+            let of_the_other = during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+            comes_back(&visitor).await;
+            of_the_other.open();
+        };
+        let (answer, ()) = join(other.get("/add/count/7?gate=slow"), undoing).await;
+        assert_eq!(answer.status.code, 200);
+        assert_eq!(visitor.get("/get/count").await.body, "7");
+        app.holds(1).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_leaves_the_next_one_alone() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let elsewhere = app.again(|figment| figment).await;
+        let other = elsewhere.visitor();
+        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let slow = elsewhere.gate("slow");
+        let (told, is_told) = oneshot::channel();
+        let second = async {
+            let answer = other.get("/renew?gate=slow").await;
+            let _ = told.send(());
+            answer
+        };
+        let first = async {
+            slow.arrived().await;
+            visitor.get("/login/alice").await
+        };
+        let faults = async {
+            let saves = app.probe.gate(Act::Save);
+            saves.arrived().await;
+            saves.open();
+            saves.arrived().await;
+            // The copy is made, and its mark never comes.
+            let loads = app.probe.gate(Act::Load);
+            app.probe.fail(Act::Save);
+            saves.open_for_all();
+            // The undoing looks what is at the old id, after another renewal left its mark there.
+            loads.arrived().await;
+            app.probe.heal();
+            slow.open();
+            is_told.await.expect("the second renewal is answered");
+            loads.open_for_all();
+        };
+        let ((first, second), ()) = join(join(first, second), faults).await;
+        assert_eq!((first.status.code, second.status.code), (503, 200));
+        assert!(second.sets_session());
+        app.holds(1).await;
+        assert_eq!(other.get("/get/n").await.body, "\"0\"");
+        assert_eq!(visitor.get("/get/n").await.body, "none");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_follower_whose_save_is_unheard_is_given_no_new_cookie() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let slow = visitor.copy();
+        let others = async {
+            app.gate("save").arrived().await;
+            assert!(visitor.get("/renew").await.sets_session());
+            let saves = app.probe.gate(Act::Save);
+            app.gate("save").open();
+            saves.arrived().await;
+            saves.open();
+            // It met the mark, and saves where that leads.
+            saves.arrived().await;
+            app.probe.fail_afterwards(Act::Save);
+            saves.open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            saves.open_for_all();
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(slow.get("/add_and_save/count"), others).await;
+        assert_eq!(answer.status.code, 503);
+        assert!(answer.session_cookie().is_none(), "{answer:?}");
+        assert_eq!(visitor.get("/get/count").await.body, "2");
+    })
+    .await;
+}
+
+#[async_test]
+async fn whoever_is_unsure_of_a_save_is_given_no_new_cookie_after_a_renewal() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            let slow = visitor.copy();
+            let others = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("again").arrived().await;
+                app.probe.heal();
+                assert!(visitor.get("/renew").await.sets_session());
+                app.gate("again").open();
+                app.gate("respond").arrived().await;
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(slow.get("/add_two_and_save?again=true"), others).await;
+            assert_eq!(answer.status.code, 200, "{fate:?}");
+            assert!(answer.session_cookie().is_none(), "{fate:?}: {answer:?}");
+            assert_eq!(visitor.get("/get/last").await.body, "1", "{fate:?}");
+        }
+    })
+    .await;
 }

@@ -297,6 +297,7 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 take_all,
                 take_queue,
                 peek,
+                peek_beside,
                 set_note,
                 get_note,
                 get_note_as_text,

@@ -597,3 +597,61 @@ async fn a_renewal_that_comes_after_a_renewal_and_a_log_out_leaves_nothing() {
     })
     .await;
 }
+
+#[async_test]
+async fn a_change_that_follows_several_renewals_brings_no_cookie() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let slow = visitor.copy();
+        let renewals = async {
+            app.gate("slow").arrived().await;
+            visitor.get("/renew").await;
+            let of_the_slow = app.probe.gate(Act::Save);
+            app.gate("slow").open();
+            of_the_slow.arrived().await;
+            of_the_slow.open();
+            // It met the first mark, and meets a second one where that led.
+            of_the_slow.arrived().await;
+            app.probe.gate(Act::Save).open_for_all();
+            visitor.get("/renew").await;
+            of_the_slow.open();
+        };
+        let (answer, ()) = join(slow.get("/add/count/5?gate=slow"), renewals).await;
+        assert_eq!(answer.status.code, 200);
+        assert!(answer.session_cookie().is_none(), "{answer:?}");
+        assert_eq!(visitor.get("/get/count").await.body, "5");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_reader_does_not_remove_the_cookie_of_a_session_that_another_request_emptied() {
+    let app = App::configured(with_max_age).await;
+    let visitor = app.known_visitor().await;
+    let slow = visitor.copy();
+    app.clock.advance(2 * MINUTE);
+    let gate = app.gate("slow");
+    let emptied = async {
+        gate.arrived().await;
+        assert!(visitor.get("/remove/n").await.removes_session());
+        gate.open();
+    };
+    let (answer, ()) = join(slow.get("/touch?gate=slow"), emptied).await;
+    assert!(answer.session_cookie().is_none(), "{answer:?}");
+}
+
+#[async_test]
+async fn a_message_taken_beside_another_change_sends_no_cookie() {
+    let app = App::built(|figment| figment, build).await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/push").await;
+    let gate = app.gate("slow");
+    let change = async {
+        gate.arrived().await;
+        visitor.get("/add/a/1").await;
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get("/take?gate=slow"), change).await;
+    assert_eq!(answer.body, "1");
+    assert!(answer.session_cookie().is_none(), "{answer:?}");
+}
