@@ -109,10 +109,10 @@ async fn set_save_and_set(key: &str, session: &Session, gates: &State<Gates>) ->
     session.insert(key, 2)
 }
 
-/// Changes two values and saves them; with `again`, changes one more and saves that too. A last
-/// change is left to the way out.
+/// Changes two values and saves them; with `again`, changes one more and saves that too. It tells what
+/// it sees then, and leaves a last change to the way out.
 #[get("/add_two_and_save?<again>")]
-async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) -> Result<()> {
+async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) -> Result<String> {
     session.increment("one", 1)?;
     session.increment("two", 1)?;
     gates.wait(Some("save")).await;
@@ -123,8 +123,13 @@ async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) 
         let _ = session.save().await;
     }
     gates.wait(Some("respond")).await;
+    let seen = ["one", "two", "three"].map(|name| session.get(name));
+    let seen: Vec<i64> = seen
+        .into_iter()
+        .map(|n| Ok(n?.unwrap_or(0)))
+        .collect::<Result<_>>()?;
     session.increment("last", 1)?;
-    Ok(())
+    Ok(format!("{seen:?}"))
 }
 
 /// Pushes a message and saves it, changes a value while that save is under way, and renews the
@@ -164,6 +169,17 @@ async fn push_save_and_push_two(
     notes.info("c")
 }
 
+#[get("/push/<message>?<gate>")]
+async fn push(
+    message: &str,
+    gate: Option<&str>,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    gates.wait(gate).await;
+    notes.info(message)
+}
+
 /// Tells which messages wait.
 #[get("/messages")]
 fn messages(notes: &Notifications) -> String {
@@ -180,6 +196,7 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
             add_two_and_save,
             push_save_and_renew,
             push_save_and_push_two,
+            push,
             messages,
             add_save_and_renew,
             log_in_and_save,
@@ -1059,7 +1076,99 @@ async fn whoever_is_unsure_of_a_save_is_given_no_new_cookie_after_a_renewal() {
             let (answer, ()) = join(slow.get("/add_two_and_save?again=true"), others).await;
             assert_eq!(answer.status.code, 200, "{fate:?}");
             assert!(answer.session_cookie().is_none(), "{fate:?}: {answer:?}");
-            assert_eq!(visitor.get("/get/last").await.body, "1", "{fate:?}");
+            // What was in doubt is not sent again, and all else is.
+            let once = match fate {
+                Fate::Arrives => "1",
+                Fate::Fails => "none",
+            };
+            for (name, count) in [("one", once), ("two", once), ("three", "1"), ("last", "1")] {
+                let there = visitor.get(&format!("/get/{name}")).await.body;
+                assert_eq!(there, count, "{name} {fate:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_handler_that_is_unsure_of_a_save_goes_on_with_what_others_saved_over_it() {
+    on_every_store(async |app| {
+        for (fate, seen) in [(Fate::Arrives, "[11, 1, 1]"), (Fate::Fails, "[10, 0, 1]")] {
+            let visitor = app.known_visitor().await;
+            let others = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("again").arrived().await;
+                app.probe.heal();
+                assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
+                app.gate("again").open();
+                app.gate("respond").arrived().await;
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/add_two_and_save?again=true"), others).await;
+            assert_eq!((answer.status.code, &*answer.body), (200, seen), "{fate:?}");
+            let once = match fate {
+                Fate::Arrives => ("11", "1"),
+                Fate::Fails => ("10", "none"),
+            };
+            for (name, count) in [
+                ("one", once.0),
+                ("two", once.1),
+                ("three", "1"),
+                ("last", "1"),
+            ] {
+                let there = visitor.get(&format!("/get/{name}")).await.body;
+                assert_eq!(there, count, "{name} {fate:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_keeps_whatever_others_did_in_the_copy() {
+    on_every_store(async |app| {
+        for (path, user, keys, messages) in [
+            ("/remove/n", "alice", "", "first"),
+            ("/set/n/1", "alice", "n", "first"),
+            ("/set_user/nobody", "nobody", "n", "first"),
+            ("/push/second", "alice", "n", "first,second"),
+        ] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            visitor.get("/push/first").await;
+            let other = visitor.copy();
+            let (told, is_told) = oneshot::channel();
+            let change = async {
+                let answer = other.get(&format!("{path}?gate=slow")).await;
+                let _ = told.send(());
+                answer
+            };
+            let undoing = async {
+                app.gate("slow").arrived().await;
+                let meanwhile = async {
+                    app.gate("slow").open();
+                    is_told.await.expect("the change is answered");
+                };
+                during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+            };
+            let (changed, ()) = join(change, undoing).await;
+            assert_eq!(changed.status.code, 200, "{path}");
+            let started = Instant::now();
+            while visitor.get("/messages").await.body.is_empty() {
+                assert!(started.elapsed().as_secs() < 20, "the session is lost");
+                rocket::tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(visitor.get("/who").await.body, user, "{path}");
+            assert_eq!(visitor.get("/keys").await.body, keys, "{path}");
+            assert_eq!(visitor.get("/messages").await.body, messages, "{path}");
+            let n = match path {
+                "/remove/n" => "none",
+                "/set/n/1" => "\"1\"",
+                _ => "\"0\"",
+            };
+            assert_eq!(visitor.get("/get/n").await.body, n, "{path}");
         }
     })
     .await;

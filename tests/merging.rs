@@ -38,6 +38,16 @@ async fn two_requests_that_change_different_values_both_win() {
 }
 
 #[async_test]
+async fn every_value_that_one_request_sets_is_kept() {
+    let app = App::launch().await;
+    for visitor in [app.visitor(), app.known_visitor().await] {
+        assert_eq!(visitor.get("/set_many/4/10").await.status.code, 200);
+        let keys = visitor.get("/keys").await.body;
+        assert!(keys.ends_with("key0,key1,key2,key3"), "{keys}");
+    }
+}
+
+#[async_test]
 async fn increments_add_up() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;

@@ -141,6 +141,28 @@ fn peek_beside(note: Notification, notes: &Notifications) -> String {
     beside
 }
 
+/// Has a message and drops it unseen, and then takes all that wait.
+#[get("/drop_and_take")]
+async fn drop_and_take(note: Notification, notes: &Notifications) -> Result<String> {
+    drop(note);
+    Ok(list(&notes.take_all().await?))
+}
+
+/// Changes something, loads the session anew, and takes all that wait.
+#[get("/reload_and_take")]
+async fn reload_and_take(session: &Session, notes: &Notifications) -> Result<String> {
+    session.insert("a", 1)?;
+    session.reload().await?;
+    Ok(list(&notes.take_all().await?))
+}
+
+/// Has a message, does not look at it, and logs in.
+#[get("/blind_login/<user>")]
+fn blind_log_in(user: &str, note: Notification, session: &Session) -> String {
+    session.log_in(user);
+    format!("{note:?}")
+}
+
 struct Never;
 
 #[rocket::async_trait]
@@ -298,6 +320,9 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 take_queue,
                 peek,
                 peek_beside,
+                drop_and_take,
+                reload_and_take,
+                blind_log_in,
                 set_note,
                 get_note,
                 get_note_as_text,
@@ -886,6 +911,8 @@ async fn a_duplicate_is_refused_on_request_also_when_two_push_it_at_once() {
         visitor.get("/take").await.body,
         "info:one,info:two,info:one"
     );
+    // One of another queue says something else.
+    visitor.get("/push/error/one").await;
     assert_eq!(visitor.get("/once/one").await.body, "true");
 }
 
@@ -1058,6 +1085,52 @@ async fn what_a_handler_has_in_hand_is_not_among_those_that_wait() {
     let visitor = visitor_with(&app, &["one", "two"]).await;
     assert_eq!(visitor.get("/peek_beside").await.body, "info:two");
     assert_eq!(visitor.get("/take").await.body, "info:one,info:two");
+}
+
+#[async_test]
+async fn what_was_dropped_unseen_can_be_taken_by_the_same_handler() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one", "two"]).await;
+    assert_eq!(
+        visitor.get("/drop_and_take").await.body,
+        "info:one,info:two"
+    );
+    assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn messages_are_taken_also_after_the_session_was_loaded_anew() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one", "two"]).await;
+    assert_eq!(
+        visitor.get("/reload_and_take").await.body,
+        "info:one,info:two"
+    );
+    assert_eq!(visitor.get("/take").await.body, "");
+    assert_eq!(visitor.get("/get/a").await.body, "1");
+}
+
+#[async_test]
+async fn what_one_user_had_in_hand_is_not_put_back_for_the_next() {
+    let app = app().await;
+    for (next, messages) in [("bob", ""), ("alice", "info:one,info:two")] {
+        let visitor = visitor_with(&app, &["one", "two"]).await;
+        visitor.get("/login/alice").await;
+        let answer = visitor.get(&format!("/blind_login/{next}")).await;
+        assert!(answer.sets_session(), "{answer:?}");
+        assert_eq!(visitor.get("/take").await.body, messages, "{next}");
+    }
+}
+
+#[async_test]
+async fn a_guard_that_cannot_take_says_when_to_come_again() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    app.probe.fail(Act::Save);
+    let answer = visitor.get("/must").await;
+    app.probe.heal();
+    assert_eq!(answer.status.code, 503);
+    assert_eq!(answer.header("Retry-After"), Some("5"));
 }
 
 #[async_test]
