@@ -141,9 +141,15 @@ fn peek_beside(note: Notification, notes: &Notifications) -> String {
     beside
 }
 
-/// Has a message and drops it unseen, and then takes all that wait.
+/// Has a message, saves something else, drops the message unseen, and then takes all that wait.
 #[get("/drop_and_take")]
-async fn drop_and_take(note: Notification, notes: &Notifications) -> Result<String> {
+async fn drop_and_take(
+    note: Notification,
+    session: &Session,
+    notes: &Notifications,
+) -> Result<String> {
+    session.insert("a", 1)?;
+    session.save().await?;
     drop(note);
     Ok(list(&notes.take_all().await?))
 }
