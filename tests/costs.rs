@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rocket::figment::Figment;
+use rocket::http::Status;
 use rocket::{async_test, get, routes};
 use rocket_session_kit::{Result, Session, SessionId};
 
@@ -87,6 +88,26 @@ async fn a_second_save_of_a_request_knows_what_the_first_one_left() {
     visitor.get("/save_and_add").await;
     assert_eq!(app.probe.calls().tuple(), (1, 3, 0, 0));
     assert_eq!(visitor.get("/get/b").await.body, "2");
+}
+
+/// Changes something, and fails.
+#[get("/fails")]
+fn fails(session: &Session) -> Status {
+    let changed = session.increment("a", 1);
+    // A panic here would be the status that is expected.
+    changed.map_or(Status::ImATeapot, |_| Status::InternalServerError)
+}
+
+#[async_test]
+async fn a_request_that_fails_saves_nothing_not_even_its_time() {
+    let app = App::built(|f| f, |rocket| rocket.mount("/", routes![fails])).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(Duration::from_secs(120));
+    assert_eq!(visitor.get("/fails").await.status.code, 500);
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+    // One that does not is due to save the time.
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
 }
 
 #[async_test]

@@ -1,5 +1,7 @@
 //! A notification is shown once, by one page, whatever happens around it.
 
+use std::time::Duration;
+
 use rocket::fs::{FileServer, NamedFile};
 use rocket::futures::future::{join, join_all};
 use rocket::http::{Method, Status};
@@ -169,6 +171,22 @@ fn blind_log_in(user: &str, note: Notification, session: &Session) -> String {
     format!("{note:?}")
 }
 
+/// Pushes a message between two other changes, and takes it again.
+#[get("/count_push_and_take")]
+async fn count_push_and_take(session: &Session, notes: &Notifications) -> Result<String> {
+    session.increment("count", 1)?;
+    notes.info("own")?;
+    session.increment("count", 1)?;
+    Ok(list(&notes.take_all().await?))
+}
+
+/// Counts, and leaves a message that is larger than any may be.
+#[get("/count_and_notify_too_much")]
+fn count_and_notify_too_much(session: &Session) -> Result<Notify<&'static str>> {
+    session.increment("count", 1)?;
+    Ok(Notify::info("done", "x".repeat(65_536)))
+}
+
 struct Never;
 
 #[rocket::async_trait]
@@ -326,6 +344,8 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 take_queue,
                 peek,
                 peek_beside,
+                count_push_and_take,
+                count_and_notify_too_much,
                 drop_and_take,
                 reload_and_take,
                 blind_log_in,
@@ -1102,6 +1122,26 @@ async fn what_was_dropped_unseen_can_be_taken_by_the_same_handler() {
         "info:one,info:two"
     );
     assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn a_request_that_takes_its_own_message_counts_its_changes_once() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/count_push_and_take").await.body, "info:own");
+    assert_eq!(visitor.get("/get/count").await.body, "2");
+    assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn nothing_of_a_request_is_kept_whose_message_is_refused() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    // The time of the last use is due to be saved, which must not save more.
+    app.clock.advance(Duration::from_secs(120));
+    let answer = visitor.get("/count_and_notify_too_much").await;
+    assert_eq!(answer.status.code, 500);
+    assert_eq!(visitor.get("/get/count").await.body, "none");
 }
 
 #[async_test]
