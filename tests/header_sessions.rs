@@ -160,6 +160,7 @@ async fn a_token_finds_its_session_and_no_cookie_is_ever_set(backend: Backend) {
     ] {
         assert_eq!(answer.status, Status::Ok);
         assert_eq!(answer.header("Set-Cookie"), None);
+        assert_eq!(answer.header("WWW-Authenticate"), None);
         assert_eq!(answer.header("Vary"), Some(NAME));
     }
     assert_eq!(one.get("/get/a").await.body, r#""1""#);

@@ -180,6 +180,16 @@ async fn push(
     notes.info(message)
 }
 
+/// Logs out and saves that by itself.
+#[get("/logout_and_save")]
+async fn log_out_and_save(session: &Session, gates: &State<Gates>) {
+    session.log_out();
+    gates.wait(Some("save")).await;
+    // It fails, and the way out asks again.
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+}
+
 /// Tells which messages wait.
 #[get("/messages")]
 fn messages(notes: &Notifications) -> String {
@@ -197,6 +207,7 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
             push_save_and_renew,
             push_save_and_push_two,
             push,
+            log_out_and_save,
             messages,
             add_save_and_renew,
             log_in_and_save,
@@ -1170,6 +1181,28 @@ async fn an_undone_renewal_keeps_whatever_others_did_in_the_copy() {
             };
             assert_eq!(visitor.get("/get/n").await.body, n, "{path}");
         }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_log_out_that_is_asked_for_again_removes_the_cookie() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let fault = async {
+            app.gate("save").arrived().await;
+            // The mark is there, and nobody hears of it.
+            app.probe.fail_afterwards(Act::Save);
+            app.probe.fail(Act::Delete);
+            app.gate("save").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(visitor.get("/logout_and_save"), fault).await;
+        assert_eq!(answer.status.code, 200);
+        assert!(answer.removes_session(), "{answer:?}");
+        assert!(app.list().await.is_empty());
     })
     .await;
 }
