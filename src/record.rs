@@ -429,3 +429,27 @@ fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::E
         .parse()
         .map_err(D::Error::custom)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_what_kind_of_value_is_there_and_not_the_value() {
+        for (json, kind) in [
+            (r#""s3cr3t""#, "a string"),
+            (r#"{"s3cr3t":1}"#, "an object"),
+            (r#"["s3cr3t"]"#, "an array"),
+            ("true", "a boolean"),
+            ("false", "a boolean"),
+            ("null", "null"),
+            ("-7", "a number"),
+        ] {
+            let value = RawValue::from_string(json.to_owned()).expect("it is JSON");
+            let error = read_value::<u8>(&value).expect_err("it is no small number");
+            let told = error.to_string();
+            assert!(told.contains(&format!("there is {kind} that")), "{told}");
+            assert!(!told.contains("s3cr3t"), "{told}");
+        }
+    }
+}

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
-use rocket::async_test;
-use rocket_session_kit::SessionId;
+use rocket::figment::Figment;
+use rocket::http::Status;
+use rocket::{async_test, get, routes};
+use rocket_session_kit::{Result, Session, SessionId};
 
 use crate::support::App;
 use crate::support::process::{Process, worker};
@@ -62,6 +65,49 @@ async fn a_read_and_a_write_are_two_calls() {
         (1, 1, 0, 0),
         "however much is written"
     );
+}
+
+/// Saves by itself, and leaves one more change to the way out.
+#[get("/save_and_add")]
+async fn save_and_add(session: &Session) -> Result<()> {
+    session.increment("a", 1)?;
+    session.save().await?;
+    session.increment("b", 1)?;
+    Ok(())
+}
+
+#[async_test]
+async fn a_second_save_of_a_request_knows_what_the_first_one_left() {
+    let settings = |figment: Figment| figment.merge(("sessions.idle_timeout", 600));
+    let app = App::built(settings, |rocket| rocket.mount("/", routes![save_and_add])).await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/save_and_add").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 2, 0, 0));
+    // Past half of the idle timeout, the session is saved when it is loaded, too.
+    app.clock.advance(Duration::from_secs(301));
+    visitor.get("/save_and_add").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 3, 0, 0));
+    assert_eq!(visitor.get("/get/b").await.body, "2");
+}
+
+/// Changes something, and fails.
+#[get("/fails")]
+fn fails(session: &Session) -> Status {
+    let changed = session.increment("a", 1);
+    // A panic here would be the status that is expected.
+    changed.map_or(Status::ImATeapot, |_| Status::InternalServerError)
+}
+
+#[async_test]
+async fn a_request_that_fails_saves_nothing_not_even_its_time() {
+    let app = App::built(|f| f, |rocket| rocket.mount("/", routes![fails])).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(Duration::from_secs(120));
+    assert_eq!(visitor.get("/fails").await.status.code, 500);
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+    // One that does not is due to save the time.
+    visitor.get("/touch").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
 }
 
 #[async_test]

@@ -1,11 +1,17 @@
 //! A session that ended never comes back.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rocket::futures::future::join;
+use rocket::futures::stream::{self, BoxStream};
+use rocket::futures::{TryFutureExt, TryStreamExt};
 use rocket::{async_test, get, routes};
-use rocket_session_kit::testing::Act;
-use rocket_session_kit::{MemcachedStore, RedisStore, Result, Session, Sessions};
+use rocket_session_kit::testing::{Act, Gate};
+use rocket_session_kit::{
+    MemcachedStore, MemoryStore, RedisStore, Result, Revision, Save, Saved, Session, SessionId,
+    SessionStore, Sessions, Stored, Swept,
+};
 
 use crate::support::App;
 use crate::support::memcached::Memcached;
@@ -493,4 +499,103 @@ async fn a_session_that_others_emptied_goes_on_as_one() {
         },
     )
     .await;
+}
+
+/// A store whose list comes to one of the sessions last, after a gate: others renew meanwhile what the
+/// list has passed.
+struct ListsLast {
+    store: MemoryStore,
+    last: Arc<Mutex<Option<SessionId>>>,
+    gate: Gate,
+}
+
+#[rocket::async_trait]
+impl SessionStore for ListsLast {
+    fn is_multiprocess_safe(&self) -> bool {
+        self.store.is_multiprocess_safe()
+    }
+
+    fn is_thread_safe(&self) -> bool {
+        self.store.is_thread_safe()
+    }
+
+    async fn setup(&self) -> Result<()> {
+        self.store.setup().await
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool> {
+        self.store.has_session(id).await
+    }
+
+    async fn load_session(&self, id: &SessionId) -> Result<Option<Stored>> {
+        self.store.load_session(id).await
+    }
+
+    async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
+        self.store.save_session(id, save).await
+    }
+
+    async fn delete_session(&self, id: &SessionId) -> Result<bool> {
+        self.store.delete_session(id).await
+    }
+
+    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
+        self.store.delete_session_if(id, revision).await
+    }
+
+    async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
+        self.store.delete_old_sessions(minutes).await
+    }
+
+    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
+        let list = async {
+            let mut all: Vec<_> = self.store.iter_sessions().try_collect().await?;
+            let last = *self.last.lock().unwrap();
+            if let Some(last) = last {
+                all.retain(|(id, _)| *id != last);
+                self.gate.pass().await;
+                let there = self.store.load_session(&last).await?;
+                all.extend(there.map(|there| (last, there)));
+            }
+            Ok(stream::iter(all.into_iter().map(Ok)))
+        };
+        Box::pin(list.try_flatten_stream())
+    }
+}
+
+#[async_test]
+async fn a_session_that_left_its_place_before_the_list_came_there_is_ended_too() {
+    for renewals in 1..=3 {
+        let (last, gate) = (Arc::new(Mutex::new(None)), Gate::new());
+        let store = ListsLast {
+            store: MemoryStore::new(),
+            last: Arc::clone(&last),
+            gate: gate.clone(),
+        };
+        let app = App::on(store, |figment| figment).await;
+        let [alice, bob] = [app.visitor(), app.visitor()];
+        bob.get("/login/bob").await;
+        for (visitor, name) in [(&bob, "bob"), (&alice, "alice")] {
+            alice.get("/login/alice").await;
+            let sessions = app.list().await;
+            let renewed = sessions
+                .iter()
+                .find(|(_, record)| record.user() == Some(name));
+            let (id, _) = renewed.expect("both are logged in");
+            *last.lock().unwrap() = Some(*id);
+            let end = app.sessions().end_all_of("alice", None);
+            let renew = async {
+                gate.arrived().await;
+                for _ in 0..renewals {
+                    assert!(visitor.get("/renew").await.sets_session());
+                }
+                *last.lock().unwrap() = None;
+                gate.open();
+            };
+            let (ended, ()) = join(end, renew).await;
+            assert_eq!(ended.unwrap(), 1, "{name} {renewals}");
+            assert_eq!(alice.get("/who").await.body, "nobody", "{name} {renewals}");
+            assert_eq!(bob.get("/who").await.body, "bob", "{name} {renewals}");
+        }
+    }
 }

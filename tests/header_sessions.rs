@@ -68,7 +68,9 @@ impl Api {
 }
 
 fn more() -> Vec<rocket::Route> {
-    routes![push, take, form, token, uses, responder, end_all, members]
+    routes![
+        push, take, form, token, uses, responder, end_all, members, id_with
+    ]
 }
 
 #[get("/push/<message>?<gate>")]
@@ -114,6 +116,17 @@ fn responder() -> Notify<&'static str> {
     Notify::info("done", "it is done")
 }
 
+/// Tells the id of the session while there is something in it, and keeps that only if told so.
+#[get("/id_with?<keep>")]
+fn id_with(keep: bool, session: &Session) -> Result<String> {
+    session.insert("a", 1)?;
+    let id = session.id();
+    if !keep {
+        session.remove("a");
+    }
+    Ok(id.map_or("none".into(), |id| id.to_hex()))
+}
+
 #[get("/end_all")]
 async fn end_all(sessions: &Sessions) -> Result<String> {
     Ok(sessions.end_all_of("alice", None).await?.to_string())
@@ -147,6 +160,7 @@ async fn a_token_finds_its_session_and_no_cookie_is_ever_set(backend: Backend) {
     ] {
         assert_eq!(answer.status, Status::Ok);
         assert_eq!(answer.header("Set-Cookie"), None);
+        assert_eq!(answer.header("WWW-Authenticate"), None);
         assert_eq!(answer.header("Vary"), Some(NAME));
     }
     assert_eq!(one.get("/get/a").await.body, r#""1""#);
@@ -722,4 +736,19 @@ async fn a_token_is_issued_only_for_a_session_that_begins() {
         500
     );
     assert!(cookies.list().await.is_empty());
+}
+
+#[async_test]
+async fn the_id_told_is_that_of_the_token_and_there_is_none_without_one() {
+    let app = app(r#"transport="header""#).await;
+    let visitor = with(&app, TOKEN);
+    for moment in ["it begins", "it goes on"] {
+        let told = visitor.get("/id_with?keep=true").await.body;
+        let [(id, _)] = app.list().await[..] else {
+            panic!("there is one session");
+        };
+        assert_eq!(told, id.to_hex(), "{moment}");
+    }
+    let nobody = app.visitor();
+    assert_eq!(nobody.get("/id_with?keep=false").await.body, "none");
 }

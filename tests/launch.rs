@@ -427,14 +427,13 @@ fn a_path_is_relative_to_the_file_that_names_it() {
 #[async_test]
 async fn a_cookie_that_scripts_can_read_is_warned_of() {
     const MARKER: &str = "sessions.cookie.http_only";
-    let launch = async |http_only: bool| {
-        let before = log::lines_with(MARKER).len();
-        let figment = figment().merge(("sessions.cookie.http_only", http_only));
-        let rocket = rocket::custom(figment).attach(Sessions::with(MemoryStore::new()));
-        rocket.ignite().await.expect("it works");
-        log::lines_with(MARKER).split_off(before)
-    };
-    let lines = launch(false).await;
-    assert_eq!(lines.len(), 1, "{lines:?}");
+    // It keeps the log, too.
+    let figment = figment().merge(("sessions.cookie.http_only", false));
+    let before = log::lines_with(MARKER).len();
+    let rocket = rocket::custom(figment).attach(Sessions::with(MemoryStore::new()));
+    rocket.ignite().await.expect("it works");
+    // A test beside this one may be warned, too.
+    let lines = log::lines_with(MARKER).split_off(before);
+    assert!(!lines.is_empty(), "nothing is said");
     assert!(lines[0].starts_with("WARN "), "{lines:?}");
 }

@@ -8,7 +8,7 @@ use rocket::futures::future::join;
 use rocket::http::Status;
 use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{Expect, Result, Save, Saved, Session, SessionStore};
+use rocket_session_kit::{Expect, Notifications, Result, Save, Saved, Session, SessionStore};
 
 use crate::support::{App, Gates, Visitor};
 
@@ -71,6 +71,14 @@ fn insert_and_log_in(user: &str, session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// Counts, and logs in.
+#[get("/count_and_login/<user>")]
+fn count_and_log_in(user: &str, session: &Session) -> Result<()> {
+    session.increment("count", 1)?;
+    session.log_in(user);
+    Ok(())
+}
+
 /// Changes the session before it logs in and saves, and responds with `status` whatever became of
 /// it.
 #[get("/add_and_login/<key>/<user>?<status>&<end>")]
@@ -90,13 +98,120 @@ async fn add_and_log_in(
     Ok(Status::new(status))
 }
 
+/// Sets a value, saves it, and sets it once more.
+#[get("/set_save_and_set/<key>")]
+async fn set_save_and_set(key: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
+    session.insert(key, 1)?;
+    gates.wait(Some("save")).await;
+    // It fails, and the way out sends what takes the value's place.
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+    session.insert(key, 2)
+}
+
+/// Changes two values and saves them; with `again`, changes one more and saves that too. It tells what
+/// it sees then, and leaves a last change to the way out.
+#[get("/add_two_and_save?<again>")]
+async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) -> Result<String> {
+    session.increment("one", 1)?;
+    session.increment("two", 1)?;
+    gates.wait(Some("save")).await;
+    let _ = session.save().await;
+    if again {
+        session.increment("three", 1)?;
+        gates.wait(Some("again")).await;
+        let _ = session.save().await;
+    }
+    gates.wait(Some("respond")).await;
+    let seen = ["one", "two", "three"].map(|name| session.get(name));
+    let seen: Vec<i64> = seen
+        .into_iter()
+        .map(|n| Ok(n?.unwrap_or(0)))
+        .collect::<Result<_>>()?;
+    session.increment("last", 1)?;
+    Ok(format!("{seen:?}"))
+}
+
+/// Pushes a message and saves it, changes a value while that save is under way, and renews the
+/// session after it.
+#[get("/push_save_and_renew")]
+async fn push_save_and_renew(
+    session: &Session,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    notes.info("unheard")?;
+    let during = async {
+        gates.wait(Some("saving")).await;
+        let changed = session.increment("count", 1);
+        gates.wait(Some("changed")).await;
+        changed
+    };
+    let (_, changed) = join(session.save(), during).await;
+    changed?;
+    gates.wait(Some("respond")).await;
+    session.renew();
+    Ok(())
+}
+
+/// Pushes a message, saves it, and pushes two more.
+#[get("/push_save_and_push_two")]
+async fn push_save_and_push_two(
+    session: &Session,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    notes.info("a")?;
+    gates.wait(Some("save")).await;
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+    notes.info("b")?;
+    notes.info("c")
+}
+
+#[get("/push/<message>?<gate>")]
+async fn push(
+    message: &str,
+    gate: Option<&str>,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<()> {
+    gates.wait(gate).await;
+    notes.info(message)
+}
+
+/// Logs out and saves that by itself.
+#[get("/logout_and_save")]
+async fn log_out_and_save(session: &Session, gates: &State<Gates>) {
+    session.log_out();
+    gates.wait(Some("save")).await;
+    // It fails, and the way out asks again.
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+}
+
+/// Tells which messages wait.
+#[get("/messages")]
+fn messages(notes: &Notifications) -> String {
+    let waiting: Vec<_> = notes.peek().iter().map(ToString::to_string).collect();
+    waiting.join(",")
+}
+
 fn build(rocket: Rocket<Build>) -> Rocket<Build> {
     rocket.mount(
         "/",
         routes![
             add_and_save,
+            set_save_and_set,
+            add_two_and_save,
+            push_save_and_renew,
+            push_save_and_push_two,
+            push,
+            log_out_and_save,
+            messages,
             add_save_and_renew,
             log_in_and_save,
+            count_and_log_in,
             insert_and_log_in,
             add_and_log_in
         ],
@@ -188,6 +303,7 @@ async fn a_save_that_is_sent_again_after_others_saved_never_counts_twice() {
 async fn a_save_that_is_sent_again_with_a_renewal_after_others_saved_never_counts_twice() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
+            let others = app.list().await.len();
             let visitor = app.known_visitor().await;
             let fault = async {
                 app.gate("save").arrived().await;
@@ -206,6 +322,8 @@ async fn a_save_that_is_sent_again_with_a_renewal_after_others_saved_never_count
                 Fate::Fails => "10",
             };
             assert_eq!(visitor.get("/get/count").await.body, once, "{fate:?}");
+            // No copy is left.
+            assert_eq!(app.list().await.len(), others + 1, "{fate:?}");
         }
     })
     .await;
@@ -472,39 +590,41 @@ async fn a_mark_that_arrives_after_its_renewal_was_undone_changes_nothing() {
 #[async_test]
 async fn an_undone_renewal_keeps_what_others_saved_meanwhile() {
     on_every_store(async |app| {
-        let visitor = app.known_visitor().await;
-        let saves = app.probe.gate(Act::Save);
-        let others = async {
-            // The renewal is about to make its copy. Another request saves right after that.
-            saves.arrived().await;
-            let add = visitor.copy();
-            let add = async {
-                let answer = add.get("/add/count/5").await;
-                assert_eq!(answer.status.code, 200);
-            };
-            let let_it_save = async {
+        for (path, sessions) in [("/login/alice", 1), ("/count_and_login/alice", 2)] {
+            let visitor = app.known_visitor().await;
+            let saves = app.probe.gate(Act::Save);
+            let others = async {
+                // The renewal is about to make its copy. Another request saves right after that.
                 saves.arrived().await;
-                // The copy first, for it came first.
+                let add = visitor.copy();
+                let add = async {
+                    let answer = add.get("/add/count/5").await;
+                    assert_eq!(answer.status.code, 200);
+                };
+                let let_it_save = async {
+                    saves.arrived().await;
+                    // The copy first, for it came first.
+                    saves.open();
+                    saves.arrived().await;
+                    saves.open();
+                };
+                join(add, let_it_save).await;
+                // The first mark finds another revision, and the copy is made anew.
                 saves.open();
                 saves.arrived().await;
                 saves.open();
+                saves.arrived().await;
+                // The second mark is there, and nobody hears of it.
+                app.probe.fail_afterwards(Act::Save);
+                saves.open_for_all();
             };
-            join(add, let_it_save).await;
-            // The first mark finds another revision, and the copy is made anew.
-            saves.open();
-            saves.arrived().await;
-            saves.open();
-            saves.arrived().await;
-            // The second mark is there, and nobody hears of it.
-            app.probe.fail_afterwards(Act::Save);
-            saves.open_for_all();
-        };
-        let (answer, ()) = join(visitor.get("/login/alice"), others).await;
-        assert_eq!(answer.status.code, 503);
-        app.probe.heal();
-        comes_back(&visitor).await;
-        assert_eq!(visitor.get("/get/count").await.body, "5");
-        app.holds(1).await;
+            let (answer, ()) = join(visitor.get(path), others).await;
+            assert_eq!(answer.status.code, 503, "{path}");
+            app.probe.heal();
+            comes_back(&visitor).await;
+            assert_eq!(visitor.get("/get/count").await.body, "5", "{path}");
+            app.holds(sessions).await;
+        }
     })
     .await;
 }
@@ -576,6 +696,512 @@ async fn a_log_out_whose_response_is_lost_is_a_log_out() {
         app.probe.heal();
         assert_eq!(answer.status.code, 200);
         assert!(answer.removes_session());
+        assert!(app.list().await.is_empty());
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_value_set_again_after_an_unheard_save_is_the_later_one() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            let fault = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/set_save_and_set/a"), fault).await;
+            assert_eq!(answer.status.code, 200, "{fate:?}");
+            assert_eq!(visitor.get("/get/a").await.body, "2", "{fate:?}");
+        }
+    })
+    .await;
+}
+
+/// An application whose sessions are found by tokens, and a client with one.
+async fn with_tokens() -> App {
+    App::built(|f| f.merge(("sessions.transport", "header")), build).await
+}
+
+fn client(app: &App) -> Visitor<'_> {
+    app.visitor()
+        .with("X-Auth-Token", "0123456789abcdef0123456789abcdef")
+}
+
+#[async_test]
+async fn a_tokens_session_whose_beginning_was_unheard_counts_every_change_once() {
+    for others in [false, true] {
+        let app = with_tokens().await;
+        let visitor = client(&app);
+        let fault = async {
+            app.gate("save").arrived().await;
+            app.probe.fail_afterwards(Act::Save);
+            app.gate("save").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            if others {
+                // It finds the session of the same token, and saves over it.
+                assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
+            }
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(visitor.get("/add_two_and_save?again=false"), fault).await;
+        assert_eq!(answer.status.code, 200, "{others}");
+        let one = if others { "11" } else { "1" };
+        for (name, count) in [("one", one), ("two", "1"), ("last", "1")] {
+            let there = visitor.get(&format!("/get/{name}")).await.body;
+            assert_eq!(there, count, "{name} {others}");
+        }
+    }
+}
+
+#[async_test]
+async fn a_tokens_session_with_two_unheard_saves_counts_nothing_twice() {
+    for fates in [[Fate::Arrives, Fate::Fails], [Fate::Fails, Fate::Arrives]] {
+        let app = with_tokens().await;
+        let visitor = client(&app);
+        let fault = async {
+            for (gate, fate) in ["save", "again"].into_iter().zip(fates) {
+                app.gate(gate).arrived().await;
+                app.probe.heal();
+                fate.befalls(&app);
+                app.gate(gate).open();
+            }
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(visitor.get("/add_two_and_save?again=true"), fault).await;
+        // Whether the third change was in what others saved over, nobody knows.
+        assert_eq!(answer.status.code, 503, "{fates:?}");
+        let third = match fates {
+            [_, Fate::Arrives] => "1",
+            _ => "none",
+        };
+        for (name, count) in [("one", "11"), ("two", "1"), ("three", third)] {
+            let there = visitor.get(&format!("/get/{name}")).await.body;
+            assert_eq!(there, count, "{name} {fates:?}");
+        }
+    }
+}
+
+#[async_test]
+async fn a_renewal_that_is_tried_again_still_ends_with_its_copies() {
+    on_every_store(async |app| {
+        for logs_out in [0, 1] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            let elsewhere = app.again(|figment| figment).await;
+            let other = elsewhere.visitor();
+            other.set_cookie("id", &visitor.cookie("id").unwrap());
+            let slow = elsewhere.gate("slow");
+            let first = async {
+                slow.arrived().await;
+                visitor.get("/login_and_save/alice").await
+            };
+            let second = async {
+                let answer = other.get("/renew?gate=slow").await;
+                app.gate("respond").open();
+                answer
+            };
+            let faults = async {
+                app.gate("save").arrived().await;
+                let saves = app.probe.gate(Act::Save);
+                app.gate("save").open();
+                saves.arrived().await;
+                saves.open();
+                saves.arrived().await;
+                // The mark is there, and the handler does not hear of it.
+                app.probe.fail_afterwards(Act::Save);
+                saves.open_for_all();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                // The other renewal makes a second copy, and then the way out tries again.
+                slow.open();
+            };
+            let ((first, second), ()) = join(join(first, second), faults).await;
+            assert!(first.sets_session() && second.sets_session());
+            let copies = [&visitor, &other];
+            for copy in copies {
+                assert_eq!(copy.get("/who").await.body, "alice", "{logs_out}");
+            }
+            assert!(copies[logs_out].get("/logout").await.removes_session());
+            for copy in copies {
+                assert_eq!(copy.get("/who").await.body, "nobody", "{logs_out}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_brings_no_change_of_a_save_that_failed() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let saves = app.probe.gate(Act::Save);
+        let faults = async {
+            // The message is on its way while the handler changes a value, and does not arrive.
+            saves.arrived().await;
+            app.gate("saving").arrived().await;
+            app.gate("saving").open();
+            app.gate("changed").arrived().await;
+            app.probe.fail(Act::Save);
+            saves.open();
+            app.gate("changed").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            app.gate("respond").open();
+            // The renewal makes its copy, and its mark is never heard of.
+            saves.arrived().await;
+            saves.open();
+            saves.arrived().await;
+            app.probe.fail_afterwards(Act::Save);
+            saves.open_for_all();
+        };
+        let (answer, ()) = join(visitor.get("/push_save_and_renew"), faults).await;
+        assert_eq!(answer.status.code, 503);
+        app.probe.heal();
+        comes_back(&visitor).await;
+        assert_eq!(visitor.get("/messages").await.body, "");
+        assert_eq!(visitor.get("/get/count").await.body, "none");
+    })
+    .await;
+}
+
+#[async_test]
+async fn messages_pushed_after_an_unheard_save_are_all_kept() {
+    for fate in [Fate::Arrives, Fate::Fails] {
+        let app = App::built(|f| f.merge(("sessions.limits.notifications", 2)), build).await;
+        let visitor = app.known_visitor().await;
+        let fault = async {
+            app.gate("save").arrived().await;
+            fate.befalls(&app);
+            app.gate("save").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(visitor.get("/push_save_and_push_two"), fault).await;
+        assert_eq!(answer.status.code, 200, "{fate:?}");
+        // The third made the oldest go, and no other.
+        assert_eq!(visitor.get("/messages").await.body, "b,c", "{fate:?}");
+    }
+}
+
+/// Runs `meanwhile` after a log-in has put down its mark, unheard, and before it gives up. Whatever
+/// `meanwhile` has saved is heard.
+async fn during_a_renewal_in_doubt<T>(
+    app: &App,
+    visitor: &Visitor<'_>,
+    meanwhile: impl Future<Output = T>,
+) -> T {
+    let of_the_log_in = app.probe.gate(Act::Save);
+    let faults = async {
+        of_the_log_in.arrived().await;
+        of_the_log_in.open();
+        of_the_log_in.arrived().await;
+        app.probe.fail_afterwards(Act::Save);
+        of_the_log_in.open();
+        // The mark is asked for again, and that waits while others save.
+        of_the_log_in.arrived().await;
+        app.probe.heal();
+        app.probe.gate(Act::Save).open_for_all();
+        let done = meanwhile.await;
+        app.probe.gate(Act::Save).open_for_all();
+        app.probe.fail_afterwards(Act::Save);
+        of_the_log_in.open();
+        done
+    };
+    let (log_in, done) = join(visitor.get("/login/alice"), faults).await;
+    app.probe.heal();
+    assert_eq!(log_in.status.code, 503);
+    done
+}
+
+#[async_test]
+async fn copies_end_together_also_where_the_first_renewal_is_undone() {
+    on_every_store(async |app| {
+        for logs_out in [0, 1] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            let elsewhere = app.again(|figment| figment).await;
+            let other = elsewhere.visitor();
+            other.set_cookie("id", &visitor.cookie("id").unwrap());
+            let slow = elsewhere.gate("slow");
+            let (told, is_told) = oneshot::channel();
+            let renewal = async {
+                let answer = other.get("/renew?gate=slow").await;
+                let _ = told.send(());
+                answer
+            };
+            let log_in = async {
+                slow.arrived().await;
+                let meanwhile = async {
+                    slow.open();
+                    is_told.await.expect("the renewal is answered");
+                };
+                during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+            };
+            let (renewed, ()) = join(renewal, log_in).await;
+            assert!(renewed.sets_session(), "{renewed:?}");
+            comes_back(&visitor).await;
+            let copies = [&visitor, &other];
+            for copy in copies {
+                assert_eq!(copy.get("/who").await.body, "alice", "{logs_out}");
+            }
+            assert!(copies[logs_out].get("/logout").await.removes_session());
+            for copy in copies {
+                assert_eq!(copy.get("/who").await.body, "nobody", "{logs_out}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn whoever_followed_a_renewal_that_is_undone_is_led_back() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let elsewhere = app.again(|figment| figment).await;
+        let other = elsewhere.visitor();
+        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let slow = elsewhere.gate("slow");
+        let undoing = async {
+            slow.arrived().await;
+            let meanwhile = async {
+                let of_the_other = app.probe.gate(Act::Save);
+                slow.open();
+                of_the_other.arrived().await;
+                of_the_other.open();
+                // It met the mark, and is about to save to the copy.
+                of_the_other.arrived().await;
+                of_the_other
+            };
+            let of_the_other = during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+            comes_back(&visitor).await;
+            of_the_other.open();
+        };
+        let (answer, ()) = join(other.get("/add/count/7?gate=slow"), undoing).await;
+        assert_eq!(answer.status.code, 200);
+        assert_eq!(visitor.get("/get/count").await.body, "7");
+        app.holds(1).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_leaves_the_next_one_alone() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let elsewhere = app.again(|figment| figment).await;
+        let other = elsewhere.visitor();
+        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let slow = elsewhere.gate("slow");
+        let (told, is_told) = oneshot::channel();
+        let second = async {
+            let answer = other.get("/renew?gate=slow").await;
+            let _ = told.send(());
+            answer
+        };
+        let first = async {
+            slow.arrived().await;
+            visitor.get("/login/alice").await
+        };
+        let faults = async {
+            let saves = app.probe.gate(Act::Save);
+            saves.arrived().await;
+            saves.open();
+            saves.arrived().await;
+            // The copy is made, and its mark never comes.
+            let loads = app.probe.gate(Act::Load);
+            app.probe.fail(Act::Save);
+            saves.open_for_all();
+            // The undoing looks what is at the old id, after another renewal left its mark there.
+            loads.arrived().await;
+            app.probe.heal();
+            slow.open();
+            is_told.await.expect("the second renewal is answered");
+            loads.open_for_all();
+        };
+        let ((first, second), ()) = join(join(first, second), faults).await;
+        assert_eq!((first.status.code, second.status.code), (503, 200));
+        assert!(second.sets_session());
+        app.holds(1).await;
+        assert_eq!(other.get("/get/n").await.body, "\"0\"");
+        assert_eq!(visitor.get("/get/n").await.body, "none");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_follower_whose_save_is_unheard_is_given_no_new_cookie() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let slow = visitor.copy();
+        let others = async {
+            app.gate("save").arrived().await;
+            assert!(visitor.get("/renew").await.sets_session());
+            let saves = app.probe.gate(Act::Save);
+            app.gate("save").open();
+            saves.arrived().await;
+            saves.open();
+            // It met the mark, and saves where that leads.
+            saves.arrived().await;
+            app.probe.fail_afterwards(Act::Save);
+            saves.open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            saves.open_for_all();
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(slow.get("/add_and_save/count"), others).await;
+        assert_eq!(answer.status.code, 503);
+        assert!(answer.session_cookie().is_none(), "{answer:?}");
+        assert_eq!(visitor.get("/get/count").await.body, "2");
+    })
+    .await;
+}
+
+#[async_test]
+async fn whoever_is_unsure_of_a_save_is_given_no_new_cookie_after_a_renewal() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            let slow = visitor.copy();
+            let others = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("again").arrived().await;
+                app.probe.heal();
+                assert!(visitor.get("/renew").await.sets_session());
+                app.gate("again").open();
+                app.gate("respond").arrived().await;
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(slow.get("/add_two_and_save?again=true"), others).await;
+            assert_eq!(answer.status.code, 200, "{fate:?}");
+            assert!(answer.session_cookie().is_none(), "{fate:?}: {answer:?}");
+            // What was in doubt is not sent again, and all else is.
+            let once = match fate {
+                Fate::Arrives => "1",
+                Fate::Fails => "none",
+            };
+            for (name, count) in [("one", once), ("two", once), ("three", "1"), ("last", "1")] {
+                let there = visitor.get(&format!("/get/{name}")).await.body;
+                assert_eq!(there, count, "{name} {fate:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_handler_that_is_unsure_of_a_save_goes_on_with_what_others_saved_over_it() {
+    on_every_store(async |app| {
+        for (fate, seen) in [(Fate::Arrives, "[11, 1, 1]"), (Fate::Fails, "[10, 0, 1]")] {
+            let visitor = app.known_visitor().await;
+            let others = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("again").arrived().await;
+                app.probe.heal();
+                assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
+                app.gate("again").open();
+                app.gate("respond").arrived().await;
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/add_two_and_save?again=true"), others).await;
+            assert_eq!((answer.status.code, &*answer.body), (200, seen), "{fate:?}");
+            let once = match fate {
+                Fate::Arrives => ("11", "1"),
+                Fate::Fails => ("10", "none"),
+            };
+            for (name, count) in [
+                ("one", once.0),
+                ("two", once.1),
+                ("three", "1"),
+                ("last", "1"),
+            ] {
+                let there = visitor.get(&format!("/get/{name}")).await.body;
+                assert_eq!(there, count, "{name} {fate:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn an_undone_renewal_keeps_whatever_others_did_in_the_copy() {
+    on_every_store(async |app| {
+        for (path, user, keys, messages) in [
+            ("/remove/n", "alice", "", "first"),
+            ("/set/n/1", "alice", "n", "first"),
+            ("/set_user/nobody", "nobody", "n", "first"),
+            ("/push/second", "alice", "n", "first,second"),
+        ] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            visitor.get("/push/first").await;
+            let other = visitor.copy();
+            let (told, is_told) = oneshot::channel();
+            let change = async {
+                let answer = other.get(&format!("{path}?gate=slow")).await;
+                let _ = told.send(());
+                answer
+            };
+            let undoing = async {
+                app.gate("slow").arrived().await;
+                let meanwhile = async {
+                    app.gate("slow").open();
+                    is_told.await.expect("the change is answered");
+                };
+                during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+            };
+            let (changed, ()) = join(change, undoing).await;
+            assert_eq!(changed.status.code, 200, "{path}");
+            let started = Instant::now();
+            while visitor.get("/messages").await.body.is_empty() {
+                assert!(started.elapsed().as_secs() < 20, "the session is lost");
+                rocket::tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(visitor.get("/who").await.body, user, "{path}");
+            assert_eq!(visitor.get("/keys").await.body, keys, "{path}");
+            assert_eq!(visitor.get("/messages").await.body, messages, "{path}");
+            let n = match path {
+                "/remove/n" => "none",
+                "/set/n/1" => "\"1\"",
+                _ => "\"0\"",
+            };
+            assert_eq!(visitor.get("/get/n").await.body, n, "{path}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_log_out_that_is_asked_for_again_removes_the_cookie() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let fault = async {
+            app.gate("save").arrived().await;
+            // The mark is there, and nobody hears of it.
+            app.probe.fail_afterwards(Act::Save);
+            app.probe.fail(Act::Delete);
+            app.gate("save").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            app.gate("respond").open();
+        };
+        let (answer, ()) = join(visitor.get("/logout_and_save"), fault).await;
+        assert_eq!(answer.status.code, 200);
+        assert!(answer.removes_session(), "{answer:?}");
         assert!(app.list().await.is_empty());
     })
     .await;

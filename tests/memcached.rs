@@ -12,8 +12,8 @@ use rocket::futures::TryStreamExt;
 use rocket::futures::future::join_all;
 use rocket::{async_test, tokio};
 use rocket_session_kit::{
-    ErrorKind, Expect, KeyValue, MemcachedStore, Namespace, Save, Saved, SessionId, SessionStore,
-    Sessions,
+    ErrorKind, Expect, Head, KeyValue, MemcachedStore, Namespace, Save, Saved, SessionId,
+    SessionStore, Sessions,
 };
 
 use crate::support::memcached::Memcached;
@@ -346,6 +346,63 @@ async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
         assert_eq!(visitor.get("/add/count/1").await.body, round.to_string());
         assert_eq!(visitor.get("/get/count").await.body, round.to_string());
     }
+}
+
+#[async_test]
+async fn a_deletion_of_a_revision_is_done_whatever_is_lost_and_spares_every_other() {
+    let server = Memcached::start();
+    let proxy = Proxy::to(server.port);
+    let (store, direct) = (store(proxy.port), store(server.port));
+    let store = store.timeout(Duration::from_secs(20));
+    for knows in [false, true] {
+        for lost in 0..=2 {
+            for arrived in [false, true] {
+                // Another process saved it.
+                let id = create(&direct, "alice").await;
+                let stranger = Head::read(&session("bob", 0)).expect("it has one").revision;
+                let spared = store.delete_session_if(&id, stranger).await;
+                assert!(matches!(spared, Ok(false)), "{spared:?}");
+                let asked = if knows { &store } else { &direct };
+                let there = asked.load_session(&id).await.unwrap();
+                let revision = there.expect("it is there").revision;
+                match arrived {
+                    false => proxy.cut_at_requests(lost),
+                    true => proxy.cut_at_answers(lost),
+                }
+                let deleted = store.delete_session_if(&id, revision).await;
+                let what = format!("{knows} {lost} {arrived}: {deleted:?}");
+                assert!(matches!(deleted, Ok(true)), "{what}");
+                assert!(!direct.has_session(&id).await.unwrap(), "{what}");
+                let again = store.delete_session_if(&id, revision).await;
+                assert!(matches!(again, Ok(false)), "{what}");
+            }
+        }
+    }
+}
+
+#[async_test]
+async fn a_lost_deletion_spares_what_another_saved_meanwhile() {
+    let server = Memcached::start();
+    let proxy = Proxy::to(server.port);
+    let (store, direct) = (store(proxy.port), store(server.port));
+    let store = store.timeout(Duration::from_secs(20));
+    let id = create(&direct, "alice").await;
+    let there = store.load_session(&id).await.unwrap();
+    let revision = there.expect("it is there").revision;
+    proxy.cut_at_requests(1);
+    let gate = proxy.hold(b"mg ");
+    let other = async {
+        gate.arrived().await;
+        let theirs = session("theirs", 0);
+        let saved = direct
+            .save_session(&id, save(&theirs, Expect::Revision(revision)))
+            .await;
+        assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
+        gate.open_for_all();
+    };
+    let (deleted, ()) = tokio::join!(store.delete_session_if(&id, revision), other);
+    assert!(matches!(deleted, Ok(false)), "{deleted:?}");
+    assert!(direct.has_session(&id).await.unwrap());
 }
 
 #[async_test]

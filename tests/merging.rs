@@ -37,6 +37,26 @@ async fn two_requests_that_change_different_values_both_win() {
     assert_eq!(visitor.get("/get/b").await.body, "\"2\"");
 }
 
+/// Sets two values, one of them twice.
+#[get("/set_two?<gate>")]
+async fn set_two(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> Result<()> {
+    gates.wait(gate).await;
+    session.insert("a", 1)?;
+    session.insert("b", 1)?;
+    session.insert("b", 2)
+}
+
+#[async_test]
+async fn every_value_that_one_request_sets_is_kept() {
+    let app = App::built(|f| f, |rocket| rocket.mount("/", routes![set_two])).await;
+    let visitor = app.known_visitor().await;
+    race(&app, &visitor, "/set/c/3", "/set_two").await;
+    for (name, value) in [("a", "1"), ("b", "2"), ("c", "\"3\"")] {
+        let there = visitor.get(&format!("/get/{name}")).await.body;
+        assert_eq!(there, value, "{name}");
+    }
+}
+
 #[async_test]
 async fn increments_add_up() {
     let app = App::launch().await;

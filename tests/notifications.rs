@@ -1,5 +1,7 @@
 //! A notification is shown once, by one page, whatever happens around it.
 
+use std::time::Duration;
+
 use rocket::fs::{FileServer, NamedFile};
 use rocket::futures::future::{join, join_all};
 use rocket::http::{Method, Status};
@@ -131,6 +133,58 @@ async fn blind(
         "none was there"
     };
     (Status::new(status), body)
+}
+
+/// Has a message, looks at what waits beside it, and does not look at the message itself.
+#[get("/peek_beside")]
+fn peek_beside(note: Notification, notes: &Notifications) -> String {
+    let beside = list(&notes.peek());
+    drop(note);
+    beside
+}
+
+/// Has a message, saves something else, drops the message unseen, and then takes all that wait.
+#[get("/drop_and_take")]
+async fn drop_and_take(
+    note: Notification,
+    session: &Session,
+    notes: &Notifications,
+) -> Result<String> {
+    session.insert("a", 1)?;
+    session.save().await?;
+    drop(note);
+    Ok(list(&notes.take_all().await?))
+}
+
+/// Changes something, loads the session anew, and takes all that wait.
+#[get("/reload_and_take")]
+async fn reload_and_take(session: &Session, notes: &Notifications) -> Result<String> {
+    session.insert("a", 1)?;
+    session.reload().await?;
+    Ok(list(&notes.take_all().await?))
+}
+
+/// Has a message, does not look at it, and logs in.
+#[get("/blind_login/<user>")]
+fn blind_log_in(user: &str, note: Notification, session: &Session) -> String {
+    session.log_in(user);
+    format!("{note:?}")
+}
+
+/// Pushes a message between two other changes, and takes it again.
+#[get("/count_push_and_take")]
+async fn count_push_and_take(session: &Session, notes: &Notifications) -> Result<String> {
+    session.increment("count", 1)?;
+    notes.info("own")?;
+    session.increment("count", 1)?;
+    Ok(list(&notes.take_all().await?))
+}
+
+/// Counts, and leaves a message that is larger than any may be.
+#[get("/count_and_notify_too_much")]
+fn count_and_notify_too_much(session: &Session) -> Result<Notify<&'static str>> {
+    session.increment("count", 1)?;
+    Ok(Notify::info("done", "x".repeat(65_536)))
 }
 
 struct Never;
@@ -289,6 +343,12 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 take_all,
                 take_queue,
                 peek,
+                peek_beside,
+                count_push_and_take,
+                count_and_notify_too_much,
+                drop_and_take,
+                reload_and_take,
+                blind_log_in,
                 set_note,
                 get_note,
                 get_note_as_text,
@@ -823,6 +883,10 @@ async fn the_responder_does_not_answer_what_could_not_be_kept() {
         assert!(answer.header("Retry-After").is_some());
         app.probe.heal();
     }
+    let too_large = format!("/notify/{}", "x".repeat(65_536));
+    let answer = visitor.get(&too_large).await;
+    assert_eq!(answer.status.code, 500);
+    assert_eq!(answer.header("Location"), None);
     // The oldest of 64 makes room.
     visitor.get("/push_many/64/0").await;
     assert_eq!(visitor.get("/notify/Saved").await.status.code, 303);
@@ -873,6 +937,8 @@ async fn a_duplicate_is_refused_on_request_also_when_two_push_it_at_once() {
         visitor.get("/take").await.body,
         "info:one,info:two,info:one"
     );
+    // One of another queue says something else.
+    visitor.get("/push/error/one").await;
     assert_eq!(visitor.get("/once/one").await.body, "true");
 }
 
@@ -1037,6 +1103,80 @@ async fn a_take_that_waits_for_the_store_holds_no_other_visitor() {
         gate.open_for_all();
     };
     assert_eq!(join(take, meanwhile).await.0.body, "info:one");
+}
+
+#[async_test]
+async fn what_a_handler_has_in_hand_is_not_among_those_that_wait() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one", "two"]).await;
+    assert_eq!(visitor.get("/peek_beside").await.body, "info:two");
+    assert_eq!(visitor.get("/take").await.body, "info:one,info:two");
+}
+
+#[async_test]
+async fn what_was_dropped_unseen_can_be_taken_by_the_same_handler() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one", "two"]).await;
+    assert_eq!(
+        visitor.get("/drop_and_take").await.body,
+        "info:one,info:two"
+    );
+    assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn a_request_that_takes_its_own_message_counts_its_changes_once() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/count_push_and_take").await.body, "info:own");
+    assert_eq!(visitor.get("/get/count").await.body, "2");
+    assert_eq!(visitor.get("/take").await.body, "");
+}
+
+#[async_test]
+async fn nothing_of_a_request_is_kept_whose_message_is_refused() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    // The time of the last use is due to be saved, which must not save more.
+    app.clock.advance(Duration::from_secs(120));
+    let answer = visitor.get("/count_and_notify_too_much").await;
+    assert_eq!(answer.status.code, 500);
+    assert_eq!(visitor.get("/get/count").await.body, "none");
+}
+
+#[async_test]
+async fn messages_are_taken_also_after_the_session_was_loaded_anew() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one", "two"]).await;
+    assert_eq!(
+        visitor.get("/reload_and_take").await.body,
+        "info:one,info:two"
+    );
+    assert_eq!(visitor.get("/take").await.body, "");
+    assert_eq!(visitor.get("/get/a").await.body, "1");
+}
+
+#[async_test]
+async fn what_one_user_had_in_hand_is_not_put_back_for_the_next() {
+    let app = app().await;
+    for (next, messages) in [("bob", ""), ("alice", "info:one,info:two")] {
+        let visitor = visitor_with(&app, &["one", "two"]).await;
+        visitor.get("/login/alice").await;
+        let answer = visitor.get(&format!("/blind_login/{next}")).await;
+        assert!(answer.sets_session(), "{answer:?}");
+        assert_eq!(visitor.get("/take").await.body, messages, "{next}");
+    }
+}
+
+#[async_test]
+async fn a_guard_that_cannot_take_says_when_to_come_again() {
+    let app = app().await;
+    let visitor = visitor_with(&app, &["one"]).await;
+    app.probe.fail(Act::Save);
+    let answer = visitor.get("/must").await;
+    app.probe.heal();
+    assert_eq!(answer.status.code, 503);
+    assert_eq!(answer.header("Retry-After"), Some("5"));
 }
 
 #[async_test]

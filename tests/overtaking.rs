@@ -77,10 +77,44 @@ async fn end(id: &str, sessions: &Sessions) -> Result<String> {
     Ok(sessions.end(&id.parse::<SessionId>()?).await?.to_string())
 }
 
+/// Logs in and saves that, waits, and changes something after it.
+#[get("/login_save_and_wait/<user>")]
+async fn log_in_save_and_wait(user: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
+    session.log_in(user);
+    session.save().await?;
+    gates.wait(Some("saved")).await;
+    session.insert("late", 1)
+}
+
+/// Puts something in and saves it, waits before and after that, and changes more if told so.
+#[get("/revive?<more>")]
+async fn revive(more: bool, session: &Session, gates: &State<Gates>) -> Result<()> {
+    gates.wait(Some("loaded")).await;
+    session.insert("a", 1)?;
+    session.save().await?;
+    gates.wait(Some("saved")).await;
+    if more {
+        session.insert("b", 2)?;
+    }
+    Ok(())
+}
+
+/// Tells the id of the session while there is something in it, and takes that out again.
+#[get("/id_with")]
+fn id_with(session: &Session) -> Result<String> {
+    session.insert("a", 1)?;
+    let id = session.id();
+    session.remove("a");
+    Ok(id.map_or("none".into(), |id| id.to_hex()))
+}
+
 fn build(rocket: Rocket<Build>) -> Rocket<Build> {
     rocket.mount(
         "/",
         routes![
+            log_in_save_and_wait,
+            revive,
+            id_with,
             id_at_login,
             id_at_second_renewal,
             id,
@@ -497,4 +531,149 @@ async fn the_id_told_at_a_second_renewal_is_the_one_that_the_session_gets() {
         }
     })
     .await;
+}
+
+#[async_test]
+async fn a_log_in_whose_session_is_ended_before_the_response_gives_no_cookie() {
+    on_every_store(async |app| {
+        for known in [false, true] {
+            let visitor = match known {
+                true => app.known_visitor().await,
+                false => app.visitor(),
+            };
+            let gate = app.gate("saved");
+            let end = async {
+                gate.arrived().await;
+                let ended = app.sessions().end_all_of("alice", None).await;
+                assert_eq!(ended.unwrap(), 1);
+                gate.open();
+            };
+            let (answer, ()) = join(visitor.get("/login_save_and_wait/alice"), end).await;
+            assert!(!answer.sets_session(), "{answer:?}");
+            assert_eq!(visitor.get("/who").await.body, "nobody");
+            assert!(app.list().await.is_empty());
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn the_cookie_of_a_revived_session_is_sent_only_if_the_store_confirms_it_on_the_way_out() {
+    for more in [false, true] {
+        for fails in [false, true] {
+            let app = App::built(|figment| figment, build).await;
+            let visitor = app.known_visitor().await;
+            let slow = visitor.copy();
+            let others = async {
+                app.gate("loaded").arrived().await;
+                assert!(visitor.get("/remove/n").await.removes_session());
+                app.gate("loaded").open();
+                app.gate("saved").arrived().await;
+                if fails {
+                    app.probe.fail(Act::Save);
+                }
+                app.gate("saved").open();
+            };
+            let path = format!("/revive?more={more}");
+            let (answer, ()) = join(slow.get(&path), others).await;
+            app.probe.heal();
+            let status = if more && fails { 503 } else { 200 };
+            assert_eq!(answer.status.code, status, "{more} {fails}");
+            assert_eq!(answer.sets_session(), !fails, "{more} {fails}: {answer:?}");
+            let keys = if more && !fails { "a,b" } else { "a" };
+            assert_eq!(slow.get("/keys").await.body, keys, "{more} {fails}");
+        }
+    }
+}
+
+#[async_test]
+async fn no_id_is_told_for_what_the_store_will_not_keep() {
+    let app = App::built(|figment| figment, build).await;
+    let visitor = app.known_visitor().await;
+    let straggler = visitor.copy();
+    visitor.get("/renew").await;
+    // Its cookie leads on for a minute, and opens nothing. Nothing can be put in, either.
+    assert_eq!(straggler.get("/id_with").await.body, "none");
+    assert_eq!(straggler.get("/set/a/1").await.status.code, 503);
+    assert_eq!(visitor.get("/id_with").await.body.len(), 32);
+}
+
+#[async_test]
+async fn a_renewal_that_comes_after_a_renewal_and_a_log_out_leaves_nothing() {
+    on_every_store(async |app| {
+        for path in ["/renew?gate=slow", "/login/alice?gate=slow"] {
+            let visitor = app.known_visitor().await;
+            let slow = visitor.copy();
+            let gate = app.gate("slow");
+            let others = async {
+                gate.arrived().await;
+                assert!(visitor.get("/login/alice").await.sets_session());
+                assert!(visitor.get("/logout").await.removes_session());
+                gate.open();
+            };
+            let (answer, ()) = join(slow.get(path), others).await;
+            assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+            assert_eq!(slow.get("/who").await.body, "nobody", "{path}");
+            assert!(app.list().await.is_empty(), "{path}");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_change_that_follows_several_renewals_brings_no_cookie() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let slow = visitor.copy();
+        let renewals = async {
+            app.gate("slow").arrived().await;
+            visitor.get("/renew").await;
+            let of_the_slow = app.probe.gate(Act::Save);
+            app.gate("slow").open();
+            of_the_slow.arrived().await;
+            of_the_slow.open();
+            // It met the first mark, and meets a second one where that led.
+            of_the_slow.arrived().await;
+            app.probe.gate(Act::Save).open_for_all();
+            visitor.get("/renew").await;
+            of_the_slow.open();
+        };
+        let (answer, ()) = join(slow.get("/add/count/5?gate=slow"), renewals).await;
+        assert_eq!(answer.status.code, 200);
+        assert!(answer.session_cookie().is_none(), "{answer:?}");
+        assert_eq!(visitor.get("/get/count").await.body, "5");
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_reader_does_not_remove_the_cookie_of_a_session_that_another_request_emptied() {
+    let app = App::configured(with_max_age).await;
+    let visitor = app.known_visitor().await;
+    let slow = visitor.copy();
+    app.clock.advance(2 * MINUTE);
+    let gate = app.gate("slow");
+    let emptied = async {
+        gate.arrived().await;
+        assert!(visitor.get("/remove/n").await.removes_session());
+        gate.open();
+    };
+    let (answer, ()) = join(slow.get("/touch?gate=slow"), emptied).await;
+    assert!(answer.session_cookie().is_none(), "{answer:?}");
+}
+
+#[async_test]
+async fn a_message_taken_beside_another_change_sends_no_cookie() {
+    let app = App::built(|figment| figment, build).await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/push").await;
+    let gate = app.gate("slow");
+    let change = async {
+        gate.arrived().await;
+        visitor.get("/add/a/1").await;
+        gate.open();
+    };
+    let (answer, ()) = join(visitor.get("/take?gate=slow"), change).await;
+    assert_eq!(answer.body, "1");
+    assert!(answer.session_cookie().is_none(), "{answer:?}");
 }

@@ -1,10 +1,20 @@
 //! A session gets a new id whenever its visitor rises in privilege, and loses nothing by it.
 
-use rocket::async_test;
 use rocket::futures::future::join;
+use rocket::{State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
+use rocket_session_kit::{Result, Session};
 
-use crate::support::App;
+use crate::support::{App, Gates};
+
+/// Says that nobody is logged in any more, loads the session anew, and waits.
+#[get("/leave_and_reload")]
+async fn leave_and_reload(session: &Session, gates: &State<Gates>) -> Result<String> {
+    session.set_user(None);
+    let goes_on = session.reload().await?;
+    gates.wait(Some("slow")).await;
+    Ok(goes_on.to_string())
+}
 
 #[async_test]
 async fn logging_in_keeps_the_values_and_drops_the_old_id() {
@@ -263,6 +273,24 @@ async fn a_user_taken_away_under_way_does_not_log_out_the_next() {
     };
     join(slow.get("/set_user/nobody?gate=slow"), renewals).await;
     assert_eq!(visitor.get("/who").await.body, "bob");
+}
+
+#[async_test]
+async fn a_user_taken_away_before_a_reload_does_not_log_out_the_next() {
+    let app = App::built(|f| f, |rocket| rocket.mount("/", routes![leave_and_reload])).await;
+    for (next, user) in [("bob", "bob"), ("alice", "nobody")] {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        let slow = visitor.copy();
+        let log_in = async {
+            app.gate("slow").arrived().await;
+            visitor.get(&format!("/login/{next}")).await;
+            app.gate("slow").open();
+        };
+        let (answer, ()) = join(slow.get("/leave_and_reload"), log_in).await;
+        assert_eq!(answer.body, "true");
+        assert_eq!(visitor.get("/who").await.body, user);
+    }
 }
 
 #[async_test]

@@ -9,7 +9,9 @@ use rocket::http::Method;
 use rocket::response::Redirect;
 use rocket::{async_test, catch, catchers, get, routes};
 use rocket_session_kit::testing::{Act, Probe};
-use rocket_session_kit::{Result, Session};
+use rocket_session_kit::{
+    Clock, Expect, KeyValue, MemoryStore, Namespace, Result, Save, Session, SessionId, SessionStore,
+};
 
 use crate::support::App;
 
@@ -311,6 +313,8 @@ mod api {
                 .header(ContentType::XML)
                 .raw_header("Location", "/order/1")
                 .raw_header("ETag", "\"1\"")
+                .raw_header("Content-Language", "tlh")
+                .raw_header("Content-Security-Policy", "default-src 'none'")
                 .raw_header("Access-Control-Allow-Origin", "https://app.example.com")
                 .raw_header("Vary", "Origin")
                 .sized_body(None, std::io::Cursor::new("<saved/>"))
@@ -402,12 +406,14 @@ async fn the_applications_own_page_takes_the_place_of_an_answer_that_may_not_lea
         assert_eq!(told("Retry-After"), Some("5"), "{path}");
         assert_eq!(told("Cache-Control"), Some("no-store"), "{path}");
         assert_eq!(told("X-Content-Type-Options"), Some("nosniff"), "{path}");
-        for about_the_answer in ["Set-Cookie", "Location", "ETag"] {
+        for about_the_answer in ["Set-Cookie", "Location", "ETag", "Content-Language"] {
             assert_eq!(told(about_the_answer), None, "{path}");
         }
         if path.starts_with("/api") {
             let allowed = told("Access-Control-Allow-Origin");
             assert_eq!(allowed, Some("https://app.example.com"), "{path}");
+            let policy = told("Content-Security-Policy");
+            assert_eq!(policy, Some("default-src 'none'"), "{path}");
             assert_eq!(told("Vary"), Some("Origin, Cookie"), "{path}");
         } else {
             assert_eq!(told("Vary"), Some("Accept-Language, Cookie"), "{path}");
@@ -451,7 +457,7 @@ async fn a_full_memory_store_refuses_new_sessions_and_keeps_the_old() {
     let app = rocket::custom(crate::support::figment())
         .mount("/", routes![moves])
         .attach(rocket_session_kit::Sessions::with(
-            rocket_session_kit::MemoryStore::new().capacity(2),
+            MemoryStore::new().capacity(2),
         ));
     let client = rocket::local::asynchronous::Client::untracked(app)
         .await
@@ -463,4 +469,36 @@ async fn a_full_memory_store_refuses_new_sessions_and_keeps_the_old() {
     assert_eq!(visitors[1].get("/moves").await.status.code, 303);
     assert_eq!(visitors[2].get("/moves").await.status.code, 503);
     assert_eq!(visitors[0].get("/moves").await.status.code, 303);
+}
+
+#[async_test]
+async fn a_full_memory_store_makes_room_of_what_expired_and_of_nothing_else() {
+    const BYTES: &[u8] = br#"{"rev":"9f86d081884c7d65","expires":1763745460,"v":1}"#;
+    let clock = Clock::manual();
+    let store = MemoryStore::new().capacity(2).clock(clock.clone());
+    let [short, long] = [10, 60].map(Duration::from_secs);
+    let namespace = Namespace::new("test").expect("this is a name");
+    let keep = async |name: &str, ttl| store.set(&namespace.key(name), b"1", Some(ttl)).await;
+    let begin = async |ttl| {
+        let (bytes, expect) = (BYTES, Expect::Absent);
+        let save = Save { bytes, ttl, expect };
+        store.save_session(&SessionId::random(), save).await
+    };
+    // Sessions and entries have room of their own.
+    for ttl in [short, long] {
+        begin(ttl).await.expect("there is room");
+        keep(&format!("{ttl:?}"), ttl).await.expect("there is room");
+    }
+    begin(long).await.expect_err("there is none");
+    keep("third", long).await.expect_err("there is none");
+    keep("10s", short).await.expect("it is there already");
+    clock.advance(short);
+    begin(long).await.expect("one has expired");
+    keep("third", long).await.expect("one has expired");
+    begin(long).await.expect_err("there is no more room");
+    keep("fourth", long)
+        .await
+        .expect_err("there is no more room");
+    let there = store.get(&namespace.key("60s")).await.expect("it works");
+    assert!(there.is_some(), "what has not expired is not thrown out");
 }

@@ -6,7 +6,7 @@ use rocket::{State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{ErrorKind, Session};
 
-use crate::support::{App, Gates};
+use crate::support::{App, Gates, log};
 
 #[get("/stream?<what>")]
 fn stream<'r>(what: &'r str, session: &'r Session) -> TextStream![String + 'r] {
@@ -71,10 +71,14 @@ async fn a_stream_saves_what_it_changes() {
 }
 
 #[async_test]
-async fn what_a_stream_changes_and_does_not_save_is_lost() {
+async fn what_a_stream_changes_and_does_not_save_is_lost_aloud() {
+    const LOST: &str = "a session was changed after its answer had left";
     let app = app().await;
     let visitor = app.known_visitor().await;
+    // A test beside this one may lose something, too.
+    let before = log::lines_with(LOST).len();
     assert_eq!(visitor.get("/stream?what=nothing").await.body, "not saved");
+    assert!(log::lines_with(LOST).len() > before);
     assert_eq!(visitor.get("/keys").await.body, "n");
 }
 
