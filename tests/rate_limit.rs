@@ -159,12 +159,18 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
 
 /// Three requests in a minute, and `more`.
 fn three(more: &str) -> impl FnOnce(Figment) -> Figment {
-    let toml = format!("sessions={{store_timeout=200,rate_limit={{limit=3,window=60{more}}}}}");
+    let toml = format!("sessions={{rate_limit={{limit=3,window=60{more}}}}}");
     move |figment| figment.merge(Toml::string(&toml))
 }
 
 async fn app(more: &str) -> App {
     App::built(three(more), build).await
+}
+
+/// An application that gives up a store soon.
+async fn impatient_app(more: &str) -> App {
+    let settings = |figment| three(more)(figment).merge(("sessions.store_timeout", 200));
+    App::built(settings, build).await
 }
 
 impl App {
@@ -883,7 +889,7 @@ async fn while_the_store_is_down_requests_are_served_or_refused_as_it_is_set() {
     for (how, fault) in FAULTS {
         for (setting, status) in [("allow", 200), ("refuse", 503)] {
             for act in [Act::GetEntry, Act::KeepEntry] {
-                let app = app(&format!(",when_store_is_down=\"{setting}\"")).await;
+                let app = impatient_app(&format!(",when_store_is_down=\"{setting}\"")).await;
                 fault(&app.probe, act);
                 let started = Instant::now();
                 for path in ["/api/work", "/limited"] {
@@ -909,7 +915,7 @@ async fn while_the_store_is_down_requests_are_served_or_refused_as_it_is_set() {
 
 #[async_test]
 async fn many_requests_do_not_wait_for_a_hanging_store_one_after_the_other() {
-    let app = app("").await;
+    let app = impatient_app("").await;
     app.probe.hang(Act::KeepEntry);
     let started = Instant::now();
     let visitor = app.visitor();
@@ -1024,7 +1030,9 @@ async fn a_crowd_gets_no_more_than_the_limit_from_a_disk_that_waits_for_each_wri
 async fn where_another_process_always_comes_first_a_request_is_refused_and_not_let_through() {
     let there = tempfile::tempdir().unwrap();
     let open = || DirectoryStore::open(there.path().join("sessions")).unwrap();
-    let app = App::built_on(open(), three(""), build).await;
+    // It tries for ten times as long.
+    let settings = |figment| three("")(figment).merge(("sessions.store_timeout", 1000));
+    let app = App::built_on(open(), settings, build).await;
     let visitor = app.visitor();
     assert_eq!(visitor.get("/api/work").await.status.code, 200);
     let other = open();
