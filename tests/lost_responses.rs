@@ -366,6 +366,17 @@ async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
     .await;
 }
 
+/// Looks whether the log-out of one of two copies ends both.
+async fn end_together(copies: [&Visitor<'_>; 2], logs_out: usize) {
+    for copy in copies {
+        assert_eq!(copy.get("/who").await.body, "alice", "{logs_out}");
+    }
+    assert!(copies[logs_out].get("/logout").await.removes_session());
+    for copy in copies {
+        assert_eq!(copy.get("/who").await.body, "nobody", "{logs_out}");
+    }
+}
+
 /// Waits until the session with `n` in it is found by its old cookie again.
 async fn comes_back(visitor: &Visitor<'_>) {
     let started = Instant::now();
@@ -826,14 +837,7 @@ async fn a_renewal_that_is_tried_again_still_ends_with_its_copies() {
             };
             let ((first, second), ()) = join(join(first, second), faults).await;
             assert!(first.sets_session() && second.sets_session());
-            let copies = [&visitor, &other];
-            for copy in copies {
-                assert_eq!(copy.get("/who").await.body, "alice", "{logs_out}");
-            }
-            assert!(copies[logs_out].get("/logout").await.removes_session());
-            for copy in copies {
-                assert_eq!(copy.get("/who").await.body, "nobody", "{logs_out}");
-            }
+            end_together([&visitor, &other], logs_out).await;
         }
     })
     .await;
@@ -950,14 +954,7 @@ async fn copies_end_together_also_where_the_first_renewal_is_undone() {
             let (renewed, ()) = join(renewal, log_in).await;
             assert!(renewed.sets_session(), "{renewed:?}");
             comes_back(&visitor).await;
-            let copies = [&visitor, &other];
-            for copy in copies {
-                assert_eq!(copy.get("/who").await.body, "alice", "{logs_out}");
-            }
-            assert!(copies[logs_out].get("/logout").await.removes_session());
-            for copy in copies {
-                assert_eq!(copy.get("/who").await.body, "nobody", "{logs_out}");
-            }
+            end_together([&visitor, &other], logs_out).await;
         }
     })
     .await;
