@@ -1,61 +1,128 @@
-//! Queues for those who contend for one thing in the store: as far as they are in this process,
-//! they go one after the other, so that their conflicts do not multiply.
+//! Locks by key: the tasks of this process that contend for one thing in the store go one after the
+//! other, so that their conflicts do not multiply.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rocket::tokio::sync::{Mutex, MutexGuard};
+use rocket::tokio::sync::{Mutex, OwnedMutexGuard};
 use rocket::tokio::time::timeout;
 
-/// Some queues. Several things may share one.
-pub(crate) struct Queues {
-    queues: [Mutex<Option<Instant>>; 64],
-    hasher: RandomState,
+/// When the store last failed a holder of the lock.
+type LastFailure = Option<Instant>;
+
+/// One lock for each key that somebody holds or waits for.
+pub(crate) struct KeyedLocks<K: Hash + Eq + Copy> {
+    locks: parking_lot::Mutex<HashMap<K, Arc<Mutex<LastFailure>>>>,
 }
 
-/// The turn of one who waited. It ends when this is dropped.
-///
-/// The time is when the store last let somebody in the queue down.
-pub(crate) struct Turn<'a>(MutexGuard<'a, Option<Instant>>);
-
-/// Why somebody did not get a turn.
-pub(crate) enum NoTurn {
-    /// The queue is too long.
-    Crowded,
-    /// The store let down who was in front: whoever waited meanwhile need not wait for it again.
-    Hanging,
+/// The lock of one key. Dropping it lets the next one in.
+pub(crate) struct KeyedLock<'a, K: Hash + Eq + Copy> {
+    // Dropped first, so that the lock is free when the place is given up.
+    last_failure: OwnedMutexGuard<LastFailure>,
+    _place: Place<'a, K>,
 }
 
-impl Queues {
+/// Why a task did not get the lock.
+pub(crate) enum LockError {
+    /// Too many tasks wait for it.
+    TimedOut,
+    /// The store failed the holder: nobody who waited meanwhile need wait for the store again.
+    StoreFailed,
+}
+
+/// A place among the holder of a lock and those who wait for it. The last one removes the lock.
+struct Place<'a, K: Hash + Eq + Copy> {
+    locks: &'a KeyedLocks<K>,
+    key: K,
+    lock: Arc<Mutex<LastFailure>>,
+}
+
+impl<K: Hash + Eq + Copy> KeyedLocks<K> {
     pub(crate) fn new() -> Self {
         Self {
-            queues: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
+            locks: parking_lot::Mutex::default(),
         }
     }
 
-    /// Waits, for `patience` at most, until those who came before are through.
-    pub(crate) async fn turn(
+    /// Waits for the lock of `key`, for `patience` at most. Tasks get it in the order in which they
+    /// came.
+    pub(crate) async fn lock(
         &self,
-        thing: &impl Hash,
+        key: K,
         patience: Duration,
-    ) -> Result<Turn<'_>, NoTurn> {
+    ) -> Result<KeyedLock<'_, K>, LockError> {
         let arrived = Instant::now();
-        let queue = &self.queues[self.hasher.hash_one(thing) as usize % self.queues.len()];
-        let turn = timeout(patience, queue.lock())
+        let lock = Arc::clone(self.locks.lock().entry(key).or_default());
+        let place = Place {
+            locks: self,
+            key,
+            lock,
+        };
+        let last_failure = timeout(patience, Arc::clone(&place.lock).lock_owned())
             .await
-            .map_err(|_| NoTurn::Crowded)?;
-        match *turn {
-            Some(let_down) if let_down > arrived => Err(NoTurn::Hanging),
-            _ => Ok(Turn(turn)),
+            .map_err(|_| LockError::TimedOut)?;
+        match *last_failure {
+            Some(failed) if failed > arrived => Err(LockError::StoreFailed),
+            _ => Ok(KeyedLock {
+                last_failure,
+                _place: place,
+            }),
         }
     }
 }
 
-/// Tells those who wait behind `turn` when the store let its holder down.
-pub(crate) fn remember<T, E>(turn: &mut Option<Turn<'_>>, answer: Result<T, E>) -> Result<T, E> {
-    if let (Some(Turn(queue)), Err(_)) = (turn, &answer) {
-        **queue = Some(Instant::now());
+impl<K: Hash + Eq + Copy> KeyedLock<'_, K> {
+    /// Notes that the store failed: whoever waits behind gets [`LockError::StoreFailed`].
+    pub(crate) fn note_failure(&mut self) {
+        *self.last_failure = Some(Instant::now());
     }
-    answer
+}
+
+impl<K: Hash + Eq + Copy> Drop for Place<'_, K> {
+    fn drop(&mut self) {
+        let mut locks = self.locks.locks.lock();
+        // The map's own and this one: nobody joins while the map is locked.
+        if Arc::strong_count(&self.lock) == 2 {
+            locks.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocket::async_test;
+    use rocket::futures::FutureExt;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[async_test]
+    async fn tasks_wait_for_their_own_key_alone_and_leave_nothing_behind() {
+        let locks = KeyedLocks::new();
+        let held = locks.lock(0, PATIENCE).await.ok().unwrap();
+        for other in 1..100 {
+            let lock = locks.lock(other, PATIENCE).now_or_never();
+            assert!(matches!(lock, Some(Ok(_))), "{other} waits for another key");
+        }
+        let mut same = Box::pin(locks.lock(0, PATIENCE));
+        assert!((&mut same).now_or_never().is_none());
+        drop(held);
+        assert!(same.await.is_ok());
+        assert!(locks.locks.lock().is_empty());
+    }
+
+    #[async_test]
+    async fn those_who_waited_for_a_failing_store_need_not_wait_again() {
+        let locks = KeyedLocks::new();
+        let mut held = locks.lock('a', PATIENCE).await.ok().unwrap();
+        let mut waiting = Box::pin(locks.lock('a', PATIENCE));
+        assert!((&mut waiting).now_or_never().is_none());
+        held.note_failure();
+        drop(held);
+        assert!(matches!(waiting.await, Err(LockError::StoreFailed)));
+        assert!(locks.lock('a', PATIENCE).await.is_ok(), "a later one tries");
+    }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{GRACE, Held, Keeper, same};
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::queues::Turn;
+use crate::queues::KeyedLock;
 use crate::record::{Parting, Record};
 use crate::store::{Expect, Revision, Saved};
 
@@ -115,8 +115,8 @@ impl Keeper {
                 Ok(Saved::Saved(_)) => break,
                 // A session that is renewed in a loop could be a step ahead each time: in this
                 // process it waits from here on, and elsewhere luck decides.
-                Ok(Saved::Changed) => match &chase.turn {
-                    None => chase.wait_for_turn(which).await,
+                Ok(Saved::Changed) => match &chase.lock {
+                    None => chase.stop_renewals(which).await,
                     Some(_) => pause().await,
                 },
                 Ok(Saved::Gone) => {
@@ -266,7 +266,7 @@ struct Chase<'k> {
     last: Instant,
     marks: u32,
     /// While this is there, nobody in this process renews the session.
-    turn: Option<Turn<'k>>,
+    lock: Option<KeyedLock<'k, u64>>,
 }
 
 impl<'k> Chase<'k> {
@@ -277,7 +277,7 @@ impl<'k> Chase<'k> {
             started: now,
             last: now,
             marks: 0,
-            turn: None,
+            lock: None,
         }
     }
 
@@ -287,14 +287,14 @@ impl<'k> Chase<'k> {
         self.last = Instant::now();
         self.marks += 1;
         if self.marks == HEAD_START {
-            self.wait_for_turn(tag).await;
+            self.stop_renewals(tag).await;
         }
     }
 
     /// Waits until the renewals in this process that came before are through; later ones wait.
-    async fn wait_for_turn(&mut self, tag: Option<u64>) {
-        if self.turn.is_none() {
-            self.turn = self.keeper.turn_to_move(tag).await;
+    async fn stop_renewals(&mut self, tag: Option<u64>) {
+        if self.lock.is_none() {
+            self.lock = self.keeper.lock_lineage(tag).await;
         }
     }
 

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::queues::{NoTurn, Queues, Turn};
+use crate::queues::{KeyedLock, KeyedLocks, LockError};
 use crate::record::Record;
 use crate::store::{Expect, Revision, Save, Saved, SessionStore};
 
@@ -51,7 +51,8 @@ pub(crate) struct Keeper {
     /// Seconds.
     touch_every: u64,
     pub(crate) store_timeout: Duration,
-    queues: Queues,
+    session_locks: KeyedLocks<SessionId>,
+    lineage_locks: KeyedLocks<u64>,
     /// When a failure of the store was last logged, in milliseconds since 1970.
     complained: AtomicU64,
 }
@@ -115,7 +116,8 @@ impl Keeper {
             // A session that is used keeps clear of its end by nine tenths of the timeout.
             touch_every: config.touch_every.min(config.idle_timeout / 10),
             store_timeout: Duration::from_millis(config.store_timeout),
-            queues: Queues::new(),
+            session_locks: KeyedLocks::new(),
+            lineage_locks: KeyedLocks::new(),
             complained: AtomicU64::new(0),
         }
     }
@@ -220,23 +222,23 @@ impl Keeper {
         answer.inspect_err(|error| self.complain(error))
     }
 
-    /// Waits until those who contend for `id` in this process and came before are through.
-    async fn turn(&self, id: &SessionId) -> Result<Turn<'_>> {
-        let turn = self.queues.turn(id, self.store_timeout * PATIENCE).await;
-        turn.map_err(|why| match why {
-            NoTurn::Crowded => self.crowded(),
-            NoTurn::Hanging => self
+    /// Waits until the requests of this process that contend for the session under `id`, and came
+    /// before, are through.
+    async fn lock_session(&self, id: SessionId) -> Result<KeyedLock<'_, SessionId>> {
+        let lock = self.session_locks.lock(id, self.store_timeout * PATIENCE);
+        lock.await.map_err(|error| match error {
+            LockError::TimedOut => self.crowded(),
+            LockError::StoreFailed => self
                 .unavailable("save a session")
                 .because("the store hangs"),
         })
     }
 
-    /// Waits until those in this process who give the session with `tag` another id, or end it, and
-    /// came before are through. Without a turn it goes on all the same.
-    async fn turn_to_move(&self, tag: Option<u64>) -> Option<Turn<'_>> {
-        let tag = tag?;
-        let turn = self.queues.turn(&tag, self.store_timeout * PATIENCE);
-        turn.await.ok()
+    /// Waits until the requests of this process that give the session with `tag` another id, or end
+    /// it, and came before are through. Without the lock the caller goes on all the same.
+    async fn lock_lineage(&self, tag: Option<u64>) -> Option<KeyedLock<'_, u64>> {
+        let lock = self.lineage_locks.lock(tag?, self.store_timeout * PATIENCE);
+        lock.await.ok()
     }
 
     fn check_patience(&self, started: Instant) -> Result<()> {

@@ -31,7 +31,7 @@ impl Keeper {
         }
         let (started, tag) = (Instant::now(), record.tag);
         // An end that meets renewals again and again waits here for the last of them.
-        let _turn = self.turn_to_move(tag).await;
+        let _lock = self.lock_lineage(tag).await;
         record.tag();
         let copied = record.tag;
         // What an earlier try of this request may have left under the id.

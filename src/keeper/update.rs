@@ -7,7 +7,7 @@ use super::{Found, Held, Keeper, Kept, Unsure, same};
 use crate::change::{Change, warn_of_lost_updates};
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::queues::{Turn, remember};
+use crate::queues::KeyedLock;
 use crate::record::{Parting, Record};
 use crate::store::{Expect, Saved};
 
@@ -29,7 +29,7 @@ pub(crate) struct Update<'a> {
 pub(super) struct Contender<'k> {
     keeper: &'k Keeper,
     started: Instant,
-    turn: Option<Turn<'k>>,
+    lock: Option<KeyedLock<'k, SessionId>>,
 }
 
 /// What others made of a session meanwhile.
@@ -52,20 +52,23 @@ impl<'k> Contender<'k> {
         Self {
             keeper,
             started: Instant::now(),
-            turn: None,
+            lock: None,
         }
     }
 
     /// Returns `outcome`. Those in the queue behind learn when the store failed.
     pub(super) fn heard<T>(&mut self, outcome: Result<T>) -> Result<T> {
-        remember(&mut self.turn, outcome)
+        if let (Some(lock), Err(_)) = (&mut self.lock, &outcome) {
+            lock.note_failure();
+        }
+        outcome
     }
 
     /// Waits in the queue of those who met a conflict, and returns what is under `id` now, or
     /// wherever the session with `tag` went from there.
     pub(super) async fn newer(&mut self, mut id: SessionId, tag: Option<u64>) -> Result<Newer> {
-        if self.turn.is_none() {
-            self.turn = Some(self.keeper.turn(&id).await?);
+        if self.lock.is_none() {
+            self.lock = Some(self.keeper.lock_session(id).await?);
         }
         let mut moved = false;
         loop {
