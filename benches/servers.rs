@@ -15,9 +15,8 @@ use memcache::exp::{AsyncMetaClient, Get, Set};
 use rocket::tokio::io::{AsyncReadExt, AsyncWriteExt};
 use rocket::tokio::net::TcpStream;
 use rocket::tokio::{self, runtime::Builder};
-use rocket_session_kit::{
-    Expect, Head, MemcachedStore, RedisStore, Save, Saved, SessionId, SessionStore,
-};
+use rocket_session_kit::store::{Precondition, RecordHeader, Save, Saved, SessionStore};
+use rocket_session_kit::{MemcachedStore, RedisStore, SessionId};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const TASKS: [usize; 3] = [1, 10, 100];
@@ -105,20 +104,20 @@ impl Worker for Load {
     }
 }
 
-struct Store(Arc<dyn SessionStore>, SessionId, Vec<u8>, Expect, u64);
+struct Store(Arc<dyn SessionStore>, SessionId, Vec<u8>, Precondition, u64);
 
 #[rocket::async_trait]
 impl Worker for Store {
     async fn work(&mut self) {
         self.4 += 1;
-        self.2[Head::REVISION].copy_from_slice(format!("{:016x}", self.4).as_bytes());
+        self.2[RecordHeader::REVISION].copy_from_slice(format!("{:016x}", self.4).as_bytes());
         let save = Save {
             bytes: &self.2,
             ttl: HOUR,
-            expect: self.3,
+            precondition: self.3,
         };
         match self.0.save_session(&self.1, save).await.expect("it works") {
-            Saved::Saved(revision) => self.3 = Expect::Revision(revision),
+            Saved::Saved(revision) => self.3 = Precondition::Revision(revision),
             other => panic!("it was {other:?}"),
         }
     }
@@ -224,7 +223,8 @@ async fn redis() {
                 figures[0].push(
                     measure(tasks, async |_| {
                         let id = SessionId::random();
-                        let mut worker = Store(Arc::clone(&store), id, bytes(1), Expect::Absent, 1);
+                        let mut worker =
+                            Store(Arc::clone(&store), id, bytes(1), Precondition::Absent, 1);
                         worker.work().await;
                         match act {
                             "load" => Box::new(Load(Arc::clone(&store), id)) as Box<dyn Worker>,
@@ -312,7 +312,8 @@ async fn memcached() {
                 figures[0].push(
                     measure(tasks, async |_| {
                         let id = SessionId::random();
-                        let mut worker = Store(Arc::clone(&store), id, bytes(1), Expect::Absent, 1);
+                        let mut worker =
+                            Store(Arc::clone(&store), id, bytes(1), Precondition::Absent, 1);
                         worker.work().await;
                         match act {
                             "load" => Box::new(Load(Arc::clone(&store), id)) as Box<dyn Worker>,

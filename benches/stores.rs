@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use rocket::tokio::runtime::{Builder, Runtime};
-use rocket_session_kit::{
-    Clock, DirectoryStore, Durability, Expect, Head, MemoryStore, Revision, Save, Saved, SessionId,
-    SessionStore,
-};
+use rocket_session_kit::store::{Precondition, RecordHeader, Revision, Save, Saved, SessionStore};
+use rocket_session_kit::{Clock, DirectoryStore, Durability, MemoryStore, SessionId};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -38,11 +36,16 @@ fn bytes(rev: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-async fn save(store: &dyn SessionStore, id: &SessionId, rev: u64, expect: Expect) -> Revision {
+async fn save(
+    store: &dyn SessionStore,
+    id: &SessionId,
+    rev: u64,
+    precondition: Precondition,
+) -> Revision {
     let save = Save {
         bytes: &bytes(rev),
         ttl: HOUR,
-        expect,
+        precondition,
     };
     match store.save_session(id, save).await.expect("the store works") {
         Saved::Saved(revision) => revision,
@@ -52,21 +55,21 @@ async fn save(store: &dyn SessionStore, id: &SessionId, rev: u64, expect: Expect
 
 fn load_from(bencher: Bencher<'_, '_>, store: &dyn SessionStore) {
     let (runtime, id) = (runtime(), SessionId::random());
-    runtime.block_on(save(store, &id, 1, Expect::Absent));
+    runtime.block_on(save(store, &id, 1, Precondition::Absent));
     bencher.bench_local(|| runtime.block_on(async { black_box(store.load_session(&id).await) }));
 }
 
 fn save_to(bencher: Bencher<'_, '_>, store: &dyn SessionStore) {
     let (runtime, id) = (runtime(), SessionId::random());
-    let mut revision = runtime.block_on(save(store, &id, 1, Expect::Absent));
+    let mut revision = runtime.block_on(save(store, &id, 1, Precondition::Absent));
     let (mut bytes, mut rev) = (bytes(1), 1_u64);
     bencher.bench_local(|| {
         rev += 1;
-        bytes[Head::REVISION].copy_from_slice(format!("{rev:016x}").as_bytes());
+        bytes[RecordHeader::REVISION].copy_from_slice(format!("{rev:016x}").as_bytes());
         let save = Save {
             bytes: &bytes,
             ttl: HOUR,
-            expect: Expect::Revision(revision),
+            precondition: Precondition::Revision(revision),
         };
         match runtime.block_on(store.save_session(&id, save)) {
             Ok(Saved::Saved(next)) => revision = next,
@@ -129,7 +132,7 @@ fn directory_sweep_of_100_000(bencher: Bencher<'_, '_>) {
         let runtime = runtime();
         runtime.block_on(async {
             for rev in 0..100_000 {
-                save(store, &SessionId::random(), rev, Expect::Absent).await;
+                save(store, &SessionId::random(), rev, Precondition::Absent).await;
             }
         });
         bencher.bench_local(|| {
@@ -151,7 +154,7 @@ fn directory_removal_of_100_000(bencher: Bencher<'_, '_>) {
             let store = store.clock(clock.clone());
             runtime.block_on(async {
                 for rev in 0..100_000 {
-                    save(&store, &SessionId::random(), rev, Expect::Absent).await;
+                    save(&store, &SessionId::random(), rev, Precondition::Absent).await;
                 }
             });
             clock.advance(2 * HOUR);

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::notice::Notice;
+use crate::message::StoredMessage;
 use crate::record::{Record, read_value, write_value};
 use crate::values::Values;
 
@@ -26,11 +26,11 @@ pub(crate) enum Change {
     Clear,
     SetUser(Option<String>),
     LogIn(String),
-    Notify(Notice),
+    Notify(StoredMessage),
     /// Unless one that says the same waits.
-    NotifyOnce(Notice),
+    NotifyOnce(StoredMessage),
     /// What was taken out by this request, and not looked at.
-    PutBack(Notice),
+    PutBack(StoredMessage),
     AddToken(String),
     AddCsrf(String),
 }
@@ -92,16 +92,16 @@ impl Change {
                 *record = next;
                 Ok(())
             }
-            Self::Notify(notice) => record.notify(notice.clone(), limits),
-            Self::NotifyOnce(notice) => {
+            Self::Notify(message) => record.notify(message.clone(), limits),
+            Self::NotifyOnce(message) => {
                 let mut waiting = record.notifications.iter();
-                if waiting.any(|other| other.says_the_same_as(notice)) {
+                if waiting.any(|other| other.says_the_same_as(message)) {
                     return Ok(());
                 }
-                record.notify(notice.clone(), limits)
+                record.notify(message.clone(), limits)
             }
-            Self::PutBack(notice) => {
-                record.notifications.insert(0, notice.clone());
+            Self::PutBack(message) => {
+                record.notifications.insert(0, message.clone());
                 Ok(())
             }
             Self::AddToken(token) => {
@@ -136,9 +136,11 @@ impl Change {
     }
 
     /// Returns the notification that it brings into the session.
-    pub(crate) fn notice(&self) -> Option<&Notice> {
+    pub(crate) fn message(&self) -> Option<&StoredMessage> {
         match self {
-            Self::Notify(notice) | Self::NotifyOnce(notice) | Self::PutBack(notice) => Some(notice),
+            Self::Notify(message) | Self::NotifyOnce(message) | Self::PutBack(message) => {
+                Some(message)
+            }
             _ => None,
         }
     }

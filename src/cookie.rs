@@ -19,7 +19,7 @@ use rocket::http::Header;
 use crate::config::{CookieConfig, Prefix, SameSite, mistake};
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::seal::Seal;
+use crate::private_cookie::PrivateCookie;
 
 /// How many cookies of our name are tried: a hostile neighbour can plant more, and each costs a
 /// decryption.
@@ -35,8 +35,8 @@ pub(crate) struct CookieForm {
 /// Opens and seals the cookie of one application.
 pub(crate) struct SessionCookie {
     form: CookieForm,
-    seal: Seal,
-    previous: Vec<Seal>,
+    seal: PrivateCookie,
+    previous: Vec<PrivateCookie>,
 }
 
 /// An id that a visitor presented, sealed by us.
@@ -240,8 +240,8 @@ pub(crate) fn secret_of(config: &rocket::Config) -> Vec<u8> {
 }
 
 /// Returns the seal that Rocket uses for private cookies.
-fn seal_of(config: &rocket::Config, name: &str) -> Result<Seal> {
-    Seal::new(&secret_of(config)).ok_or_else(|| {
+fn seal_of(config: &rocket::Config, name: &str) -> Result<PrivateCookie> {
+    PrivateCookie::new(&secret_of(config)).ok_or_else(|| {
         mistake(
             name,
             "there is no key; make one with `openssl rand -base64 32`",

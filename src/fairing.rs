@@ -14,7 +14,6 @@ use rocket::http::{Header, Method, Status};
 use rocket::tokio;
 use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
-use crate::answer;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Transport};
@@ -22,14 +21,15 @@ use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
 use crate::header::TokenHeaders;
-use crate::keeper::Keeper;
-use crate::notice::Notice;
-use crate::open;
+use crate::manager::SessionManager;
+use crate::message::StoredMessage;
 use crate::perl_session::PerlSite;
 use crate::rate_limit::{self, Counts, Limiter};
-use crate::session::{Browser, CookieNews, Session};
+use crate::response;
+use crate::session::{Browser, CookieAction, Session};
 use crate::sessions::Sessions;
 use crate::store::SessionStore;
+use crate::store::configured;
 
 impl Sessions {
     /// Returns the fairing that gives an application its sessions, as `[default.sessions]` in
@@ -94,7 +94,7 @@ impl SessionsFairing {
             Ok((sessions, cache, limiter, perl)) => {
                 let mut rocket = rocket;
                 if limiter.is_some() && sessions.config.rate_limit.limit > 0 {
-                    rocket = rocket.mount("/", rate_limit::gatekeepers());
+                    rocket = rocket.mount("/", rate_limit::routes());
                 }
                 if let Some(cache) = cache {
                     rocket = rocket.manage(cache);
@@ -141,25 +141,25 @@ impl SessionsFairing {
         };
         let clock = rocket.state::<Clock>().cloned().unwrap_or_default();
         let own = self.store.lock().take();
-        let stores = open::stores(&config, &clock, own)?;
+        let stores = configured::stores(&config, &clock, own)?;
         for store in [&stores.sessions].into_iter().chain(&stores.others) {
             ready(&**store, &config).await?;
         }
-        let keeper = Arc::new(Keeper::new(stores.sessions, clock.clone(), &config));
+        let manager = Arc::new(SessionManager::new(stores.sessions, clock.clone(), &config));
         let cache = stores
             .cache
-            .map(|store| Cache::new(Arc::clone(&keeper), store, &config.cache));
+            .map(|store| Cache::new(Arc::clone(&manager), store, &config.cache));
         let limiter = stores.rate_limit.map(|store| {
             let live = Arc::clone(&self.counted);
-            Limiter::new(Arc::clone(&keeper), store, &config.rate_limit, live)
+            Limiter::new(Arc::clone(&manager), store, &config.rate_limit, live)
         });
         if limiter.is_none() && config.rate_limit.limit > 0 {
             return Err(rate_limit::no_store());
         }
-        let servers = open::perl(&config, &clock)?;
-        let perl = PerlSite::new(&config.perl, Arc::clone(&keeper), servers)?;
+        let servers = configured::perl(&config, &clock)?;
+        let perl = PerlSite::new(&config.perl, Arc::clone(&manager), servers)?;
         let live = Arc::clone(&self.live);
-        let sessions = Sessions::new(keeper, config, form, headers, live, stores.others);
+        let sessions = Sessions::new(manager, config, form, headers, live, stores.others);
         Ok((sessions, cache.transpose()?, limiter.transpose()?, perl))
     }
 }
@@ -194,11 +194,11 @@ async fn close<'r>(
     // An application's own function, given to `Session::update`, may run in here, and an id cannot
     // be made without random numbers. Rocket would drop the connection.
     let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
-    let (news, error) = finish.await.unwrap_or_else(|_| {
+    let (cookie_action, error) = finish.await.unwrap_or_else(|_| {
         let why = "a function given to `Session::update` panicked, or the system has no random \
                    numbers to give";
         let error = Error::new(ErrorKind::Value, "save the session").because(why);
-        (CookieNews::None, Some(error))
+        (CookieAction::None, Some(error))
     });
     if let Some(error) = error {
         // What is about the store was logged where it happened.
@@ -208,7 +208,7 @@ async fn close<'r>(
         replace(request, response, error).await;
     }
     // Also beside an error: the handler may have saved the session before, under another id.
-    match tell(news, request, response) {
+    match tell(cookie_action, request, response) {
         Ok(()) => keep_private(session, response),
         Err(error) => {
             log::error!("{error}");
@@ -229,14 +229,14 @@ fn browser(request: &Request<'_>) -> Browser {
 
 /// Puts an answer that tells of `error` in the place of the one that was made.
 async fn replace<'r>(request: &'r Request<'_>, response: &mut Response<'r>, error: Error) {
-    answer::replace(request, response, &error).await;
+    response::replace(request, response, &error).await;
     challenge(request, response);
 }
 
 /// Says that the answer is for its visitor alone, where it may show what is in their session.
 fn keep_private(session: &Session, response: &mut Response<'_>) {
     if session.is_personal() {
-        answer::private(response);
+        response::private(response);
     }
 }
 
@@ -255,17 +255,17 @@ fn challenge(request: &Request<'_>, response: &mut Response<'_>) {
 /// Puts into the session what a responder left for it, and follows the request out.
 async fn deliver<'r>(
     slot: &Slot,
-    notices: Vec<Notice>,
+    messages: Vec<StoredMessage>,
     request: &'r Request<'_>,
     response: &mut Response<'r>,
 ) {
     vary(request, response);
     match slot.session(request).await {
         Ok(session) => {
-            let kept = notices
+            let outcome = messages
                 .into_iter()
-                .try_for_each(|notice| session.notify(notice));
-            if let Err(error) = kept {
+                .try_for_each(|message| session.notify(message));
+            if let Err(error) = outcome {
                 session.refuse(error);
             }
             close(session, request, response, false).await;
@@ -282,24 +282,28 @@ fn vary(request: &Request<'_>, response: &mut Response<'_>) {
 }
 
 /// Tells the browser about its cookie.
-fn tell(news: CookieNews, request: &Request<'_>, response: &mut Response<'_>) -> Result<()> {
+fn tell(
+    cookie_action: CookieAction,
+    request: &Request<'_>,
+    response: &mut Response<'_>,
+) -> Result<()> {
     let Ok(cookie) = Sessions::of(request).and_then(Sessions::cookie) else {
         return Ok(());
     };
-    let header = match news {
-        CookieNews::None => return Ok(()),
-        CookieNews::Token => {
-            answer::no_store(response);
+    let header = match cookie_action {
+        CookieAction::None => return Ok(()),
+        CookieAction::Token => {
+            response::no_store(response);
             return Ok(());
         }
-        CookieNews::Set(id) => cookie
+        CookieAction::Set(id) => cookie
             .set(&id)
             .inspect_err(|error| log::error!("{error}"))?,
-        CookieNews::Remove => cookie.remove(),
+        CookieAction::Remove => cookie.remove(),
     };
     // Beside other cookies, which `set_header` would remove.
     response.adjoin_header(header);
-    answer::no_store(response);
+    response::no_store(response);
     Ok(())
 }
 
@@ -340,7 +344,7 @@ impl Fairing for SessionsFairing {
             limiter.learn_key(rocket.config());
         }
         let config = &sessions.config;
-        for store in [sessions.keeper.store()]
+        for store in [sessions.manager.store()]
             .into_iter()
             .chain(&sessions.others)
         {
@@ -394,7 +398,7 @@ impl Fairing for SessionsFairing {
         Self: 'async_trait,
     {
         if response.status() == Status::ServiceUnavailable && StoreWasDown::noted(request) {
-            answer::retry_after(response);
+            response::retry_after(response);
         }
         let refused = self.counted.load(Ordering::Acquire) > 0
             && request
@@ -413,9 +417,9 @@ impl Fairing for SessionsFairing {
         let failed = refused || response.status() == Status::InternalServerError;
         let slot = Slot::of(request);
         if let Some(found) = slot.perl_found() {
-            answer::vary(response, "Cookie");
+            response::vary(response, "Cookie");
             if found {
-                answer::private(response);
+                response::private(response);
             }
         }
         let posted = slot.posted();
@@ -431,8 +435,8 @@ impl Fairing for SessionsFairing {
             return Box::pin(Done);
         };
         match session.finish_at_once(failed, browser(request)) {
-            Some(news) => {
-                if let Err(error) = tell(news, request, response) {
+            Some(cookie_action) => {
+                if let Err(error) = tell(cookie_action, request, response) {
                     return Box::pin(replace(request, response, error));
                 }
                 keep_private(session, response);

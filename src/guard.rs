@@ -14,12 +14,12 @@ use rocket::{Ignite, Request, Rocket, Sentinel};
 use crate::config::{Transport, WhenStoreIsDown};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::id::SessionId;
-use crate::keeper::Found;
 use crate::logged_in::LoggedIn;
-use crate::notice::Notice;
+use crate::manager::Lookup;
+use crate::message::StoredMessage;
 use crate::notification::{Notification, Notifications, Notify};
 use crate::perl_session::{PerlSession, PerlSite};
-use crate::session::{Presented, Session};
+use crate::session::{Credential, Session};
 use crate::sessions::Sessions;
 
 /// Where a request keeps its session once somebody asked for it.
@@ -51,7 +51,7 @@ struct Perl {
 }
 
 struct Posted {
-    notices: Vec<Notice>,
+    messages: Vec<StoredMessage>,
     _counted: Counted,
 }
 
@@ -87,20 +87,20 @@ impl Slot {
         self.head_only.store(true, Ordering::Relaxed);
     }
 
-    /// Leaves `notice` for the session.
-    pub(crate) fn post(&self, sessions: &Sessions, notice: Notice) {
+    /// Leaves `message` for the session.
+    pub(crate) fn post(&self, sessions: &Sessions, message: StoredMessage) {
         let posted = &mut *self.posted.lock();
         let posted = posted.get_or_insert_with(|| Posted {
-            notices: Vec::new(),
+            messages: Vec::new(),
             _counted: Counted::new(sessions),
         });
-        posted.notices.push(notice);
+        posted.messages.push(message);
     }
 
     /// Returns what was left for the session.
-    pub(crate) fn posted(&self) -> Vec<Notice> {
+    pub(crate) fn posted(&self) -> Vec<StoredMessage> {
         let posted = self.posted.lock().take();
-        posted.map_or_else(Vec::new, |posted| posted.notices)
+        posted.map_or_else(Vec::new, |posted| posted.messages)
     }
 
     /// Returns whether the visitor has a session of the Perl site, if anybody asked for it.
@@ -173,7 +173,7 @@ impl Drop for Counted {
 
 /// Follows one request in: cookie or header, id, store, record, session.
 async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
-    let mut presented = Presented::Nothing;
+    let mut credential = Credential::Nothing;
     if sessions.config.transport != Transport::Header {
         let mut tried = None;
         for candidate in sessions.cookie()?.read(request) {
@@ -182,13 +182,13 @@ async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
             else {
                 continue;
             };
-            let cookie = Presented::Session {
+            let cookie = Credential::Session {
                 id: opened.id,
                 outdated: opened.outdated,
             };
             match load(sessions, request, &opened.id, cookie).await? {
                 Loaded::Session(session) => return Ok(session),
-                Loaded::Parted => presented = Presented::Parted(opened.id),
+                Loaded::Tombstone => credential = Credential::Stale(opened.id),
                 Loaded::Nothing => {}
             }
         }
@@ -196,25 +196,25 @@ async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
     if let Some(headers) = &sessions.headers {
         match headers.read(request)? {
             Some(id) => {
-                presented = Presented::Token(id);
-                if let Loaded::Session(session) = load(sessions, request, &id, presented).await? {
+                credential = Credential::Token(id);
+                if let Loaded::Session(session) = load(sessions, request, &id, credential).await? {
                     return Ok(session);
                 }
             }
             None if sessions.config.transport == Transport::Header => {
-                presented = Presented::NoToken;
+                credential = Credential::NoToken;
             }
             None => {}
         }
     }
     Ok(Session::fresh(
-        Arc::clone(&sessions.keeper),
-        presented,
+        Arc::clone(&sessions.manager),
+        credential,
         address(request),
     ))
 }
 
-/// What became of an id that a visitor presented.
+/// What became of an id that a visitor credential.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it arrives, and a box would be one more allocation"
@@ -222,30 +222,34 @@ async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
 enum Loaded {
     Session(Session),
     /// It is one that a session had until a moment ago.
-    Parted,
+    Tombstone,
     Nothing,
 }
 
-/// Loads the session under `id`, for a visitor who came with `presented`.
+/// Loads the session under `id`, for a visitor who came with `credential`.
 async fn load(
     sessions: &Sessions,
     request: &Request<'_>,
     id: &SessionId,
-    presented: Presented,
+    credential: Credential,
 ) -> Result<Loaded> {
-    let keeper = || Arc::clone(&sessions.keeper);
-    match sessions.keeper.load(id).await {
-        Ok(Found::Live(record, held)) => Ok(Loaded::Session(Session::resumed(
-            keeper(),
+    let manager = || Arc::clone(&sessions.manager);
+    match sessions.manager.load(id).await {
+        Ok(Lookup::Live(record, version)) => Ok(Loaded::Session(Session::resumed(
+            manager(),
             record,
-            held,
-            presented,
+            version,
+            credential,
         ))),
-        Ok(Found::Parted(_)) => Ok(Loaded::Parted),
-        Ok(Found::Nothing) => Ok(Loaded::Nothing),
-        Err(_) if sessions.config.when_store_is_down == WhenStoreIsDown::Anonymous => Ok(
-            Loaded::Session(Session::unavailable(keeper(), presented, address(request))),
-        ),
+        Ok(Lookup::Tombstone(_)) => Ok(Loaded::Tombstone),
+        Ok(Lookup::Missing) => Ok(Loaded::Nothing),
+        Err(_) if sessions.config.when_store_is_down == WhenStoreIsDown::Anonymous => {
+            Ok(Loaded::Session(Session::unavailable(
+                manager(),
+                credential,
+                address(request),
+            )))
+        }
         Err(error) => {
             StoreWasDown::note(request);
             Err(error)
@@ -375,7 +379,7 @@ impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Notify<R> {
             Err(error) => return error.respond_to(request),
         };
         let response = self.responder.respond_to(request)?;
-        Slot::of(request).post(sessions, self.notice);
+        Slot::of(request).post(sessions, self.message);
         Ok(response)
     }
 }

@@ -61,7 +61,7 @@
 //! | `RedisStore` | on several hosts | as the server persists | yes |
 //! | `MemcachedStore` | on several hosts, where a session may be lost | of the site, yes; of a server, no | yes |
 //! | [`MemoryStore`] | in tests and examples | no | no |
-//! | your own [`SessionStore`] | with [`Sessions::with()`]; the feature `testing` tests it | | |
+//! | your own [`SessionStore`](store::SessionStore) | with [`Sessions::with()`]; the feature `testing` tests it | | |
 //!
 //! # Security
 //!
@@ -85,7 +85,6 @@ compile_error!(
      the file modes and locks that only these have. On Windows, run the application in WSL or a container."
 );
 
-mod answer;
 mod cache;
 mod change;
 mod clock;
@@ -98,22 +97,22 @@ mod guard;
 mod header;
 mod id;
 pub mod import;
-mod keeper;
+mod keyed_locks;
 mod logged_in;
-mod notice;
+mod manager;
+mod message;
 mod notification;
-mod open;
 mod origin;
 mod perl_session;
-mod queues;
+mod private_cookie;
 mod rate_limit;
 mod record;
+mod response;
 mod rest;
-mod seal;
 mod session;
 mod sessions;
 pub mod storable;
-mod store;
+pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod values;
@@ -135,10 +134,7 @@ pub use sessions::Sessions;
 pub use store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
-pub use store::{
-    DirectoryStore, Expect, Head, Key, KeyValue, MemoryStore, Namespace, Revision, Save, Saved,
-    SessionStore, Stored, Swept,
-};
+pub use store::{DirectoryStore, MemoryStore};
 
 /// The guide, whose examples are tests.
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::error::Result;
-use crate::notice::Notice;
+use crate::message::StoredMessage;
 use crate::record::{read_value, write_value};
 use crate::session::{Session, Shown};
 
@@ -116,7 +116,7 @@ impl Notifications {
     /// ([`ErrorKind::Limit`](crate::ErrorKind::Limit)). What waits already waits on.
     pub fn push(&self, queue: &str, message: impl AsRef<str>) -> Result<()> {
         self.session
-            .notify(Notice::message(queue, message.as_ref()))
+            .notify(StoredMessage::message(queue, message.as_ref()))
     }
 
     /// As [`push`](Self::push), unless the same message waits in the queue already. Returns whether
@@ -144,7 +144,7 @@ impl Notifications {
     /// ```
     pub fn push_once(&self, queue: &str, message: impl AsRef<str>) -> Result<bool> {
         self.session
-            .notify_once(Notice::message(queue, message.as_ref()))
+            .notify_once(StoredMessage::message(queue, message.as_ref()))
     }
 
     /// Takes all messages, of all queues, and returns them, the oldest first.
@@ -181,13 +181,13 @@ impl Notifications {
     /// # });
     /// ```
     pub async fn take_queue(&self, queue: &str) -> Result<Vec<Notification>> {
-        self.take_messages(|notice| notice.queue == queue).await
+        self.take_messages(|message| message.queue == queue).await
     }
 
     /// Returns the messages of all queues, the oldest first, and leaves them there.
     pub fn peek(&self) -> Vec<Notification> {
-        self.session.with_notices(|waiting| {
-            let messages = waiting.iter().filter(|notice| !notice.named);
+        self.session.with_messages(|waiting| {
+            let messages = waiting.iter().filter(|message| !message.named);
             messages.map(Notification::new).collect()
         })
     }
@@ -224,7 +224,7 @@ impl Notifications {
     /// ```
     pub fn set<T: serde::Serialize>(&self, name: &str, value: T) -> Result<()> {
         self.session
-            .notify(Notice::named(name, write_value(&value)?))
+            .notify(StoredMessage::named(name, write_value(&value)?))
     }
 
     /// Takes the value that waits under `name`, and returns it, if there is one.
@@ -234,50 +234,53 @@ impl Notifications {
     /// When there is a value and it is not a `T`: it waits on. When the store fails: the value may
     /// be lost then.
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let is_it = |notice: &&Notice| notice.named && notice.queue == name;
+        let is_it = |message: &&StoredMessage| message.named && message.queue == name;
         // Whether it is a `T` is found out before it is taken.
-        let pick = |waiting: &[Notice]| match waiting.iter().find(is_it) {
+        let pick = |waiting: &[StoredMessage]| match waiting.iter().find(is_it) {
             None => Ok(Vec::new()),
-            Some(notice) => read_value::<T>(&notice.value).map(|_| vec![notice.id]),
+            Some(message) => read_value::<T>(&message.value).map(|_| vec![message.id]),
         };
         let taken = if self.leave {
             self.session
-                .with_notices(|waiting| waiting.iter().find(is_it).cloned())
+                .with_messages(|waiting| waiting.iter().find(is_it).cloned())
         } else {
-            self.session.take_notices(pick).await?.pop()
+            self.session.take_messages(pick).await?.pop()
         };
-        taken.map(|notice| read_value(&notice.value)).transpose()
+        taken.map(|message| read_value(&message.value)).transpose()
     }
 
     /// Takes the oldest message, to be put back if nobody looks at it.
     pub(crate) async fn hand_out_oldest(&self) -> Result<Option<Notification>> {
-        let oldest = |waiting: &[Notice]| {
-            let first = waiting.iter().find(|notice| !notice.named);
-            Ok(first.map(|notice| notice.id).into_iter().collect())
+        let oldest = |waiting: &[StoredMessage]| {
+            let first = waiting.iter().find(|message| !message.named);
+            Ok(first.map(|message| message.id).into_iter().collect())
         };
         if self.leave {
             return Ok(self.peek().into_iter().next());
         }
-        let taken = self.session.take_notices(oldest).await?.pop();
-        Ok(taken.map(|notice| Notification {
-            shown: Some(self.session.hand_out(notice.clone())),
-            ..Notification::new(&notice)
+        let taken = self.session.take_messages(oldest).await?.pop();
+        Ok(taken.map(|message| Notification {
+            shown: Some(self.session.hand_out(message.clone())),
+            ..Notification::new(&message)
         }))
     }
 
-    async fn take_messages(&self, wanted: impl Fn(&Notice) -> bool) -> Result<Vec<Notification>> {
-        let wanted = |notice: &&Notice| !notice.named && wanted(notice);
+    async fn take_messages(
+        &self,
+        wanted: impl Fn(&StoredMessage) -> bool,
+    ) -> Result<Vec<Notification>> {
+        let wanted = |message: &&StoredMessage| !message.named && wanted(message);
         if self.leave {
-            return Ok(self.session.with_notices(|waiting| {
+            return Ok(self.session.with_messages(|waiting| {
                 let messages = waiting.iter().filter(wanted);
                 messages.map(Notification::new).collect()
             }));
         }
-        let pick = |waiting: &[Notice]| {
+        let pick = |waiting: &[StoredMessage]| {
             let messages = waiting.iter().filter(wanted);
-            Ok(messages.map(|notice| notice.id).collect())
+            Ok(messages.map(|message| message.id).collect())
         };
-        let taken = self.session.take_notices(pick).await?;
+        let taken = self.session.take_messages(pick).await?;
         Ok(taken.iter().map(Notification::new).collect())
     }
 }
@@ -332,10 +335,10 @@ pub struct Notification {
 }
 
 impl Notification {
-    fn new(notice: &Notice) -> Self {
+    fn new(message: &StoredMessage) -> Self {
         Self {
-            queue: notice.queue.clone(),
-            message: notice.text(),
+            queue: message.queue.clone(),
+            message: message.text(),
             shown: None,
         }
     }
@@ -410,7 +413,7 @@ impl Serialize for Notification {
 /// ```
 pub struct Notify<R> {
     pub(crate) responder: R,
-    pub(crate) notice: Notice,
+    pub(crate) message: StoredMessage,
 }
 
 impl<R> Notify<R> {
@@ -418,7 +421,7 @@ impl<R> Notify<R> {
     pub fn new(responder: R, queue: &str, message: impl AsRef<str>) -> Self {
         Self {
             responder,
-            notice: Notice::message(queue, message.as_ref()),
+            message: StoredMessage::message(queue, message.as_ref()),
         }
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::notice::Notice;
+use crate::message::StoredMessage;
 use crate::rest::{Rest, Sieve};
 use crate::values::Values;
 
@@ -20,7 +20,7 @@ use crate::values::Values;
 /// `docs/how-it-works.md`, "The record".
 const VERSION: u8 = 1;
 
-/// One session as a store keeps it: what [`iter_sessions`](crate::SessionStore::iter_sessions)
+/// One session as a store keeps it: what [`iter_sessions`](crate::store::SessionStore::iter_sessions)
 /// yields.
 ///
 /// It is one JSON document, the same bytes in every store. A value stays the JSON text it was until
@@ -30,7 +30,7 @@ const VERSION: u8 = 1;
 #[serde(remote = "Self")]
 pub struct Record {
     /// Stands first and has a fixed width, so that a store can compare it unparsed: see
-    /// [`Head`](crate::Head).
+    /// [`RecordHeader`](crate::store::RecordHeader).
     #[serde(
         rename = "rev",
         serialize_with = "write_rev",
@@ -66,7 +66,7 @@ pub struct Record {
     pub(crate) values: Values,
     /// The oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) notifications: Vec<Notice>,
+    pub(crate) notifications: Vec<StoredMessage>,
     /// Form tokens, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tokens: Vec<String>,
@@ -75,7 +75,8 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) csrf: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) parting: Option<Parting>,
+    #[serde(rename = "parting")]
+    pub(crate) tombstone: Option<Tombstone>,
     #[serde(flatten, skip_deserializing)]
     rest: Rest,
 }
@@ -86,7 +87,7 @@ pub struct Record {
 /// session they hold.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Parting {
+pub(crate) enum Tombstone {
     /// It was renewed, and goes on under this id.
     #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
     Moved(SessionId),
@@ -112,15 +113,15 @@ impl Record {
             notifications: Vec::new(),
             tokens: Vec::new(),
             csrf: Vec::new(),
-            parting: None,
+            tombstone: None,
             rest: Rest::default(),
         }
     }
 
     /// Returns what a session leaves behind when it departs.
-    pub(crate) fn parting(now: u64, parting: Parting) -> Self {
+    pub(crate) fn tombstone(now: u64, tombstone: Tombstone) -> Self {
         Self {
-            parting: Some(parting),
+            tombstone: Some(tombstone),
             ..Self::new(now, None)
         }
     }
@@ -146,7 +147,7 @@ impl Record {
                 "the store holds something under a session's id that is not that session; it was left out of the list"
             );
         }
-        record.filter(|record| record.parting.is_none() && record.has_info())
+        record.filter(|record| record.tombstone.is_none() && record.has_info())
     }
 
     /// Returns the bytes for a store, to be kept under `id`, and under a revision that was never
@@ -157,8 +158,8 @@ impl Record {
         self.rev = high ^ low;
         self.expires = expires;
         self.id = Some(*id);
-        let notices = self.notifications.len() * 64 + self.notices_size();
-        let mut bytes = Vec::with_capacity(200 + self.size() + notices + self.rest.size());
+        let messages = self.notifications.len() * 64 + self.messages_size();
+        let mut bytes = Vec::with_capacity(200 + self.size() + messages + self.rest.size());
         serde_json::to_writer(&mut bytes, self)
             .expect("names are strings and values are JSON already");
         bytes
@@ -269,10 +270,10 @@ impl Record {
         if own.user.is_some() && now.user.is_none() {
             self.user = None;
         }
-        for notice in &now.notifications {
+        for message in &now.notifications {
             let mut known = own.notifications.iter().chain(&self.notifications);
-            if known.all(|known| known.id != notice.id) {
-                self.notifications.push(notice.clone());
+            if known.all(|known| known.id != message.id) {
+                self.notifications.push(message.clone());
             }
         }
     }
@@ -287,10 +288,10 @@ impl Record {
         Ok(())
     }
 
-    /// Lets `notice` wait. Where too much waits then, the oldest make room; a named value takes the
+    /// Lets `message` wait. Where too much waits then, the oldest make room; a named value takes the
     /// place of the one before it.
-    pub(crate) fn notify(&mut self, notice: Notice, limits: &Limits) -> Result<()> {
-        if notice.size() > limits.notifications_size || limits.notifications == 0 {
+    pub(crate) fn notify(&mut self, message: StoredMessage, limits: &Limits) -> Result<()> {
+        if message.size() > limits.notifications_size || limits.notifications == 0 {
             let why = format!(
                 "it takes more than {} bytes (`sessions.limits.notifications_size`), or none may \
                  wait (`sessions.limits.notifications`)",
@@ -300,9 +301,9 @@ impl Record {
             return Err(error.because(why));
         }
         self.notifications
-            .retain(|old| !(notice.named && old.named && old.queue == notice.queue));
-        self.notifications.push(notice);
-        let mut size = self.notices_size();
+            .retain(|old| !(message.named && old.named && old.queue == message.queue));
+        self.notifications.push(message);
+        let mut size = self.messages_size();
         let mut excess = self
             .notifications
             .len()
@@ -318,8 +319,8 @@ impl Record {
         Ok(())
     }
 
-    fn notices_size(&self) -> usize {
-        self.notifications.iter().map(Notice::size).sum()
+    fn messages_size(&self) -> usize {
+        self.notifications.iter().map(StoredMessage::size).sum()
     }
 
     /// Returns how many bytes the user, names and values take.

@@ -7,14 +7,14 @@ use rocket::futures::stream::BoxStream;
 use rocket::futures::{StreamExt, TryStreamExt};
 use rocket::{Ignite, Request, Response, Rocket};
 
-use crate::answer;
 use crate::config::{Config, Transport};
 use crate::cookie::{CookieForm, SessionCookie};
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
 use crate::id::SessionId;
-use crate::keeper::{Ending, Keeper};
+use crate::manager::{Ending, SessionManager};
 use crate::record::Record;
+use crate::response;
 use crate::session::Session;
 use crate::store::{SessionStore, Swept};
 
@@ -51,7 +51,7 @@ use crate::store::{SessionStore, Swept};
 /// # });
 /// ```
 pub struct Sessions {
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) manager: Arc<SessionManager>,
     pub(crate) config: Config,
     form: CookieForm,
     /// The headers that tokens come in; `None` where sessions are by cookie alone.
@@ -66,7 +66,7 @@ pub struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(
-        keeper: Arc<Keeper>,
+        manager: Arc<SessionManager>,
         config: Config,
         form: CookieForm,
         headers: Option<TokenHeaders>,
@@ -74,7 +74,7 @@ impl Sessions {
         others: Vec<Arc<dyn SessionStore>>,
     ) -> Self {
         Self {
-            keeper,
+            manager,
             config,
             form,
             headers,
@@ -86,7 +86,7 @@ impl Sessions {
 
     /// Returns the store, for whatever has no method here.
     pub fn store(&self) -> &dyn SessionStore {
-        &**self.keeper.store()
+        &**self.manager.store()
     }
 
     /// Returns every session there is, in no order, one after the other and not all at once: for an
@@ -98,14 +98,14 @@ impl Sessions {
     ///
     /// The stream holds an `Err` when the store cannot go on.
     pub fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
-        let all = self.keeper.store().iter_sessions();
+        let all = self.manager.store().iter_sessions();
         all.try_filter_map(async |(id, stored)| {
             let Some(record) = Record::listed(&stored.bytes, &id) else {
                 return Ok(None);
             };
             // A copy that nobody has asked for since the others ended is still in the store.
-            let keeper = &self.keeper;
-            let over = keeper.is_over(&record) || keeper.lineage_is_over(&record).await?;
+            let manager = &self.manager;
+            let over = manager.is_over(&record) || manager.lineage_is_over(&record).await?;
             Ok((!over).then_some((id, record)))
         })
         .boxed()
@@ -120,7 +120,7 @@ impl Sessions {
     ///
     /// When the store cannot list what it keeps.
     pub async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
-        self.keeper.store().delete_old_sessions(minutes).await
+        self.manager.store().delete_old_sessions(minutes).await
     }
 
     /// Ends the session under `id` for good, as [`Session::end`](Session::end) does, and
@@ -130,7 +130,7 @@ impl Sessions {
     ///
     /// When the store fails, so that the session may still be there.
     pub async fn end(&self, id: &SessionId) -> Result<bool> {
-        self.keeper.end(Ending::of(*id)).await
+        self.manager.end(Ending::of(*id)).await
     }
 
     /// Logs `user` out everywhere: ends every session of theirs except that of this request, if it
@@ -165,7 +165,7 @@ impl Sessions {
     /// # });
     /// ```
     pub async fn end_all_of(&self, user: &str, except: Option<&Session>) -> Result<u64> {
-        self.keeper
+        self.manager
             .end_all_of(user, except.map(Session::ids).as_ref())
             .await
     }
@@ -183,10 +183,10 @@ impl Sessions {
     /// Says in `response` what it depends on, which is what the session was found by.
     pub(crate) fn vary(&self, response: &mut Response<'_>) {
         if self.config.transport != Transport::Header {
-            answer::vary(response, "Cookie");
+            response::vary(response, "Cookie");
         }
         for name in self.headers.iter().flat_map(TokenHeaders::names) {
-            answer::vary(response, name.clone());
+            response::vary(response, name.clone());
         }
     }
 

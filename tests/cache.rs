@@ -8,9 +8,10 @@ use rocket::futures::FutureExt;
 use rocket::futures::future::{join, join_all};
 use rocket::local::asynchronous::Client;
 use rocket::{async_test, get, routes};
+use rocket_session_kit::store::Namespace;
 use rocket_session_kit::testing::{Act, Gate, Probe};
 use rocket_session_kit::{
-    Cache, Clock, Error, ErrorKind, MemoryStore, Namespace, Result, SessionId, Sessions,
+    Cache, Clock, Error, ErrorKind, MemoryStore, Result, SessionId, Sessions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -254,10 +255,10 @@ async fn clearing_touches_neither_another_prefix_nor_a_session(backend: Backend)
         r#"{{"rev":"9f86d081884c7d65","expires":99999999999,"v":1,"created":1,"accessed":1,"user":"{}"}}"#,
         id.to_hex()
     );
-    let save = rocket_session_kit::Save {
+    let save = rocket_session_kit::store::Save {
         bytes: session.as_bytes(),
         ttl: Duration::from_secs(60),
-        expect: rocket_session_kit::Expect::Absent,
+        precondition: rocket_session_kit::store::Precondition::Absent,
     };
     sessions.store().save_session(&id, save).await.unwrap();
     cache(&others).set("theirs", &1).await.unwrap();
@@ -698,7 +699,7 @@ async fn one_store_object_serves_sessions_and_cache() {
     let rocket = rocket::custom(figment()).attach(Sessions::with((*probe).clone()));
     let client = Client::untracked(rocket).await.unwrap();
     cache(&client).set("a", &1).await.unwrap();
-    let entries = rocket_session_kit::SessionStore::key_value(probe).unwrap();
+    let entries = rocket_session_kit::store::SessionStore::key_value(probe).unwrap();
     let key = Namespace::new("cache").unwrap().key("a");
     assert_eq!(entries.get(&key).await.unwrap().as_deref(), Some(&b"1"[..]));
 }

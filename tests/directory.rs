@@ -15,10 +15,10 @@ use rocket::local::asynchronous::Client;
 use rocket::tokio::runtime::{Builder, Runtime};
 use rocket::tokio::task::spawn_blocking;
 use rocket::tokio::time::timeout;
-use rocket_session_kit::{
-    Clock, DirectoryStore, Durability, ErrorKind, Expect, Head, KeyValue, Namespace, Revision,
-    Save, Saved, SessionId, SessionStore, Sessions,
+use rocket_session_kit::store::{
+    KeyValue, Namespace, Precondition, RecordHeader, Revision, Save, Saved, SessionStore,
 };
+use rocket_session_kit::{Clock, DirectoryStore, Durability, ErrorKind, SessionId, Sessions};
 use tempfile::TempDir;
 
 use crate::support::process::{Process, example, wait_until, worker};
@@ -80,7 +80,7 @@ async fn save(
     store: &DirectoryStore,
     id: &SessionId,
     bytes: &[u8],
-    expect: Expect,
+    precondition: Precondition,
 ) -> rocket_session_kit::Result<Saved> {
     store
         .save_session(
@@ -88,14 +88,14 @@ async fn save(
             Save {
                 bytes,
                 ttl: HOUR,
-                expect,
+                precondition,
             },
         )
         .await
 }
 
 async fn create(store: &DirectoryStore, id: &SessionId) -> Revision {
-    match save(store, id, &bytes(1, "first"), Expect::Absent)
+    match save(store, id, &bytes(1, "first"), Precondition::Absent)
         .await
         .unwrap()
     {
@@ -170,7 +170,7 @@ async fn writers_that_are_killed_never_leave_a_torn_session() {
         &place.store,
         &place.id,
         &bytes(2, "after"),
-        Expect::Revision(stored.revision),
+        Precondition::Revision(stored.revision),
     )
     .await;
     assert_eq!(
@@ -218,7 +218,7 @@ async fn a_session_that_is_deleted_while_other_processes_wait_to_save_it_is_gone
             .unwrap()
             .revision;
         wait_until("a worker saves", || {
-            Head::read(&fs::read(place.file()).unwrap())
+            RecordHeader::read(&fs::read(place.file()).unwrap())
                 .unwrap()
                 .revision
                 != first
@@ -332,16 +332,21 @@ async fn what_is_not_a_file_of_ours_is_refused_quickly_and_left_alone() {
         let (store, id) = (&place.store, &place.id);
         assert_eq!(store.load_session(id).await.unwrap(), None, "{what}");
         assert!(!store.has_session(id).await.unwrap(), "{what}");
-        let answer = save(store, id, &bytes(2, "new"), Expect::Absent)
+        let answer = save(store, id, &bytes(2, "new"), Precondition::Absent)
             .await
             .unwrap();
         assert_eq!(answer, Saved::Changed, "{what}");
-        let answer = save(store, id, &bytes(2, "new"), Expect::Revision(Revision(1)))
-            .await
-            .unwrap();
+        let answer = save(
+            store,
+            id,
+            &bytes(2, "new"),
+            Precondition::Revision(Revision(1)),
+        )
+        .await
+        .unwrap();
         assert_eq!(answer, Saved::Gone, "{what}");
         assert!(!store.delete_session(id).await.unwrap(), "{what}");
-        store.set_aside(id).await.unwrap();
+        store.quarantine(id).await.unwrap();
         store.delete_old_sessions(0).await.unwrap();
         assert_eq!(
             store
@@ -374,12 +379,12 @@ async fn a_file_that_is_no_session_is_never_overwritten() {
         let place = place();
         fs::write(place.file(), garbage).unwrap();
         fs::set_permissions(place.file(), fs::Permissions::from_mode(0o600)).unwrap();
-        for expect in [
-            Expect::Absent,
-            Expect::Revision(Revision(0)),
-            Expect::Revision(Revision(1)),
+        for precondition in [
+            Precondition::Absent,
+            Precondition::Revision(Revision(0)),
+            Precondition::Revision(Revision(1)),
         ] {
-            let answer = save(&place.store, &place.id, &bytes(2, "new"), expect)
+            let answer = save(&place.store, &place.id, &bytes(2, "new"), precondition)
                 .await
                 .unwrap();
             assert_eq!(answer, Saved::Changed, "{garbage}");
@@ -454,7 +459,7 @@ async fn a_file_that_becomes_a_link_again_and_again_is_never_followed() {
             &place.store,
             &place.id,
             &bytes(1, "first"),
-            Expect::Revision(Revision(66)),
+            Precondition::Revision(Revision(66)),
         )
         .await;
         assert_ne!(
@@ -581,7 +586,7 @@ async fn whoever_else_has_the_lock_delays_a_save_and_nothing_more() {
         &place.store,
         &place.id,
         &late,
-        Expect::Revision(revision),
+        Precondition::Revision(revision),
     ));
     let given_up = rocket::tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
     assert!(given_up.is_err(), "a save waits for the lock");
@@ -590,7 +595,7 @@ async fn whoever_else_has_the_lock_delays_a_save_and_nothing_more() {
         &place.store,
         &other,
         &quick,
-        Expect::Revision(revision_of_other),
+        Precondition::Revision(revision_of_other),
     );
     assert_eq!(
         quick.await.unwrap(),
@@ -627,7 +632,12 @@ async fn a_save_that_was_given_up_does_not_happen_later() {
         .read_line(&mut line)
         .unwrap();
     let late = bytes(2, "late");
-    let waiting = save(&place.store, &place.id, &late, Expect::Revision(revision));
+    let waiting = save(
+        &place.store,
+        &place.id,
+        &late,
+        Precondition::Revision(revision),
+    );
     assert!(
         rocket::tokio::time::timeout(Duration::from_millis(50), waiting)
             .await
@@ -640,7 +650,7 @@ async fn a_save_that_was_given_up_does_not_happen_later() {
             &place.store,
             &place.id,
             &bytes(3, "next"),
-            Expect::Revision(revision)
+            Precondition::Revision(revision)
         )
         .await
         .unwrap(),
@@ -660,7 +670,7 @@ async fn six_hundred_savers_of_one_session_do_not_hold_up_others() {
                 &place.store,
                 &place.id,
                 &bytes(n + 2, "many"),
-                Expect::Revision(revision),
+                Precondition::Revision(revision),
             )
             .await
             .unwrap()
@@ -718,13 +728,13 @@ async fn a_full_disk_leaves_the_old_session() {
     let id = SessionId::random();
     let revision = create(&store, &id).await;
     let large = "x".repeat(100_000);
-    for expect in [Expect::Revision(revision), Expect::Absent] {
-        let target = if expect == Expect::Absent {
+    for precondition in [Precondition::Revision(revision), Precondition::Absent] {
+        let target = if precondition == Precondition::Absent {
             SessionId::random()
         } else {
             id
         };
-        let error = save(&store, &target, &bytes(2, &large), expect)
+        let error = save(&store, &target, &bytes(2, &large), precondition)
             .await
             .expect_err("the disk is full");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -746,9 +756,14 @@ async fn a_full_disk_leaves_the_old_session() {
         "no half-written file is left"
     );
     // With room again, it can be saved.
-    let answer = save(&store, &id, &bytes(3, "small"), Expect::Revision(revision))
-        .await
-        .unwrap();
+    let answer = save(
+        &store,
+        &id,
+        &bytes(3, "small"),
+        Precondition::Revision(revision),
+    )
+    .await
+    .unwrap();
     assert_eq!(answer, Saved::Saved(Revision(3)));
 }
 
@@ -828,11 +843,17 @@ async fn a_directory_that_vanished_is_an_error_and_no_empty_store() {
         &place.store,
         &place.id,
         &bytes(2, "x"),
-        Expect::Revision(revision),
+        Precondition::Revision(revision),
     )
     .await;
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
-    let answer = save(&place.store, &place.id, &bytes(2, "x"), Expect::Absent).await;
+    let answer = save(
+        &place.store,
+        &place.id,
+        &bytes(2, "x"),
+        Precondition::Absent,
+    )
+    .await;
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(place.store.delete_session(&place.id).await.is_err());
     assert!(
@@ -857,7 +878,7 @@ async fn every_durability_keeps_the_contract() {
             &store,
             &place.id,
             &bytes(2, "again"),
-            Expect::Revision(revision),
+            Precondition::Revision(revision),
         )
         .await
         .unwrap();
@@ -1101,10 +1122,10 @@ fn what_is_given_up_before_a_thread_is_free_never_happens() {
         let holding = spawn_blocking(move || held.recv());
         let (next, new) = (bytes(2, "next"), SessionId::random());
         let given_up = [
-            save(store, id, &next, Expect::Revision(revision))
+            save(store, id, &next, Precondition::Revision(revision))
                 .now_or_never()
                 .is_none(),
-            save(store, &new, &next, Expect::Absent)
+            save(store, &new, &next, Precondition::Absent)
                 .now_or_never()
                 .is_none(),
             store.delete_session(id).now_or_never().is_none(),
@@ -1112,7 +1133,7 @@ fn what_is_given_up_before_a_thread_is_free_never_happens() {
                 .delete_session_if(id, revision)
                 .now_or_never()
                 .is_none(),
-            store.set_aside(id).now_or_never().is_none(),
+            store.quarantine(id).now_or_never().is_none(),
             store.delete_old_sessions(0).now_or_never().is_none(),
             store.set(&there, b"2", None).now_or_never().is_none(),
             store.set(&free, b"2", None).now_or_never().is_none(),
@@ -1127,7 +1148,7 @@ fn what_is_given_up_before_a_thread_is_free_never_happens() {
         spawn_blocking(|| ()).await.unwrap();
         assert_eq!(tree(path), before);
 
-        let saved = save(store, id, &next, Expect::Revision(revision)).await;
+        let saved = save(store, id, &next, Precondition::Revision(revision)).await;
         assert_eq!(saved.unwrap(), Saved::Saved(Revision(2)));
     });
 }
@@ -1227,7 +1248,7 @@ async fn a_sweep_goes_by_the_head_of_a_file_whatever_its_times() {
     let place = place();
     let now = SystemTime::now();
     let expired = String::from_utf8(bytes(1, &"x".repeat(5000))).unwrap();
-    let end = Head::read(expired.as_bytes()).unwrap().expires;
+    let end = RecordHeader::read(expired.as_bytes()).unwrap().expires;
     let expired = expired.replace(&end.to_string(), &(end - 7200).to_string());
     for times in [now - 1000 * HOUR, now - Duration::from_secs(1)] {
         // As a restored backup has them, and a mount with `strictatime`.

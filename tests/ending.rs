@@ -7,10 +7,10 @@ use rocket::futures::future::join;
 use rocket::futures::stream::{self, BoxStream};
 use rocket::futures::{TryFutureExt, TryStreamExt};
 use rocket::{async_test, get, routes};
+use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored, Swept};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{
-    MemcachedStore, MemoryStore, RedisStore, Result, Revision, Save, Saved, Session, SessionId,
-    SessionStore, Sessions, Stored, Swept,
+    MemcachedStore, MemoryStore, RedisStore, Result, Session, SessionId, Sessions,
 };
 
 use crate::support::App;

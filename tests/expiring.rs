@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rocket::async_test;
 use rocket::futures::TryStreamExt;
-use rocket_session_kit::{Expect, Save, SessionStore};
+use rocket_session_kit::store::{Precondition, Save, SessionStore};
 
 use crate::support::{App, Visitor};
 
@@ -219,7 +219,7 @@ async fn replace(app: &App, created: SystemTime, accessed: SystemTime) {
     let save = Save {
         bytes: bytes.as_bytes(),
         ttl: 100 * HOUR,
-        expect: Expect::Revision(there.revision),
+        precondition: Precondition::Revision(there.revision),
     };
     app.probe.save_session(&id, save).await.unwrap();
 }

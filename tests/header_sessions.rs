@@ -13,10 +13,11 @@ use rocket::futures::future::{Either, join, join_all, select};
 use rocket::http::Status;
 use rocket::local::asynchronous::Client;
 use rocket::{State, async_test, get, routes};
+use rocket_session_kit::store::{Precondition, Save, SessionStore};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{
-    Clock, CsrfToken, Expect, LoggedIn, MemoryStore, Notifications, Notify, Result, Save, Session,
-    SessionId, SessionStore, Sessions,
+    Clock, CsrfToken, LoggedIn, MemoryStore, Notifications, Notify, Result, Session, SessionId,
+    Sessions,
 };
 
 use crate::support::served::Served;
@@ -375,7 +376,7 @@ async fn what_is_no_session_is_not_overwritten_and_holds_nobody() {
     let save = Save {
         bytes,
         ttl: Duration::from_secs(60),
-        expect: Expect::Revision(revision),
+        precondition: Precondition::Revision(revision),
     };
     app.probe.save_session(&id, save).await.unwrap();
     assert_eq!(visitor.get("/keys").await.body, "");

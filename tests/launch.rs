@@ -7,9 +7,9 @@ use rocket::async_test;
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::futures::stream::BoxStream;
+use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored, Swept};
 use rocket_session_kit::{
-    Cache, DirectoryStore, Limit, MemoryStore, RateLimit, Result, Revision, Save, Saved, SessionId,
-    SessionStore, Sessions, Stored, Swept,
+    Cache, DirectoryStore, Limit, MemoryStore, RateLimit, Result, SessionId, Sessions,
 };
 
 use crate::support::process::Server;

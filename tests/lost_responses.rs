@@ -7,8 +7,9 @@ use rocket::futures::channel::oneshot;
 use rocket::futures::future::join;
 use rocket::http::Status;
 use rocket::{Build, Rocket, State, async_test, get, routes};
+use rocket_session_kit::store::{Precondition, Save, Saved, SessionStore};
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{Expect, Notifications, Result, Save, Saved, Session, SessionStore};
+use rocket_session_kit::{Notifications, Result, Session};
 
 use crate::support::{App, Gates, Visitor};
 
@@ -588,7 +589,7 @@ async fn a_mark_that_arrives_after_its_renewal_was_undone_changes_nothing() {
         let late = Save {
             bytes: &before.bytes,
             ttl: Duration::from_secs(60),
-            expect: Expect::Revision(before.revision),
+            precondition: Precondition::Revision(before.revision),
         };
         let late = app.probe.save_session(&id, late).await.unwrap();
         assert!(matches!(late, Saved::Changed), "{late:?}");

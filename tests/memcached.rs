@@ -11,10 +11,10 @@ use rocket::figment::Figment;
 use rocket::futures::TryStreamExt;
 use rocket::futures::future::join_all;
 use rocket::{async_test, tokio};
-use rocket_session_kit::{
-    ErrorKind, Expect, Head, KeyValue, MemcachedStore, Namespace, Save, Saved, SessionId,
-    SessionStore, Sessions,
+use rocket_session_kit::store::{
+    KeyValue, Namespace, Precondition, RecordHeader, Save, Saved, SessionStore,
 };
+use rocket_session_kit::{ErrorKind, MemcachedStore, SessionId, Sessions};
 
 use crate::support::memcached::Memcached;
 use crate::support::process::wait_until;
@@ -53,11 +53,11 @@ fn session(owner: &str, filling: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-fn save(bytes: &[u8], expect: Expect) -> Save<'_> {
+fn save(bytes: &[u8], precondition: Precondition) -> Save<'_> {
     Save {
         bytes,
         ttl: Duration::from_secs(60),
-        expect,
+        precondition,
     }
 }
 
@@ -66,7 +66,7 @@ async fn create(store: &MemcachedStore, owner: &str) -> SessionId {
     let save = Save {
         bytes: &session(owner, 0),
         ttl: Duration::from_secs(3600),
-        expect: Expect::Absent,
+        precondition: Precondition::Absent,
     };
     let saved = store.save_session(&id, save).await;
     assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
@@ -231,10 +231,9 @@ async fn after_a_cut_everything_that_can_be_repeated_is() {
 
     proxy.cut();
     let bytes = session("somebody", 0);
-    let saves = ids
-        .iter()
-        .zip(&revisions)
-        .map(|(id, revision)| store.save_session(id, save(&bytes, Expect::Revision(*revision))));
+    let saves = ids.iter().zip(&revisions).map(|(id, revision)| {
+        store.save_session(id, save(&bytes, Precondition::Revision(*revision)))
+    });
     let saves = join_all(saves).await;
     let kept = |saved: &&_| matches!(saved, Ok(Saved::Saved(_)));
     assert_eq!(saves.iter().filter(kept).count(), 200, "{saves:?}");
@@ -320,20 +319,20 @@ async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
     for lost in 1..=2 {
         for arrived in [false, true] {
             let id = SessionId::random();
-            let mut expect = Expect::Absent;
+            let mut precondition = Precondition::Absent;
             for round in 0..3 {
                 let bytes = session("alice", round);
                 match arrived {
                     false => proxy.cut_at_requests(lost),
                     true => proxy.cut_at_answers(lost),
                 }
-                let saved = store.save_session(&id, save(&bytes, expect)).await;
+                let saved = store.save_session(&id, save(&bytes, precondition)).await;
                 let Ok(Saved::Saved(revision)) = saved else {
                     panic!("{lost} lost, arrived: {arrived}, round {round}: {saved:?}");
                 };
                 let there = store.load_session(&id).await.unwrap().expect("it is there");
                 assert!(there.bytes == bytes && there.revision == revision);
-                expect = Expect::Revision(revision);
+                precondition = Precondition::Revision(revision);
             }
         }
     }
@@ -359,7 +358,9 @@ async fn a_deletion_of_a_revision_is_done_whatever_is_lost_and_spares_every_othe
             for arrived in [false, true] {
                 // Another process saved it.
                 let id = create(&direct, "alice").await;
-                let stranger = Head::read(&session("bob", 0)).expect("it has one").revision;
+                let stranger = RecordHeader::read(&session("bob", 0))
+                    .expect("it has one")
+                    .revision;
                 let spared = store.delete_session_if(&id, stranger).await;
                 assert!(matches!(spared, Ok(false)), "{spared:?}");
                 let asked = if knows { &store } else { &direct };
@@ -395,7 +396,7 @@ async fn a_lost_deletion_spares_what_another_saved_meanwhile() {
         gate.arrived().await;
         let theirs = session("theirs", 0);
         let saved = direct
-            .save_session(&id, save(&theirs, Expect::Revision(revision)))
+            .save_session(&id, save(&theirs, Precondition::Revision(revision)))
             .await;
         assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
         gate.open_for_all();
@@ -428,13 +429,14 @@ async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
                 .expect("it is there");
             assert_eq!(there.bytes == ours, arrived);
             let saved = direct
-                .save_session(&id, save(&theirs, Expect::Revision(there.revision)))
+                .save_session(&id, save(&theirs, Precondition::Revision(there.revision)))
                 .await;
             assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
             gate.open_for_all();
         };
-        let expect = Expect::Revision(before.revision);
-        let both = async { tokio::join!(store.save_session(&id, save(&ours, expect)), other) };
+        let precondition = Precondition::Revision(before.revision);
+        let both =
+            async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
         let both = tokio::time::timeout(PATIENT, both).await;
         let (saved, ()) = both.expect("a lost save is looked for");
         let error = saved.expect_err("nobody knows whether it was kept");
@@ -562,7 +564,7 @@ async fn what_is_too_large_for_an_item_leaves_the_old_session() {
         let save = Save {
             bytes: &session("alice", size),
             ttl: Duration::from_secs(60),
-            expect: Expect::Revision(now.revision),
+            precondition: Precondition::Revision(now.revision),
         };
         match store.save_session(&id, save).await {
             Ok(saved) => assert!(
@@ -593,7 +595,7 @@ async fn a_full_server_forgets_or_refuses_but_answers_no_500() {
             let save = Save {
                 bytes: &session(&n.to_string(), 60_000),
                 ttl: Duration::from_secs(60),
-                expect: Expect::Absent,
+                precondition: Precondition::Absent,
             };
             match store.save_session(&id, save).await {
                 Ok(saved) => assert!(matches!(saved, Saved::Saved(_))),
@@ -625,7 +627,7 @@ async fn a_save_that_a_full_server_refuses_is_an_error_and_takes_nothing_away() 
     let (large, larger) = (session("bob", 60_000), session("bob", 60_500));
     let revision = store.load_session(&id).await.unwrap().unwrap().revision;
     let saved = store
-        .save_session(&id, save(&large, Expect::Revision(revision)))
+        .save_session(&id, save(&large, Precondition::Revision(revision)))
         .await;
     let Ok(Saved::Saved(revision)) = saved else {
         panic!("there is room: {saved:?}")
@@ -635,13 +637,13 @@ async fn a_save_that_a_full_server_refuses_is_an_error_and_takes_nothing_away() 
         while refused < 20 {
             let filling = session("filling", size);
             let saved = store
-                .save_session(&SessionId::random(), save(&filling, Expect::Absent))
+                .save_session(&SessionId::random(), save(&filling, Precondition::Absent))
                 .await;
             refused += u32::from(saved.is_err());
         }
     }
     let error = store
-        .save_session(&id, save(&larger, Expect::Revision(revision)))
+        .save_session(&id, save(&larger, Precondition::Revision(revision)))
         .await;
     let error = error.expect_err("it was refused");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -842,8 +844,8 @@ async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
             .unwrap()
             .expect("it is there");
         let bytes = session("saved meanwhile", 0);
-        let expect = Expect::Revision(there.revision);
-        let saved = direct.save_session(&id, save(&bytes, expect)).await;
+        let precondition = Precondition::Revision(there.revision);
+        let saved = direct.save_session(&id, save(&bytes, precondition)).await;
         assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
         gate.open_for_all();
     };

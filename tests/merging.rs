@@ -2,8 +2,9 @@
 
 use rocket::futures::future::{join, join_all};
 use rocket::{State, async_test, get, routes};
+use rocket_session_kit::store::Saved;
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{Result, Saved, Session};
+use rocket_session_kit::{Result, Session};
 
 use crate::support::{App, Gates, log};
 

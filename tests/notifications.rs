@@ -7,10 +7,10 @@ use rocket::futures::future::{join, join_all};
 use rocket::http::{Method, Status};
 use rocket::response::Redirect;
 use rocket::{Build, Rocket, State, async_test, get, routes};
+use rocket_session_kit::store::{Saved, SessionStore};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{
-    Error, ErrorKind, Notification, Notifications, Notify, Result, Saved, Session, SessionStore,
-    Sessions,
+    Error, ErrorKind, Notification, Notifications, Notify, Result, Session, Sessions,
 };
 
 use crate::support::{App, Gates, Visitor, log};
@@ -125,7 +125,7 @@ async fn blind(
 ) -> (Status, &'static str) {
     gates.wait(gate).await;
     let kept = session.insert("seen", status);
-    // A panic here would be a 500 too, which some of those who ask expect.
+    // A panic here would be a 500 too, which some of those who ask precondition.
     let was_there = note.is_some() && kept.is_ok();
     let body = if was_there {
         "one was there"

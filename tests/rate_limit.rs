@@ -14,10 +14,10 @@ use rocket::local::asynchronous::Client;
 use rocket::request::Outcome;
 use rocket::response::Redirect;
 use rocket::{Build, Request, Rocket, State, async_test, catch, catchers, get, post, routes};
+use rocket_session_kit::store::{KeyValue, Namespace};
 use rocket_session_kit::testing::{Act, Probe};
 use rocket_session_kit::{
-    By, Clock, DirectoryStore, Error, KeyValue, Limit, MemoryStore, Namespace, RateLimit, Session,
-    Sessions,
+    By, Clock, DirectoryStore, Error, Limit, MemoryStore, RateLimit, Session, Sessions,
 };
 
 use crate::support::process::Server;

@@ -11,10 +11,10 @@ use rocket::figment::providers::{Format, Toml};
 use rocket::futures::TryStreamExt;
 use rocket::futures::future::join_all;
 use rocket::{async_test, tokio};
-use rocket_session_kit::{
-    ErrorKind, Expect, Head, KeyValue, Namespace, RedisStore, Revision, Save, Saved, SessionId,
-    SessionStore, Sessions,
+use rocket_session_kit::store::{
+    KeyValue, Namespace, Precondition, RecordHeader, Revision, Save, Saved, SessionStore,
 };
+use rocket_session_kit::{ErrorKind, RedisStore, SessionId, Sessions};
 
 use crate::support::proxy::Proxy;
 use crate::support::redis::{Cluster, Redis, Sentinels, wait_until_replicated};
@@ -56,11 +56,11 @@ fn session(owner: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn save(bytes: &[u8], expect: Expect) -> Save<'_> {
+fn save(bytes: &[u8], precondition: Precondition) -> Save<'_> {
     Save {
         bytes,
         ttl: Duration::from_secs(60),
-        expect,
+        precondition,
     }
 }
 
@@ -69,7 +69,7 @@ async fn create(store: &RedisStore, owner: &str) -> SessionId {
     let save = Save {
         bytes: &bytes,
         ttl: Duration::from_secs(3600),
-        expect: Expect::Absent,
+        precondition: Precondition::Absent,
     };
     let saved = store.save_session(&id, save).await;
     assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
@@ -283,20 +283,20 @@ async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
     let app = App::on(store.clone(), |f| f).await;
     let visitor = app.known_visitor().await;
     let id = SessionId::random();
-    let mut expect = Expect::Absent;
+    let mut precondition = Precondition::Absent;
     for arrived in [false, true, false, true] {
         let bytes = session("alice");
         match arrived {
             false => proxy.cut_at_requests(1),
             true => proxy.cut_at_answers(1),
         }
-        let saved = store.save_session(&id, save(&bytes, expect)).await;
+        let saved = store.save_session(&id, save(&bytes, precondition)).await;
         let Ok(Saved::Saved(revision)) = saved else {
             panic!("arrived: {arrived}: {saved:?}");
         };
         let there = store.load_session(&id).await.unwrap().expect("it is there");
         assert!(there.bytes == bytes && there.revision == revision);
-        expect = Expect::Revision(revision);
+        precondition = Precondition::Revision(revision);
     }
     let gate = proxy.hold(b"EVALSHA");
     for round in 1..=5_u64 {
@@ -337,13 +337,15 @@ async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
                 .unwrap()
                 .expect("it is there");
             assert_eq!(there.bytes == ours, arrived);
-            let saved = direct.save_session(&id, save(&theirs, Expect::Revision(there.revision)));
+            let saved =
+                direct.save_session(&id, save(&theirs, Precondition::Revision(there.revision)));
             let saved = saved.await;
             assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
             gate.open_for_all();
         };
-        let expect = Expect::Revision(before.revision);
-        let both = async { tokio::join!(store.save_session(&id, save(&ours, expect)), other) };
+        let precondition = Precondition::Revision(before.revision);
+        let both =
+            async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
         let both = tokio::time::timeout(PATIENT, both).await;
         let (saved, ()) = both.expect("a lost save is sent again");
         let error = saved.expect_err("nobody knows whether it was kept");
@@ -372,8 +374,8 @@ async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
             .unwrap()
             .expect("it is there");
         let bytes = session("saved meanwhile");
-        let expect = Expect::Revision(there.revision);
-        let saved = direct.save_session(&id, save(&bytes, expect)).await;
+        let precondition = Precondition::Revision(there.revision);
+        let saved = direct.save_session(&id, save(&bytes, precondition)).await;
         assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
         gate.open_for_all();
     };
@@ -734,7 +736,7 @@ impl Writer {
         self.attempts += 1;
         let bytes = session(&self.attempts.to_string());
         let saved = store
-            .save_session(&self.id, save(&bytes, Expect::Revision(revision)))
+            .save_session(&self.id, save(&bytes, Precondition::Revision(revision)))
             .await;
         let done = matches!(saved, Ok(Saved::Saved(_)));
         if done {
@@ -901,13 +903,13 @@ async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choo
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(refused, 0, "there is a new master");
-    let revision = Head::read(&store.load_session(&id).await.unwrap().unwrap().bytes)
+    let revision = RecordHeader::read(&store.load_session(&id).await.unwrap().unwrap().bytes)
         .unwrap()
         .revision;
     let save = Save {
         bytes: &session("alice"),
         ttl: Duration::from_secs(60),
-        expect: Expect::Revision(revision),
+        precondition: Precondition::Revision(revision),
     };
     let saved = store.save_session(&id, save).await.unwrap();
     assert!(
@@ -1091,13 +1093,15 @@ fn allow(server: &Redis, rights: &[&str]) {
 async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result<()> {
     store.setup().await?;
     let id = SessionId::random();
-    let mut expect = Expect::Absent;
+    let mut precondition = Precondition::Absent;
     for _ in 0..2 {
-        let Saved::Saved(revision) = store.save_session(&id, save(&session("a"), expect)).await?
+        let Saved::Saved(revision) = store
+            .save_session(&id, save(&session("a"), precondition))
+            .await?
         else {
             panic!("nobody else saves");
         };
-        expect = Expect::Revision(revision);
+        precondition = Precondition::Revision(revision);
     }
     assert!(store.load_session(&id).await?.is_some() && store.has_session(&id).await?);
     store.iter_sessions().try_collect::<Vec<_>>().await?;
@@ -1248,11 +1252,13 @@ async fn a_session_is_found_and_saved_while_its_slot_moves_and_afterwards() {
             let there = store.load_session(&ids[0]).await.unwrap();
             let there = there.unwrap_or_else(|| panic!("{stage} {round}: it is lost"));
             let bytes = session(&format!("{stage}{round}"));
-            let expect = Expect::Revision(there.revision);
-            let saved = store.save_session(&ids[0], save(&bytes, expect)).await;
+            let precondition = Precondition::Revision(there.revision);
+            let saved = store
+                .save_session(&ids[0], save(&bytes, precondition))
+                .await;
             assert!(matches!(saved, Ok(Saved::Saved(_))), "{stage}: {saved:?}");
             let stale = store
-                .save_session(&ids[0], save(&session("stale"), expect))
+                .save_session(&ids[0], save(&session("stale"), precondition))
                 .await;
             assert!(matches!(stale, Ok(Saved::Changed)), "{stage}: {stale:?}");
             assert!(store.has_session(&ids[0]).await.unwrap(), "{stage}");

@@ -8,8 +8,9 @@ use rocket::futures::FutureExt;
 use rocket::futures::future::join;
 use rocket::tokio::select;
 use rocket::{State, async_test, get, routes};
+use rocket_session_kit::store::Saved;
 use rocket_session_kit::testing::Act;
-use rocket_session_kit::{Result, Saved, Session};
+use rocket_session_kit::{Result, Session};
 
 use crate::support::{App, Gates};
 

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use rocket::async_test;
+use rocket_session_kit::store::{Precondition, RecordHeader, Revision, Save, SessionStore, Stored};
 use rocket_session_kit::testing::{Act, Probe};
-use rocket_session_kit::{
-    Clock, DirectoryStore, Error, ErrorKind, Expect, Head, MemoryStore, Revision, Save,
-    SessionStore, Stored,
-};
+use rocket_session_kit::{Clock, DirectoryStore, Error, ErrorKind, MemoryStore};
 
 use crate::support::{App, log};
 
@@ -51,7 +49,7 @@ async fn whatever_happens_no_log_line_and_no_answer_holds_a_secret() {
     let save = Save {
         bytes: bytes.as_bytes(),
         ttl: Duration::from_secs(60),
-        expect: Expect::Revision(revision),
+        precondition: Precondition::Revision(revision),
     };
     app.probe.save_session(&id, save).await.unwrap();
     visitor.get("/touch").await;
@@ -91,11 +89,11 @@ async fn debug_shows_nothing_that_is_anybodys() {
     visitor.get("/login/s3cr3tuser").await;
     let (id, record) = app.list().await.remove(0);
     let stored = app.probe.load_session(&id).await.unwrap().unwrap();
-    let head = Head::read(&stored.bytes).unwrap();
+    let head = RecordHeader::read(&stored.bytes).unwrap();
     let save = Save {
         bytes: &stored.bytes,
         ttl: Duration::ZERO,
-        expect: Expect::Absent,
+        precondition: Precondition::Absent,
     };
     let there = tempfile::tempdir().unwrap();
     let directory = DirectoryStore::open(there.path().join("sessions")).unwrap();

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use rocket::futures::stream::BoxStream;
 use rocket::local::asynchronous::Client;
-use rocket_session_kit::{
-    Result, Revision, Save, Saved, SessionId, SessionStore, Sessions, Stored, Swept,
-};
+use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored, Swept};
+use rocket_session_kit::{Result, SessionId, Sessions};
 
 use crate::support::process::{Server, wait_until};
 

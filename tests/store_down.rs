@@ -8,10 +8,9 @@ use rocket::futures::FutureExt;
 use rocket::http::Method;
 use rocket::response::Redirect;
 use rocket::{async_test, catch, catchers, get, routes};
+use rocket_session_kit::store::{KeyValue, Namespace, Precondition, Save, SessionStore};
 use rocket_session_kit::testing::{Act, Probe};
-use rocket_session_kit::{
-    Clock, Expect, KeyValue, MemoryStore, Namespace, Result, Save, Session, SessionId, SessionStore,
-};
+use rocket_session_kit::{Clock, MemoryStore, Result, Session, SessionId};
 
 use crate::support::App;
 
@@ -480,8 +479,12 @@ async fn a_full_memory_store_makes_room_of_what_expired_and_of_nothing_else() {
     let namespace = Namespace::new("test").expect("this is a name");
     let keep = async |name: &str, ttl| store.set(&namespace.key(name), b"1", Some(ttl)).await;
     let begin = async |ttl| {
-        let (bytes, expect) = (BYTES, Expect::Absent);
-        let save = Save { bytes, ttl, expect };
+        let (bytes, precondition) = (BYTES, Precondition::Absent);
+        let save = Save {
+            bytes,
+            ttl,
+            precondition,
+        };
         store.save_session(&SessionId::random(), save).await
     };
     // Sessions and entries have room of their own.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rocket::async_test;
 use rocket::futures::TryStreamExt;
-use rocket_session_kit::{Expect, Head, Save, SessionId, SessionStore, Stored};
+use rocket_session_kit::SessionId;
+use rocket_session_kit::store::{Precondition, RecordHeader, Save, SessionStore, Stored};
 
 use crate::support::App;
 
@@ -15,7 +16,7 @@ async fn replace(app: &App, bytes: &[u8]) -> SessionId {
     let save = Save {
         bytes,
         ttl: Duration::from_secs(3600),
-        expect: Expect::Revision(revision),
+        precondition: Precondition::Revision(revision),
     };
     app.probe.save_session(&id, save).await.unwrap();
     app.probe.calls();
@@ -119,8 +120,8 @@ async fn every_record_begins_with_a_head_of_fixed_width() {
     for n in 0..50 {
         visitor.get(&format!("/set/n/{n}x")).await;
         let stored = app.probe.load_session(&id).await.unwrap().unwrap();
-        let head = Head::read(&stored.bytes).expect("it has a head");
-        assert!(stored.bytes[..Head::MAX_LEN].contains(&b','));
+        let head = RecordHeader::read(&stored.bytes).expect("it has a head");
+        assert!(stored.bytes[..RecordHeader::MAX_LEN].contains(&b','));
         assert!(
             revisions.insert(head.revision),
             "two saves have one revision"
@@ -158,25 +159,28 @@ async fn fields_that_a_newer_version_added_survive_saves_touches_and_renewals() 
         added[0], added[1], added[2]
     );
     let before = replace(&app, text.as_bytes()).await;
-    let expect = async |act: &str| {
+    let unchanged_id = async |act: &str| {
         let (id, text) = the_session(&app).await;
         assert!(text.contains(r#""icon":{"of":1.10}"#), "{act}: {text}");
         for field in [added[0], added[1], r#""Attached":"x""#] {
             assert_eq!(text.matches(field).count(), 1, "{act}: {text}");
         }
-        assert!(Head::read(text.as_bytes()).is_some(), "{act}: {text}");
+        assert!(
+            RecordHeader::read(text.as_bytes()).is_some(),
+            "{act}: {text}"
+        );
         id
     };
     assert_eq!(visitor.get("/add/n/1").await.body, "2");
-    assert_eq!(expect("a save").await, before);
+    assert_eq!(unchanged_id("a save").await, before);
     app.clock.advance(Duration::from_secs(61));
     visitor.get("/touch").await;
-    assert_eq!(expect("a touch").await, before);
-    app.probe.answer(rocket_session_kit::Saved::Changed);
+    assert_eq!(unchanged_id("a touch").await, before);
+    app.probe.answer(rocket_session_kit::store::Saved::Changed);
     assert_eq!(visitor.get("/add/n/1").await.body, "3");
-    assert_eq!(expect("a save that was done again").await, before);
+    assert_eq!(unchanged_id("a save that was done again").await, before);
     visitor.get("/renew").await;
-    assert_ne!(expect("a renewal").await, before);
+    assert_ne!(unchanged_id("a renewal").await, before);
     visitor.get("/logout").await;
     assert!(app.list().await.is_empty(), "it ends with the session");
 }
@@ -197,7 +201,7 @@ async fn a_record_copied_over_anothers_opens_nothing_of_its_owners() {
             let save = Save {
                 bytes: record.as_bytes(),
                 ttl: Duration::from_secs(3600),
-                expect: Expect::Revision(there.revision),
+                precondition: Precondition::Revision(there.revision),
             };
             app.probe.save_session(&of_bob, save).await.unwrap();
 

@@ -1,7 +1,7 @@
 //! The application cache: values that all requests share, for a time.
 
-mod flights;
 mod glob;
+mod single_flight;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use self::flights::{Flights, Lead, Seat};
+use self::single_flight::{Leader, Role, SingleFlight};
 use crate::config::{CacheConfig, mistake};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keeper::{Keeper, PATIENCE};
+use crate::manager::{PATIENCE, SessionManager};
 use crate::sessions::Sessions;
 use crate::store::{Key, KeyValue, Namespace};
 
@@ -67,21 +67,21 @@ const LEASE_MARK: u8 = b'?';
 /// # });
 /// ```
 pub struct Cache {
-    keeper: Arc<Keeper>,
+    manager: Arc<SessionManager>,
     store: Arc<dyn KeyValue>,
     namespace: Namespace,
     /// How long a value is kept unless it is said otherwise; `None` is for ever.
     ttl: Option<Duration>,
-    flights: Flights,
+    single_flight: SingleFlight,
 }
 
 /// What somebody who wants a value finds.
-enum Found {
+enum Lookup {
     Value(Vec<u8>),
     /// Nothing, and whoever holds this lease when the value is there may keep it.
-    Lease(Vec<u8>, Seat),
+    Lease(Vec<u8>, Role),
     /// Nothing, and others set and remove it all the time.
-    Commotion,
+    Contended,
 }
 
 impl Cache {
@@ -91,7 +91,7 @@ impl Cache {
     ///
     /// When the prefix can be no part of a name of a namespace.
     pub(crate) fn new(
-        keeper: Arc<Keeper>,
+        manager: Arc<SessionManager>,
         store: Arc<dyn KeyValue>,
         config: &CacheConfig,
     ) -> Result<Self> {
@@ -105,11 +105,11 @@ impl Cache {
             mistake("sessions.cache.prefix", why)
         })?;
         Ok(Self {
-            keeper,
+            manager,
             store,
             namespace,
             ttl: (config.ttl > 0).then(|| Duration::from_secs(config.ttl)),
-            flights: Flights::default(),
+            single_flight: SingleFlight::default(),
         })
     }
 
@@ -176,7 +176,7 @@ impl Cache {
     pub async fn remove(&self, name: &str) -> Result<bool> {
         let key = self.namespace.key(name);
         let removing = self.store.remove(&key);
-        self.keeper
+        self.manager
             .ask("remove a value of the cache", removing)
             .await
     }
@@ -200,7 +200,11 @@ impl Cache {
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let key = self.namespace.key(name);
         let taking = self.store.take(&key);
-        read_if_value(self.keeper.ask("take a value of the cache", taking).await?)
+        read_if_value(
+            self.manager
+                .ask("take a value of the cache", taking)
+                .await?,
+        )
     }
 
     /// Returns the names of this cache that `pattern` matches, in no order.
@@ -236,7 +240,7 @@ impl Cache {
         let mut all = self.store.keys(&self.namespace);
         let mut matching = Vec::new();
         let act = "list the cache";
-        while let Some(name) = self.keeper.ask(act, all.try_next()).await? {
+        while let Some(name) = self.manager.ask(act, all.try_next()).await? {
             if let Ok(name) = String::from_utf8(name)
                 && glob::matches(pattern, &name)
             {
@@ -253,9 +257,9 @@ impl Cache {
     /// When the store fails, or takes more than ten times `sessions.store_timeout`: some of it may
     /// be left.
     pub async fn clear(&self) -> Result<()> {
-        let time = self.keeper.store_timeout * PATIENCE;
+        let time = self.manager.store_timeout * PATIENCE;
         let clearing = self.store.clear(&self.namespace);
-        let cleared = self.keeper.ask_within(time, "clear the cache", clearing);
+        let cleared = self.manager.ask_within(time, "clear the cache", clearing);
         cleared.await.map(drop)
     }
 
@@ -294,17 +298,17 @@ impl Cache {
         let key = self.namespace.key(name);
         let ttl = ttl.into().or(self.ttl);
         let mut waited = false;
-        let (lease, lead) = loop {
-            let (lease, seat) = match self.find(&key).await {
-                Ok(Found::Value(bytes)) => return Ok(read(&bytes)?),
-                Ok(Found::Lease(lease, seat)) => (Some(lease), seat),
-                Ok(Found::Commotion) => (None, Seat::Lead(Lead::alone())),
+        let (lease, leader) = loop {
+            let (lease, role) = match self.find(&key).await {
+                Ok(Lookup::Value(bytes)) => return Ok(read(&bytes)?),
+                Ok(Lookup::Lease(lease, role)) => (Some(lease), role),
+                Ok(Lookup::Contended) => (None, Role::Leader(Leader::alone())),
                 // The store is down, which was logged.
-                Err(_) => (None, self.flights.board(key.as_str().as_bytes())),
+                Err(_) => (None, self.single_flight.join(key.as_str().as_bytes())),
             };
-            match seat {
-                Seat::Lead(lead) => break (lease, Some(lead)),
-                Seat::Passenger(flight) => match flight.arrival().await {
+            match role {
+                Role::Leader(leader) => break (lease, Some(leader)),
+                Role::Follower(follower) => match follower.outcome().await {
                     Some(bytes) => return Ok(read(&bytes)?),
                     None if waited => break (lease, None),
                     None => waited = true,
@@ -313,56 +317,60 @@ impl Cache {
         };
         let value = compute().await?;
         let bytes: Arc<[u8]> = write(&value)?.into();
-        if let Some(lead) = &lead {
-            lead.land(Arc::clone(&bytes));
+        if let Some(leader) = &leader {
+            leader.finish(Arc::clone(&bytes));
         }
         if let Some(lease) = lease {
             let keeping = self.store.swap(&key, Some(&lease), &bytes, ttl);
             // A failure was logged, and takes nothing from whoever has the value.
-            let _ = self.keeper.ask("keep a value of the cache", keeping).await;
+            let _ = self.manager.ask("keep a value of the cache", keeping).await;
         }
         Ok(value)
     }
 
     /// Looks for the value under `key`, and where there is none for the right to keep one.
-    async fn find(&self, key: &Key) -> Result<Found> {
+    async fn find(&self, key: &Key) -> Result<Lookup> {
         for _ in 0..4 {
             let lease = match self.look(key).await? {
-                Some(bytes) if !is_lease(&bytes) => return Ok(Found::Value(bytes)),
+                Some(bytes) if !is_lease(&bytes) => return Ok(Lookup::Value(bytes)),
                 Some(lease) => lease,
                 None => {
                     let lease = new_lease();
                     let adding = self.store.add(key, &lease, Some(LEASE));
-                    if self.keeper.ask("keep a value of the cache", adding).await? {
-                        let seat = self.flights.board(&lease);
-                        return Ok(Found::Lease(lease, seat));
+                    if self
+                        .manager
+                        .ask("keep a value of the cache", adding)
+                        .await?
+                    {
+                        let role = self.single_flight.join(&lease);
+                        return Ok(Lookup::Lease(lease, role));
                     }
                     continue;
                 }
             };
             // The lease is another's, in this process or in another. Whoever goes by it keeps the
             // value unless it was removed since.
-            match self.flights.board(&lease) {
-                // Its flight may have landed between the look and the boarding.
-                Seat::Lead(lead) => match self.look(key).await? {
+            match self.single_flight.join(&lease) {
+                // Its follower may have landed between the look and the boarding.
+                Role::Leader(leader) => match self.look(key).await? {
                     Some(bytes) if bytes == lease => {
-                        return Ok(Found::Lease(lease, Seat::Lead(lead)));
+                        return Ok(Lookup::Lease(lease, Role::Leader(leader)));
                     }
                     Some(bytes) if !is_lease(&bytes) => {
-                        lead.land(bytes.as_slice().into());
-                        return Ok(Found::Value(bytes));
+                        leader.finish(bytes.as_slice().into());
+                        return Ok(Lookup::Value(bytes));
                     }
                     _ => {}
                 },
-                passenger => return Ok(Found::Lease(lease, passenger)),
+                follower => return Ok(Lookup::Lease(lease, follower)),
             }
         }
-        Ok(Found::Commotion)
+        Ok(Lookup::Contended)
     }
 
     async fn look(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let looking = self.store.get(key);
-        self.keeper.ask("read a value of the cache", looking).await
+        self.manager.ask("read a value of the cache", looking).await
     }
 
     async fn keep<T: Serialize + ?Sized>(
@@ -373,7 +381,7 @@ impl Cache {
     ) -> Result<()> {
         let (key, bytes) = (self.namespace.key(name), write(value)?);
         let keeping = self.store.set(&key, &bytes, ttl);
-        self.keeper.ask("keep a value of the cache", keeping).await
+        self.manager.ask("keep a value of the cache", keeping).await
     }
 }
 

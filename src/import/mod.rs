@@ -16,9 +16,9 @@ use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
 use crate::id::SessionId;
-use crate::notice::Notice;
+use crate::message::StoredMessage;
 use crate::record::Record;
-use crate::store::{Expect, Save, Saved, SessionStore};
+use crate::store::{Precondition, Save, Saved, SessionStore};
 use machine::{At, MAX_INPUT, Node};
 use pickle::Pickle;
 
@@ -66,7 +66,9 @@ pub fn pycket(
     }
     if let Some(notifications) = notifications {
         for (name, value) in pickled_dict(notifications, "pickled notifications")? {
-            record.notifications.push(Notice::named(&name, value));
+            record
+                .notifications
+                .push(StoredMessage::named(&name, value));
         }
     }
     Ok(record)
@@ -121,7 +123,9 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
             // What is no text is shown as JSON.
             let text = serde_json::from_str(message.get());
             let text = text.unwrap_or_else(|_| message.get().to_owned());
-            record.notifications.push(Notice::message(queue, &text));
+            record
+                .notifications
+                .push(StoredMessage::message(queue, &text));
         }
     }
     Ok(record)
@@ -143,7 +147,8 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
 /// ```rust
 /// # rocket_session_kit::testing::run(async {
 /// use std::time::{Duration, SystemTime};
-/// use rocket_session_kit::{MemoryStore, SessionStore, import};
+/// use rocket_session_kit::{MemoryStore, import};
+/// use rocket_session_kit::store::SessionStore;
 ///
 /// let store = MemoryStore::new();
 /// let record = import::pyramid_kvs(br#"{"visits": 3}"#, SystemTime::now()).unwrap();
@@ -170,7 +175,7 @@ pub async fn keep(
     let save = Save {
         bytes: &bytes,
         ttl,
-        expect: Expect::Absent,
+        precondition: Precondition::Absent,
     };
     match store.save_session(&id, save).await? {
         Saved::Saved(_) => Ok(Some(id)),

@@ -9,9 +9,9 @@ use rocket::{Request, Response};
 
 use super::hits::Answer;
 use super::policy::Policy;
-use crate::answer;
 use crate::config::LimitHeaders;
 use crate::error::Result;
+use crate::response;
 
 /// What was found when a request was counted.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ pub(crate) struct Counts {
     counted: Mutex<Vec<(Policy, Result<Option<Count>>)>>,
     /// Keeps the fairing looking for this on the way out.
     live: OnceLock<Live>,
-    /// Takes the place of this one when the request is dispatched again, as a clone of a local
+    /// Takes the membership of this one when the request is dispatched again, as a clone of a local
     /// request is.
     next: OnceLock<Box<Counts>>,
 }
@@ -144,7 +144,7 @@ impl Counts {
             let longest = used_up.map(|count| count.more_in).max().unwrap_or(0);
             let seconds = longest.div_ceil(1000).to_string();
             response.set_header(Header::new("Retry-After", seconds));
-            answer::no_store(response);
+            response::no_store(response);
         }
         // Beyond the limit of the application no handler ran, whatever its catcher made of it.
         told_so

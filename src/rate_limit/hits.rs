@@ -194,7 +194,7 @@ mod tests {
     }
 
     proptest! {
-        /// No window of any place has more than the limit, and nobody is refused without need.
+        /// No window of any membership has more than the limit, and nobody is refused without need.
         #[test]
         fn the_limit_holds_in_every_window(
             waits in prop::collection::vec(0_u64..40, 1..200), limit in 1_u32..6, window in 1_u64..100,

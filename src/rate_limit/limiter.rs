@@ -8,20 +8,20 @@ use rocket::{Request, Response};
 use sha2::{Digest, Sha256};
 
 use super::address::Proxies;
+use super::batches::Batches;
 use super::counts::{Count, Counts};
-use super::crowd::Crowds;
 use super::hits::{Answer, Hits, SKEW};
 use super::policy::Policy;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
-use crate::keeper::{Keeper, PATIENCE};
+use crate::manager::{PATIENCE, SessionManager};
 use crate::store::{Key, KeyValue, Namespace};
 
 /// Counts requests by the rules of the configuration.
 pub(crate) struct Limiter {
-    keeper: Arc<Keeper>,
+    manager: Arc<SessionManager>,
     store: Arc<dyn KeyValue>,
     namespace: Namespace,
     /// The limit for the whole application, if there is one.
@@ -29,7 +29,7 @@ pub(crate) struct Limiter {
     headers: LimitHeaders,
     when_store_is_down: WhenUncounted,
     proxies: Proxies,
-    crowds: Crowds,
+    batches: Batches,
     /// Hides visitors in the names of keys. Made when the rocket is about to lift off.
     secret: OnceLock<[u8; 32]>,
     /// How many requests were counted and are not answered yet.
@@ -43,7 +43,7 @@ impl Limiter {
     ///
     /// When a setting cannot work.
     pub(crate) fn new(
-        keeper: Arc<Keeper>,
+        manager: Arc<SessionManager>,
         store: Arc<dyn KeyValue>,
         config: &RateLimitConfig,
         live: Arc<AtomicUsize>,
@@ -55,14 +55,14 @@ impl Limiter {
             by: config.by,
         };
         Ok(Self {
-            keeper,
+            manager,
             store,
             namespace: Namespace::new("rate")?,
             app: (config.limit > 0).then_some(app),
             headers: config.headers,
             when_store_is_down: config.when_store_is_down,
             proxies: Proxies::new(config)?,
-            crowds: Crowds::default(),
+            batches: Batches::default(),
             secret: OnceLock::new(),
             live,
         })
@@ -104,7 +104,7 @@ impl Limiter {
         let count = async {
             let key = self.key(request, policy).await;
             let together = |requests| self.hit(&key, policy, requests);
-            match self.crowds.count(&key, policy, together).await {
+            match self.batches.count(&key, policy, together).await {
                 Ok(count) => Ok(Some(count)),
                 Err(_) if self.when_store_is_down == WhenUncounted::Allow => Ok(None),
                 Err(error) => {
@@ -155,13 +155,13 @@ impl Limiter {
     async fn hit(&self, key: &Key, policy: &Policy, requests: usize) -> Result<Vec<Count>> {
         const ACT: &str = "count a request";
         let started = Instant::now();
-        let patience = self.keeper.store_timeout * PATIENCE;
+        let patience = self.manager.store_timeout * PATIENCE;
         let window = policy.window.saturating_mul(1000);
         // As long as it can matter, by a clock that may differ from ours.
         let ttl = Duration::from_millis(window.saturating_add(window / 1000 + SKEW));
         while started.elapsed() <= patience {
-            let there = self.keeper.ask(ACT, self.store.get(key)).await?;
-            let now = self.keeper.clock.millis();
+            let there = self.manager.ask(ACT, self.store.get(key)).await?;
+            let now = self.manager.clock.millis();
             let mut hits = Hits::read(there.as_deref(), now, window);
             let mut add = || hits.add(now, policy.limit, window);
             let answers: Vec<Answer> = (0..requests).map(|_| add()).collect();
@@ -170,7 +170,7 @@ impl Limiter {
             let kept = none || {
                 let hits = hits.write();
                 let keeping = self.store.swap(key, there.as_deref(), &hits, Some(ttl));
-                self.keeper.ask(ACT, keeping).await?
+                self.manager.ask(ACT, keeping).await?
             };
             if kept {
                 let counts = answers.iter().map(|answer| Count::new(policy, answer));

@@ -1,8 +1,8 @@
 //! So many requests from one visitor in a time: for the whole application, or for a route.
 
 mod address;
+mod batches;
 mod counts;
-mod crowd;
 mod hits;
 mod limiter;
 mod policy;
@@ -214,10 +214,10 @@ fn served(count: Option<Count>) -> Result<Option<Count>, Error> {
 /// alone, so that the application's catcher for that status and that path makes the page, and sees
 /// the request as it came.
 #[derive(Clone)]
-struct Gatekeeper;
+struct CountRequest;
 
 #[rocket::async_trait]
-impl Handler for Gatekeeper {
+impl Handler for CountRequest {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> route::Outcome<'r> {
         let counted = match Limiter::of(request) {
             Ok(limiter) => limiter.count_for_app(request).await,
@@ -231,7 +231,7 @@ impl Handler for Gatekeeper {
 }
 
 /// Returns the routes through which every request passes first.
-pub(crate) fn gatekeepers() -> Vec<Route> {
+pub(crate) fn routes() -> Vec<Route> {
     const METHODS: [Method; 9] = [
         Method::Get,
         Method::Put,
@@ -244,7 +244,7 @@ pub(crate) fn gatekeepers() -> Vec<Route> {
         Method::Patch,
     ];
     let gatekeeper = |method| {
-        let mut route = Route::ranked(isize::MIN, method, "/<_..>", Gatekeeper);
+        let mut route = Route::ranked(isize::MIN, method, "/<_..>", CountRequest);
         route.name = Some("rate limit".into());
         route
     };

@@ -1,16 +1,16 @@
 //! The session on its way out: what goes to the store, and what the browser is told.
 
-use super::{Over, Presented, Session, State};
+use super::{Credential, Over, Session, State};
 use crate::error::Error;
 use crate::id::SessionId;
 
 /// What the answer tells the browser about its cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CookieNews {
+pub(crate) enum CookieAction {
     None,
     /// The store has just said that this id is current.
     Set(SessionId),
-    /// This request ended, or emptied, the session that it presented.
+    /// This request ended, or emptied, the session that it credential.
     Remove,
     /// No cookie; but the response shows a token, which no cache may keep.
     Token,
@@ -39,7 +39,7 @@ impl Session {
     /// cookie can be set.
     ///
     /// `failed` is whether the request failed, so that its changes are not to be saved.
-    pub(crate) fn finish_at_once(&self, failed: bool, browser: Browser) -> Option<CookieNews> {
+    pub(crate) fn finish_at_once(&self, failed: bool, browser: Browser) -> Option<CookieAction> {
         let state = &mut *self.state.lock();
         if failed {
             state.drop_changes();
@@ -60,14 +60,14 @@ impl Session {
         &self,
         failed: bool,
         browser: Browser,
-    ) -> (CookieNews, Option<Error>) {
+    ) -> (CookieAction, Option<Error>) {
         let (due, brings_a_message) = {
             let state = &mut *self.state.lock();
             let due = self.due(state, failed, browser);
             // What the store confirmed while the handler went on may have changed since.
             state.confirmed = false;
             if state.has_revived() {
-                state.news = CookieNews::None;
+                state.cookie_action = CookieAction::None;
             }
             (due, state.brings_a_message())
         };
@@ -86,26 +86,26 @@ impl Session {
         if sent.is_err() {
             state.drop_changes();
         }
-        for begun in state.abandoned.drain(..) {
-            self.keeper.undo(begun);
+        for unconfirmed in state.abandoned.drain(..) {
+            self.manager.undo(unconfirmed);
         }
         (state.close(due.resend), sent.err())
     }
 
     fn due(&self, state: &State, failed: bool, browser: Browser) -> Due {
-        let held = state
-            .held
+        let version = state
+            .version
             .filter(|_| !failed && !state.emptied && state.over.is_none());
-        let Some(held) = held else {
+        let Some(version) = version else {
             return Due {
                 touch: false,
                 resend: false,
             };
         };
-        let time = !held.touched && self.keeper.touch_is_due(&state.record);
-        let resend = match state.presented {
-            Presented::Session { outdated, .. } => {
-                outdated || browser.cookie_ages && (time || held.touched)
+        let time = !version.touched && self.manager.touch_is_due(&state.record);
+        let resend = match state.credential {
+            Credential::Session { outdated, .. } => {
+                outdated || browser.cookie_ages && (time || version.touched)
             }
             _ => false,
         };
@@ -121,17 +121,19 @@ impl Session {
     ///
     /// A store that fails here takes nothing from the visitor, so that the answer need not suffer.
     async fn send_touch(&self, resend: bool) {
-        let (record, held) = match &*self.state.lock() {
-            state if !state.confirmed && state.over.is_none() => (state.record.clone(), state.held),
+        let (record, version) = match &*self.state.lock() {
+            state if !state.confirmed && state.over.is_none() => {
+                (state.record.clone(), state.version)
+            }
             _ => return,
         };
-        let Some(held) = held else { return };
+        let Some(version) = version else { return };
         let touched = match resend {
-            true => self.keeper.confirm(record, held).await,
-            false => self.keeper.touch(record, held).await,
+            true => self.manager.confirm(record, version).await,
+            false => self.manager.touch(record, version).await,
         };
         if let Ok(kept) = touched {
-            self.state.lock().settle(kept, &self.keeper.limits);
+            self.state.lock().settle(kept, &self.manager.limits);
         }
     }
 }

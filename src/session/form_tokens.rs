@@ -9,7 +9,7 @@ use super::{Over, Session};
 use crate::change::Change;
 use crate::csrf::CsrfToken;
 use crate::error::Result;
-use crate::keeper::Kept;
+use crate::manager::CommitOutcome;
 use crate::record::Record;
 
 /// Returns 256 random bits, as text.
@@ -79,7 +79,7 @@ impl Session {
         if !self.has_form_token(token) {
             return Ok(false);
         }
-        self.send_if_unsure().await?;
+        self.send_if_unanswered().await?;
         let _one_at_a_time = self.saving.lock().await;
 
         let stored = {
@@ -98,7 +98,7 @@ impl Session {
             }
             state.stored()
         };
-        let Some((held, record)) = stored else {
+        let Some((version, record)) = stored else {
             return Ok(false);
         };
         let take_out = |record: &mut Record| {
@@ -108,9 +108,9 @@ impl Session {
             record.tokens = left;
             Ok::<Vec<String>, _>(taken)
         };
-        let (taken, kept) = self.keeper.take(record, held, take_out).await?;
-        let here = matches!(kept, Kept::Here { .. });
-        self.state.lock().settle_taken(kept, &self.keeper.limits);
+        let (taken, kept) = self.manager.take(record, version, take_out).await?;
+        let here = matches!(kept, CommitOutcome::Committed { .. });
+        self.state.lock().settle_taken(kept, &self.manager.limits);
         Ok(here && !taken.is_empty())
     }
 

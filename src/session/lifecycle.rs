@@ -1,11 +1,11 @@
 //! The session's beginning, renewal and end.
 
 use super::form_tokens::random as random_token;
-use super::{CookieNews, Over, Presented, Session};
+use super::{CookieAction, Credential, Over, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::header;
 use crate::id::SessionId;
-use crate::keeper::{Ending, Found, Seen, same};
+use crate::manager::{Ending, Lookup, Seen, same};
 use crate::record::Record;
 
 impl Session {
@@ -49,11 +49,11 @@ impl Session {
         if state.over.is_some() || !state.record.has_info() {
             return None;
         }
-        match (state.presented, state.held) {
-            (Presented::Token(id), _) => Some(id),
-            (Presented::NoToken, _) => None,
-            (_, Some(held)) if !state.renew => Some(held.id),
-            (Presented::Parted(_), None) if !state.renew => None,
+        match (state.credential, state.version) {
+            (Credential::Token(id), _) => Some(id),
+            (Credential::NoToken, _) => None,
+            (_, Some(version)) if !state.renew => Some(version.id),
+            (Credential::Stale(_), None) if !state.renew => None,
             _ => Some(state.next_id()),
         }
     }
@@ -62,19 +62,19 @@ impl Session {
     /// and the next.
     pub(crate) fn ids(&self) -> [Option<SessionId>; 2] {
         let state = self.state.lock();
-        [state.held.map(|held| held.id), state.next_id]
+        [state.version.map(|version| version.id), state.next_id]
     }
 
     /// Returns who the rate limit takes the visitor for; `None` unless the store has had the session
     /// for longer than `window` seconds.
     pub(crate) fn settled_tag(&self, window: u64) -> Option<String> {
         let state = self.state.lock();
-        let held = state.held.filter(|_| state.over.is_none())?;
-        let now = self.keeper.clock.seconds();
+        let version = state.version.filter(|_| state.over.is_none())?;
+        let now = self.manager.clock.seconds();
         let age = now.checked_sub(state.record.created)?;
         // A record that this crate did not write has no tag.
         let tag = state.record.tag.map(|tag| format!("{tag:016x}"));
-        (age > window).then(|| tag.unwrap_or_else(|| held.id.to_hex()))
+        (age > window).then(|| tag.unwrap_or_else(|| version.id.to_hex()))
     }
 
     /// Gives the session a new id when it is saved, and the browser a new cookie. The old cookie
@@ -122,19 +122,19 @@ impl Session {
     /// ```
     pub fn issue_token(&self) -> Result<String> {
         const ACT: &str = "issue a token";
-        let Some(header) = &self.keeper.token_header else {
+        let Some(header) = &self.manager.token_header else {
             let why =
                 "sessions are found by cookies; set `sessions.transport` to \"header\" or \"both\"";
             return Err(Error::new(ErrorKind::Config, ACT).because(why));
         };
         let state = &mut *self.state.lock();
-        if state.held.is_some() || state.over.is_some() {
+        if state.version.is_some() || state.over.is_some() {
             let why = "the request brought a session, which its own token or cookie finds";
             return Err(Error::new(ErrorKind::Unsupported, ACT).because(why));
         }
         let token = random_token();
-        state.presented = Presented::Token(header::id(header, &token));
-        state.news = CookieNews::Token;
+        state.credential = Credential::Token(header::id(header, &token));
+        state.cookie_action = CookieAction::Token;
         Ok(token)
     }
 
@@ -172,18 +172,18 @@ impl Session {
     /// ```
     pub fn end(&self) {
         let state = &mut *self.state.lock();
-        let (seen, tag) = match &state.held {
-            Some(held) => (Some(Seen::new(&state.record, held)), state.record.tag),
+        let (seen, tag) = match &state.version {
+            Some(version) => (Some(Seen::new(&state.record, version)), state.record.tag),
             None => (None, None),
         };
-        let id = match (state.held.take(), state.over, state.presented) {
-            (Some(held), ..) => Some(held.id),
+        let id = match (state.version.take(), state.over, state.credential) {
+            (Some(version), ..) => Some(version.id),
             // Its mark tells where it went.
-            (None, None, Presented::Parted(id)) => Some(id),
+            (None, None, Credential::Stale(id)) => Some(id),
             (
                 None,
                 Some(Over::Unavailable),
-                Presented::Session { id, .. } | Presented::Parted(id) | Presented::Token(id),
+                Credential::Session { id, .. } | Credential::Stale(id) | Credential::Token(id),
             ) => Some(id),
             _ => None,
         };
@@ -195,7 +195,7 @@ impl Session {
             });
         }
         state.drop_changes();
-        state.record = Record::new(self.keeper.clock.seconds(), state.record.address);
+        state.record = Record::new(self.manager.clock.seconds(), state.record.address);
         state.handed.clear();
         (state.emptied, state.next_id) = (false, None);
     }
@@ -233,28 +233,28 @@ impl Session {
     /// # });
     /// ```
     pub async fn reload(&self) -> Result<bool> {
-        self.send_if_unsure().await?;
+        self.send_if_unanswered().await?;
         let _one_at_a_time = self.saving.lock().await;
 
-        let (held, tag) = {
+        let (version, tag) = {
             let state = self.state.lock();
-            match (state.over, state.held) {
+            match (state.over, state.version) {
                 (Some(Over::Unavailable), _) => return Err(was_down("load the session")),
                 (Some(Over::Gone), _) | (None, None) => return Ok(false),
-                (None, Some(held)) => (held, state.record.tag),
+                (None, Some(version)) => (version, state.record.tag),
             }
         };
-        let found = self.keeper.reload(&held.id).await?;
+        let found = self.manager.reload(&version.id).await?;
         let state = &mut *self.state.lock();
         match found {
-            Found::Live(record, held) if same(tag, record.tag) && record.has_info() => {
-                state.see(record, held, &self.keeper.limits);
+            Lookup::Live(record, version) if same(tag, record.tag) && record.has_info() => {
+                state.see(record, version, &self.manager.limits);
                 Ok(true)
             }
             _ => {
                 state.lose();
                 state.drop_changes();
-                state.record = Record::new(self.keeper.clock.seconds(), state.record.address);
+                state.record = Record::new(self.manager.clock.seconds(), state.record.address);
                 Ok(false)
             }
         }

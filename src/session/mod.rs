@@ -3,7 +3,7 @@
 mod finish;
 mod form_tokens;
 mod lifecycle;
-mod notices;
+mod messages;
 mod send;
 mod state;
 mod values;
@@ -18,11 +18,11 @@ use parking_lot::Mutex;
 use crate::change::Change;
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::keeper::{Held, Keeper};
+use crate::manager::{SessionManager, Version};
 use crate::record::Record;
 
-pub(crate) use finish::{Browser, CookieNews};
-pub(crate) use notices::Shown;
+pub(crate) use finish::{Browser, CookieAction};
+pub(crate) use messages::Shown;
 use state::{Over, State};
 
 /// The session of the visitor who sent this request: a map of typed values that waits, on the
@@ -66,30 +66,30 @@ use state::{Over, State};
 /// # });
 /// ```
 pub struct Session {
-    keeper: Arc<Keeper>,
+    manager: Arc<SessionManager>,
     /// Whether the visitor came with a session, or with a token for one.
     personal: bool,
     state: Mutex<State>,
-    /// Held while the session is on its way to the store.
+    /// Version while the session is on its way to the store.
     saving: rocket::tokio::sync::Mutex<()>,
 }
 
 /// What a visitor came with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presented {
+pub(crate) enum Credential {
     /// No cookie, or one that opens nothing.
     Nothing,
     /// A cookie that opened a session. `outdated`: it is sealed with a previous key.
     Session { id: SessionId, outdated: bool },
     /// A cookie of a session that went on under another id a moment ago.
-    Parted(SessionId),
+    Stale(SessionId),
     /// A header with a token, which is for ever that of the session under this id.
     Token(SessionId),
     /// No token, where that alone finds a session.
     NoToken,
 }
 
-impl Presented {
+impl Credential {
     /// Returns whether the session is, or will be, found by a cookie.
     fn is_by_cookie(self) -> bool {
         !matches!(self, Self::Token(_) | Self::NoToken)
@@ -97,43 +97,51 @@ impl Presented {
 }
 
 impl Session {
-    /// Returns a session that begins with this request, of a visitor who came with `presented`.
+    /// Returns a session that begins with this request, of a visitor who came with `credential`.
     pub(crate) fn fresh(
-        keeper: Arc<Keeper>,
-        presented: Presented,
+        manager: Arc<SessionManager>,
+        credential: Credential,
         address: Option<IpAddr>,
     ) -> Self {
-        let record = Record::new(keeper.clock.seconds(), address);
-        Self::new(keeper, record, None, presented)
+        let record = Record::new(manager.clock.seconds(), address);
+        Self::new(manager, record, None, credential)
     }
 
-    /// Returns a session that goes on, of a visitor who came with `presented`.
+    /// Returns a session that goes on, of a visitor who came with `credential`.
     pub(crate) fn resumed(
-        keeper: Arc<Keeper>,
+        manager: Arc<SessionManager>,
         record: Record,
-        held: Held,
-        presented: Presented,
+        version: Version,
+        credential: Credential,
     ) -> Self {
-        Self::new(keeper, record, Some(held), presented)
+        Self::new(manager, record, Some(version), credential)
     }
 
     /// Returns an empty session that saves nothing, for want of the store that has the one that
-    /// `presented` leads to.
+    /// `credential` leads to.
     pub(crate) fn unavailable(
-        keeper: Arc<Keeper>,
-        presented: Presented,
+        manager: Arc<SessionManager>,
+        credential: Credential,
         address: Option<IpAddr>,
     ) -> Self {
-        let session = Self::fresh(keeper, presented, address);
+        let session = Self::fresh(manager, credential, address);
         session.state.lock().over = Some(Over::Unavailable);
         session
     }
 
-    fn new(keeper: Arc<Keeper>, record: Record, held: Option<Held>, presented: Presented) -> Self {
-        let state = State::new(record, held, presented);
+    fn new(
+        manager: Arc<SessionManager>,
+        record: Record,
+        version: Option<Version>,
+        credential: Credential,
+    ) -> Self {
+        let state = State::new(record, version, credential);
         Self {
-            keeper,
-            personal: matches!(presented, Presented::Session { .. } | Presented::Token(_)),
+            manager,
+            personal: matches!(
+                credential,
+                Credential::Session { .. } | Credential::Token(_)
+            ),
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
@@ -148,14 +156,14 @@ impl Session {
     /// Makes `change` to what the handler sees, and notes it for the store.
     fn change(&self, state: &mut State, change: Change) -> Result<()> {
         state.keep_base();
-        change.apply(&mut state.record, &self.keeper.limits)?;
+        change.apply(&mut state.record, &self.manager.limits)?;
         if state
             .changes
             .last()
             .is_some_and(|last| last.is_superseded_by(&change))
         {
             state.changes.pop();
-            state.unsure.cut(state.changes.len());
+            state.unanswered.cut(state.changes.len());
         }
         state.changes.push(change);
         Ok(())

@@ -1,11 +1,11 @@
 //! A request's changes on their way to the store.
 
-use super::{Presented, Session};
+use super::{Credential, Session};
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header;
 use crate::id::SessionId;
-use crate::keeper::{Begun, Held, Kept, Unsure, Update};
+use crate::manager::{CommitOutcome, Unanswered, Unconfirmed, Update, Version};
 use crate::record::Record;
 
 /// Changes on their way to the store. Dropping it puts them back, to be sent again: the store
@@ -13,7 +13,7 @@ use crate::record::Record;
 struct Sending<'a> {
     session: &'a Session,
     changes: Vec<Change>,
-    unsure: Unsure,
+    unanswered: Unanswered,
     renew: bool,
     had_base: bool,
 }
@@ -24,16 +24,16 @@ enum Way {
     Create(SessionId),
     /// A session begins, under the id of its token.
     Begin(SessionId),
-    Update(Held),
+    Update(Version),
     /// It goes on under this id.
-    Renew(Held, SessionId),
+    Renew(Version, SessionId),
 }
 
 impl Session {
     /// Finds out what became of saves whose outcome is not known, where there are any: by another.
-    pub(super) async fn send_if_unsure(&self) -> Result<()> {
-        let unsure = !self.state.lock().unsure.is_empty();
-        match unsure {
+    pub(super) async fn send_if_unanswered(&self) -> Result<()> {
+        let unanswered = !self.state.lock().unanswered.is_empty();
+        match unanswered {
             true => self.send_changes().await,
             false => Ok(()),
         }
@@ -50,7 +50,7 @@ impl Session {
             if let Some(ending) = &mut self.state.lock().ending {
                 ending.tried = true;
             }
-            let ended = self.keeper.end(ending).await?;
+            let ended = self.manager.end(ending).await?;
             self.state.lock().settle_ending(ended);
         }
 
@@ -61,40 +61,48 @@ impl Session {
             Way::Renew(..) => self.state.lock().base.clone(),
             _ => None,
         };
-        let (changes, unsure) = (&sending.changes[..], &mut sending.unsure);
-        let update = |held, record, unsure| Update {
+        let (changes, unanswered) = (&sending.changes[..], &mut sending.unanswered);
+        let update = |version, record, unanswered| Update {
             record,
-            held,
+            version,
             changes,
             owner,
             before,
-            unsure,
+            unanswered,
         };
-        let kept = match way {
+        let outcome = match way {
             Way::Create(id) => {
-                unsure.begun = Some(Box::new(Begun {
+                unanswered.unconfirmed = Some(Box::new(Unconfirmed {
                     from: None,
                     id,
                     own: record.clone(),
                     before: None,
                 }));
-                self.keeper.create(id, record, None).await
+                self.manager.create(id, record, None).await
             }
-            Way::Begin(id) => self.keeper.begin(id, record, changes, unsure).await,
-            Way::Update(held) => self.keeper.update(update(held, record, unsure)).await,
-            Way::Renew(held, id) => self.keeper.renew(id, update(held, record, unsure)).await,
+            Way::Begin(id) => self.manager.begin(id, record, changes, unanswered).await,
+            Way::Update(version) => {
+                self.manager
+                    .update(update(version, record, unanswered))
+                    .await
+            }
+            Way::Renew(version, id) => {
+                self.manager
+                    .renew(id, update(version, record, unanswered))
+                    .await
+            }
         }?;
-        if let Kept::Unknown { newer, lost } = kept {
+        if let CommitOutcome::Unknown { newer, lost } = outcome {
             sending.give_up(lost);
             drop(sending);
-            if let Some((record, held)) = newer {
-                self.state.lock().see(record, held, &self.keeper.limits);
+            if let Some((record, version)) = newer {
+                self.state.lock().see(record, version, &self.manager.limits);
             }
             let why = "whether an earlier save of this request arrived is not known";
             return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
         }
         sending.done();
-        self.state.lock().settle(kept, &self.keeper.limits);
+        self.state.lock().settle(outcome, &self.manager.limits);
         Ok(())
     }
 
@@ -106,35 +114,35 @@ impl Session {
             return Err(error);
         }
         let has_info = state.record.has_info();
-        let by_cookie = state.presented.is_by_cookie();
+        let by_cookie = state.credential.is_by_cookie();
         let renew = by_cookie && state.renew && has_info;
-        let nothing_to_do = state.changes.is_empty() && !(renew && state.held.is_some());
-        let nothing_to_keep = (state.held.is_none() || state.emptied) && !has_info;
+        let nothing_to_do = state.changes.is_empty() && !(renew && state.version.is_some());
+        let nothing_to_keep = (state.version.is_none() || state.emptied) && !has_info;
         if state.over.is_some() || nothing_to_do || nothing_to_keep {
             return Ok(None);
         }
-        let held = state.held;
-        match state.presented {
-            Presented::NoToken => return Err(header::missing()),
-            Presented::Parted(_) if held.is_none() && !renew => {
+        let version = state.version;
+        match state.credential {
+            Credential::NoToken => return Err(header::missing()),
+            Credential::Stale(_) if version.is_none() && !renew => {
                 let why = "the session was renewed a moment ago, and the browser has yet to learn its new id";
                 return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
             }
             _ => {}
         }
-        if by_cookie && state.closed && (held.is_none() || renew) {
+        if by_cookie && state.closed && (version.is_none() || renew) {
             let why = "it needs a new cookie, and the answer that could set it has left";
             return Err(Error::new(ErrorKind::Closed, "save the session").because(why));
         }
-        if held.is_none() {
+        if version.is_none() {
             // Another try is known by it.
             state.record.tag();
         }
-        let way = match (held, state.presented) {
-            (None, Presented::Token(id)) => Way::Begin(id),
+        let way = match (version, state.credential) {
+            (None, Credential::Token(id)) => Way::Begin(id),
             (None, _) => Way::Create(state.next_id()),
-            (Some(held), _) if renew => Way::Renew(held, state.next_id()),
-            (Some(held), _) => Way::Update(held),
+            (Some(version), _) if renew => Way::Renew(version, state.next_id()),
+            (Some(version), _) => Way::Update(version),
         };
         state.renew = false;
         let owner = match &state.owner {
@@ -143,7 +151,7 @@ impl Session {
         };
         let sending = Sending {
             changes: std::mem::take(&mut state.changes),
-            unsure: std::mem::take(&mut state.unsure),
+            unanswered: std::mem::take(&mut state.unanswered),
             renew,
             had_base: state.base.is_some(),
             session: self,
@@ -156,13 +164,13 @@ impl Sending<'_> {
     /// Says that they arrived.
     fn done(mut self) {
         (self.changes, self.renew, self.had_base) = (Vec::new(), false, true);
-        self.unsure.clear();
+        self.unanswered.clear();
     }
 
     /// Forgets the first `lost` changes, which may have arrived.
     fn give_up(&mut self, lost: usize) {
         self.changes.drain(..lost);
-        self.unsure.clear();
+        self.unanswered.clear();
     }
 }
 
@@ -170,7 +178,7 @@ impl Drop for Sending<'_> {
     fn drop(&mut self) {
         let state = &mut *self.session.state.lock();
         state.renew |= self.renew;
-        state.unsure = std::mem::take(&mut self.unsure);
+        state.unanswered = std::mem::take(&mut self.unanswered);
         state.changes.splice(0..0, self.changes.drain(..));
         if !self.had_base {
             // It is of a moment at which the store was thought to have these changes.

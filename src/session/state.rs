@@ -1,13 +1,13 @@
 //! What a request knows of its session, and how that changes.
 
-use super::notices::Handed;
+use super::messages::Handed;
 use super::values::Reads;
-use super::{CookieNews, Presented};
+use super::{CookieAction, Credential};
 use crate::change::Change;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::id::SessionId;
-use crate::keeper::{Begun, Ending, Held, Kept, Unsure};
+use crate::manager::{CommitOutcome, Ending, Unanswered, Unconfirmed, Version};
 use crate::record::Record;
 
 /// What a request knows of its session, and has yet to tell.
@@ -15,13 +15,13 @@ pub(super) struct State {
     /// What the handler sees: what was loaded, with this request's changes made to it.
     pub(super) record: Record,
     /// What the store has, unless the session is new.
-    pub(super) held: Option<Held>,
+    pub(super) version: Option<Version>,
     /// This request's changes that the store does not have yet.
     pub(super) changes: Vec<Change>,
     /// The saves of these changes whose outcome is not known.
-    pub(super) unsure: Unsure,
-    /// What was begun by changes that were given up since, and may be in the store.
-    pub(super) abandoned: Vec<Begun>,
+    pub(super) unanswered: Unanswered,
+    /// What was unconfirmed by changes that were given up since, and may be in the store.
+    pub(super) abandoned: Vec<Unconfirmed>,
     /// What the store has, where that is needed beside what the handler sees: where notifications
     /// or form tokens are in it, or were taken out of it, and where a renewal may have to be undone.
     pub(super) base: Option<Record>,
@@ -44,9 +44,9 @@ pub(super) struct State {
     pub(super) next_id: Option<SessionId>,
     pub(super) ending: Option<Ending>,
     /// What the visitor came with.
-    pub(super) presented: Presented,
+    pub(super) credential: Credential,
     /// What the browser has to learn about its cookie.
-    pub(super) news: CookieNews,
+    pub(super) cookie_action: CookieAction,
     /// Whether the store has saved the session for this request, and so said that its id is current.
     pub(super) confirmed: bool,
     /// Where the session's story is over, so that nothing is saved any more.
@@ -65,15 +65,15 @@ pub(super) enum Over {
 }
 
 impl State {
-    pub(super) fn new(record: Record, held: Option<Held>, presented: Presented) -> Self {
+    pub(super) fn new(record: Record, version: Option<Version>, credential: Credential) -> Self {
         Self {
-            found_empty: held.is_some() && !record.has_info(),
-            emptied: held.is_some() && !record.has_info(),
-            confirmed: held.is_some_and(|held| held.touched),
+            found_empty: version.is_some() && !record.has_info(),
+            emptied: version.is_some() && !record.has_info(),
+            confirmed: version.is_some_and(|version| version.touched),
             record,
-            held,
+            version,
             changes: Vec::new(),
-            unsure: Unsure::default(),
+            unanswered: Unanswered::default(),
             abandoned: Vec::new(),
             base: None,
             owner: None,
@@ -83,8 +83,8 @@ impl State {
             renew: false,
             next_id: None,
             ending: None,
-            presented,
-            news: CookieNews::None,
+            credential,
+            cookie_action: CookieAction::None,
             over: None,
             closed: false,
         }
@@ -92,14 +92,14 @@ impl State {
 
     /// Returns whether the visitor has no session in the store.
     pub(super) fn is_new(&self) -> bool {
-        self.held.is_none() || self.emptied
+        self.version.is_none() || self.emptied
     }
 
-    /// Returns whether the browser is to have the cookie again that it presented, for another request
+    /// Returns whether the browser is to have the cookie again that it credential, for another request
     /// had it removed.
     pub(super) fn has_revived(&self) -> bool {
-        match (self.news, self.presented) {
-            (CookieNews::Set(next), Presented::Session { id, .. }) => next == id,
+        match (self.cookie_action, self.credential) {
+            (CookieAction::Set(next), Credential::Session { id, .. }) => next == id,
             _ => false,
         }
     }
@@ -112,7 +112,7 @@ impl State {
     /// Remembers what the store has before the first change to it, for the case that a renewal must
     /// be undone.
     pub(super) fn keep_base_for_renewal(&mut self) {
-        if self.base.is_none() && self.changes.is_empty() && self.held.is_some() {
+        if self.base.is_none() && self.changes.is_empty() && self.version.is_some() {
             self.base = Some(self.record.clone());
         }
     }
@@ -129,61 +129,72 @@ impl State {
             None => {}
         }
         self.changes.clear();
-        self.abandoned
-            .extend(self.unsure.begun.take().map(|begun| *begun));
-        self.unsure.clear();
+        self.abandoned.extend(
+            self.unanswered
+                .unconfirmed
+                .take()
+                .map(|unconfirmed| *unconfirmed),
+        );
+        self.unanswered.clear();
         self.owner = None;
         self.refused = None;
         self.renew = false;
     }
 
     /// Takes note of what became of this request's changes.
-    pub(super) fn settle(&mut self, kept: Kept, limits: &Limits) {
+    pub(super) fn settle(&mut self, kept: CommitOutcome, limits: &Limits) {
         match kept {
-            Kept::Here {
+            CommitOutcome::Committed {
                 record,
-                held,
+                version,
                 revived,
             } => {
                 let revived = revived || self.found_empty;
                 self.confirmed = true;
                 self.next_id = None;
-                self.news = self.news_of(&record, &held, revived);
-                self.see(record, held, limits);
+                self.cookie_action = self.cookie_action_after(&record, &version, revived);
+                self.see(record, version, limits);
             }
-            Kept::Elsewhere | Kept::Unknown { .. } => self.take_back_the_cookie(),
-            Kept::Gone => self.lose(),
+            CommitOutcome::CommittedElsewhere | CommitOutcome::Unknown { .. } => {
+                self.take_back_the_cookie()
+            }
+            CommitOutcome::Ended => self.lose(),
         }
     }
 
     /// Returns what the browser has to learn after `record` was kept.
-    fn news_of(&self, record: &Record, held: &Held, revived: bool) -> CookieNews {
-        let presented = match self.presented {
-            Presented::Token(_) | Presented::NoToken => return self.news,
-            Presented::Session { id, .. } => Some(id),
-            Presented::Nothing | Presented::Parted(_) => None,
+    fn cookie_action_after(
+        &self,
+        record: &Record,
+        version: &Version,
+        revived: bool,
+    ) -> CookieAction {
+        let credential = match self.credential {
+            Credential::Token(_) | Credential::NoToken => return self.cookie_action,
+            Credential::Session { id, .. } => Some(id),
+            Credential::Nothing | Credential::Stale(_) => None,
         };
-        match (record.has_info(), presented) {
-            (true, Some(id)) if id == held.id && !revived => match self.news {
-                CookieNews::Remove => CookieNews::None,
-                news => news,
+        match (record.has_info(), credential) {
+            (true, Some(id)) if id == version.id && !revived => match self.cookie_action {
+                CookieAction::Remove => CookieAction::None,
+                cookie_action => cookie_action,
             },
-            (true, _) => CookieNews::Set(held.id),
+            (true, _) => CookieAction::Set(version.id),
             // This request took out the last.
-            (false, Some(_)) if !self.emptied && !revived => CookieNews::Remove,
-            (false, Some(_)) => match self.news {
-                CookieNews::Set(_) => CookieNews::None,
-                news => news,
+            (false, Some(_)) if !self.emptied && !revived => CookieAction::Remove,
+            (false, Some(_)) => match self.cookie_action {
+                CookieAction::Set(_) => CookieAction::None,
+                cookie_action => cookie_action,
             },
-            (false, None) => CookieNews::None,
+            (false, None) => CookieAction::None,
         }
     }
 
     /// Takes note of what the store has now. This request's changes that it does not have are made
     /// to that.
-    pub(super) fn see(&mut self, record: Record, held: Held, limits: &Limits) {
+    pub(super) fn see(&mut self, record: Record, version: Version, limits: &Limits) {
         self.emptied = !record.has_info();
-        self.held = Some(held);
+        self.version = Some(version);
         self.record = record;
         (self.base, self.owner) = (None, None);
         self.reads.iter_mut().for_each(Vec::clear);
@@ -203,21 +214,21 @@ impl State {
     /// Takes note that the session has ended.
     pub(super) fn lose(&mut self) {
         self.take_back_the_cookie();
-        self.held = None;
+        self.version = None;
         self.over = Some(Over::Gone);
     }
 
     /// Takes note of the end that this request asked for, which may have come too late.
     pub(super) fn settle_ending(&mut self, ended: bool) {
         let in_the_browser = matches!(
-            self.presented,
-            Presented::Session { .. } | Presented::Parted(_)
+            self.credential,
+            Credential::Session { .. } | Credential::Stale(_)
         );
         if ended && in_the_browser {
-            self.news = CookieNews::Remove;
+            self.cookie_action = CookieAction::Remove;
         }
         if in_the_browser {
-            self.presented = Presented::Nothing;
+            self.credential = Credential::Nothing;
         }
         self.ending = None;
         // The store is there again, and what is inserted from here on begins a new session.
@@ -226,23 +237,25 @@ impl State {
 
     /// Takes note that the answer leaves, and returns what it tells the browser. `resend` is whether
     /// the cookie is to be sent again.
-    pub(super) fn close(&mut self, resend: bool) -> CookieNews {
+    pub(super) fn close(&mut self, resend: bool) -> CookieAction {
         self.closed = true;
-        match (self.over, self.held) {
+        match (self.over, self.version) {
             (Some(_), _) => self.take_back_the_cookie(),
-            (None, Some(held)) if resend && self.confirmed && self.news == CookieNews::None => {
-                self.news = CookieNews::Set(held.id);
+            (None, Some(version))
+                if resend && self.confirmed && self.cookie_action == CookieAction::None =>
+            {
+                self.cookie_action = CookieAction::Set(version.id);
             }
             _ => {}
         }
-        self.news
+        self.cookie_action
     }
 
     /// Says that the store no longer confirms the id that the browser was to learn.
     fn take_back_the_cookie(&mut self) {
         self.confirmed = false;
-        if matches!(self.news, CookieNews::Set(_)) {
-            self.news = CookieNews::None;
+        if matches!(self.cookie_action, CookieAction::Set(_)) {
+            self.cookie_action = CookieAction::None;
         }
     }
 }

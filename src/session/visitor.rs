@@ -80,7 +80,7 @@ impl Session {
 
     /// Returns how long ago the session began.
     pub fn age(&self) -> Duration {
-        self.keeper
+        self.manager
             .clock
             .now()
             .duration_since(self.created_at())
@@ -90,7 +90,7 @@ impl Session {
     /// Returns how long the visitor had sent no request before this one, up to `touch_every`
     /// seconds too long.
     pub fn idle_for(&self) -> Duration {
-        self.keeper
+        self.manager
             .clock
             .now()
             .duration_since(self.accessed_at())

@@ -106,7 +106,7 @@ pub trait KeyValue: Send + Sync + 'static {
 /// # Example
 ///
 /// ```rust
-/// use rocket_session_kit::Namespace;
+/// use rocket_session_kit::store::Namespace;
 ///
 /// let cache = Namespace::new("cache").unwrap();
 /// assert_eq!(cache.key("/etc/../x").as_str(), "cache:%2Fetc%2F%2E%2E%2Fx");

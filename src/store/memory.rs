@@ -11,7 +11,8 @@ use rocket::futures::stream::{self, BoxStream};
 
 use super::edit::{self, Next, Step};
 use super::{
-    Expect, Head, Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept,
+    Key, KeyValue, Namespace, Precondition, RecordHeader, Revision, Save, Saved, SessionStore,
+    Stored, Swept,
 };
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,14 +35,14 @@ use crate::id::SessionId;
 /// ```
 #[derive(Debug)]
 pub struct MemoryStore {
-    sessions: Mutex<HashMap<SessionId, Kept>>,
+    sessions: Mutex<HashMap<SessionId, StoredEntry>>,
     entries: Mutex<HashMap<Key, Entry>>,
     capacity: usize,
     clock: Clock,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct StoredEntry {
     stored: Stored,
     /// Milliseconds since 1970.
     saved: u64,
@@ -159,7 +160,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
-        let head = Head::read(save.bytes).ok_or_else(|| {
+        let head = RecordHeader::read(save.bytes).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "save a session")
                 .because("what is to be saved has no head")
         })?;
@@ -169,8 +170,8 @@ impl SessionStore for MemoryStore {
             .get(id)
             .filter(|entry| entry.expires > now)
             .map(|entry| entry.stored.revision);
-        match (save.expect, there) {
-            (Expect::Absent, None) => {
+        match (save.precondition, there) {
+            (Precondition::Absent, None) => {
                 if sessions.len() >= self.capacity {
                     sessions.retain(|_, entry| entry.expires > now);
                 }
@@ -178,15 +179,15 @@ impl SessionStore for MemoryStore {
                     return Err(self.full("save a session"));
                 }
             }
-            (Expect::Absent, Some(_)) => return Ok(Saved::Changed),
-            (Expect::Revision(_), None) => return Ok(Saved::Gone),
-            (Expect::Revision(expected), Some(revision)) if expected == revision => {}
-            (Expect::Revision(_), Some(_)) => return Ok(Saved::Changed),
+            (Precondition::Absent, Some(_)) => return Ok(Saved::Changed),
+            (Precondition::Revision(_), None) => return Ok(Saved::Gone),
+            (Precondition::Revision(expected), Some(revision)) if expected == revision => {}
+            (Precondition::Revision(_), Some(_)) => return Ok(Saved::Changed),
         }
         let expires = now.saturating_add(u64::try_from(save.ttl.as_millis()).unwrap_or(u64::MAX));
         sessions.insert(
             *id,
-            Kept {
+            StoredEntry {
                 stored: Stored::new(save.bytes.to_vec()),
                 saved: now,
                 expires,

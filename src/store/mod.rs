@@ -1,5 +1,6 @@
 //! What a store of sessions must do, and the few bytes of a session that it may read.
 
+pub(crate) mod configured;
 mod directory;
 mod edit;
 mod key_value;
@@ -38,7 +39,7 @@ pub(crate) use server::Server;
 /// | call             | nothing there, or expired                           | something there                            |
 /// |------------------|-----------------------------------------------------|--------------------------------------------|
 /// | `load_session`   | `None`                                              | its bytes and their revision               |
-/// | `save_session`   | [`Expect::Absent`]: kept, else [`Saved::Gone`]      | this revision: replaced, else [`Saved::Changed`] |
+/// | `save_session`   | [`Precondition::Absent`]: kept, else [`Saved::Gone`]      | this revision: replaced, else [`Saved::Changed`] |
 /// | `delete_session` | `false`                                             | gone for good, `true`                      |
 /// | `delete_session_if` | `false`                                          | this revision: gone for good, `true`; else `false` |
 /// | `has_session`    | `false`                                             | `true`                                     |
@@ -145,7 +146,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// When the store tried and failed.
-    async fn set_aside(&self, id: &SessionId) -> Result<()> {
+    async fn quarantine(&self, id: &SessionId) -> Result<()> {
         let _ = id;
         Ok(())
     }
@@ -162,7 +163,7 @@ pub trait SessionStore: Send + Sync + 'static {
 
 /// Which of the saves under one id this is: two saves never have the same.
 ///
-/// What the number means is the store's affair. Most use the one in the [`Head`] of the bytes.
+/// What the number means is the store's affair. Most use the one in the [`RecordHeader`] of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Revision(pub u64);
 
@@ -176,9 +177,9 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Returns `bytes` with the revision that their [`Head`] tells.
+    /// Returns `bytes` with the revision that their [`RecordHeader`] tells.
     pub fn new(bytes: Vec<u8>) -> Self {
-        let revision = Head::read(&bytes).map_or(Revision(0), |head| head.revision);
+        let revision = RecordHeader::read(&bytes).map_or(Revision(0), |head| head.revision);
         Self { bytes, revision }
     }
 }
@@ -192,13 +193,13 @@ impl fmt::Debug for Stored {
 /// One save: what to keep, for how long, and what must be there before.
 #[derive(Clone, Copy)]
 pub struct Save<'a> {
-    /// What to keep. It begins with a [`Head`].
+    /// What to keep. It begins with a [`RecordHeader`].
     pub bytes: &'a [u8],
-    /// How long to keep it, unless it is saved again. The [`Head`] of the bytes says the same as a
+    /// How long to keep it, unless it is saved again. The [`RecordHeader`] of the bytes says the same as a
     /// point in time.
     pub ttl: Duration,
     /// What must be there before.
-    pub expect: Expect,
+    pub precondition: Precondition,
 }
 
 impl fmt::Debug for Save<'_> {
@@ -208,14 +209,14 @@ impl fmt::Debug for Save<'_> {
             "Save({} bytes, for {:?}, {:?})",
             self.bytes.len(),
             self.ttl,
-            self.expect
+            self.precondition
         )
     }
 }
 
 /// What must be under an id for a save to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub enum Precondition {
     /// Nothing, or something that expired.
     Absent,
     /// What [`load_session`](SessionStore::load_session) or an earlier save told.
@@ -250,22 +251,22 @@ pub struct Swept {
 /// # Example
 ///
 /// ```rust
-/// use rocket_session_kit::{Head, Revision};
+/// use rocket_session_kit::store::{RecordHeader, Revision};
 ///
-/// let head = Head::read(br#"{"rev":"9f86d081884c7d65","expires":1763745460,"v":1}"#).unwrap();
+/// let head = RecordHeader::read(br#"{"rev":"9f86d081884c7d65","expires":1763745460,"v":1}"#).unwrap();
 /// assert_eq!(head.revision, Revision(0x9f86_d081_884c_7d65));
 /// assert_eq!(head.expires, 1_763_745_460);
-/// assert_eq!(Head::read(b"garbage"), None);
+/// assert_eq!(RecordHeader::read(b"garbage"), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct RecordHeader {
     /// Which save wrote these bytes.
     pub revision: Revision,
     /// When the session expires unless it is saved again, in seconds since 1970.
     pub expires: u64,
 }
 
-impl Head {
+impl RecordHeader {
     /// The longest a head can be, in bytes.
     pub const MAX_LEN: usize = 64;
     /// Where the 16 hex digits of the revision stand.
@@ -306,15 +307,15 @@ mod tests {
     fn only_a_whole_head_is_read() {
         let whole = br#"{"rev":"00000000000000ff","expires":12,"v":1}"#;
         assert_eq!(
-            Head::read(whole),
-            Some(Head {
+            RecordHeader::read(whole),
+            Some(RecordHeader {
                 revision: Revision(255),
                 expires: 12
             })
         );
         let comma = whole.iter().position(|&b| b == b'1').expect("there is one") + 3;
         for cut in 0..comma {
-            assert_eq!(Head::read(&whole[..cut]), None, "cut at {cut}");
+            assert_eq!(RecordHeader::read(&whole[..cut]), None, "cut at {cut}");
         }
         for no in [
             &br#"{"rev":"00000000000000FF","expires":12,"#[..],
@@ -324,7 +325,12 @@ mod tests {
             br#"{"rev":"00000000000000ff","expires":99999999999999999999999,"#,
             br#" {"rev":"00000000000000ff","expires":12,"#,
         ] {
-            assert_eq!(Head::read(no), None, "{}", String::from_utf8_lossy(no));
+            assert_eq!(
+                RecordHeader::read(no),
+                None,
+                "{}",
+                String::from_utf8_lossy(no)
+            );
         }
     }
 }

@@ -133,7 +133,7 @@ macro_rules! store_suite {
 /// use rocket_session_kit::testing::Subject;
 /// use rocket_session_kit::{Clock, MemoryStore};
 ///
-/// async fn memory() -> Subject<dyn rocket_session_kit::KeyValue> {
+/// async fn memory() -> Subject<dyn rocket_session_kit::store::KeyValue> {
 ///     let clock = Clock::manual();
 ///     Subject::key_value(MemoryStore::new().clock(clock.clone())).clock(clock)
 /// }

@@ -25,7 +25,7 @@ pub enum Act {
     Delete,
     /// [`SessionStore::has_session`]
     Has,
-    /// [`SessionStore::set_aside`]
+    /// [`SessionStore::quarantine`]
     SetAside,
     /// [`SessionStore::delete_old_sessions`]
     Sweep,
@@ -70,7 +70,8 @@ impl Calls {
 ///
 /// ```rust
 /// use rocket_session_kit::testing::{Act, Probe, run};
-/// use rocket_session_kit::{MemoryStore, SessionId, SessionStore};
+/// use rocket_session_kit::{MemoryStore, SessionId};
+/// use rocket_session_kit::store::SessionStore;
 ///
 /// let probe = Probe::new(MemoryStore::new());
 /// run(async {
@@ -272,8 +273,8 @@ impl SessionStore for Probe {
         self.store.iter_sessions()
     }
 
-    async fn set_aside(&self, id: &SessionId) -> Result<()> {
-        self.call(Act::SetAside, self.store.set_aside(id)).await
+    async fn quarantine(&self, id: &SessionId) -> Result<()> {
+        self.call(Act::SetAside, self.store.quarantine(id)).await
     }
 }
 

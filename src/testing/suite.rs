@@ -1,4 +1,4 @@
-//! The contract of [`SessionStore`](crate::SessionStore), one function a clause.
+//! The contract of [`SessionStore`](crate::store::SessionStore), one function a clause.
 //!
 //! Each takes a fresh [`Subject`], and panics where the store breaks its word.
 //! [`store_suite!`](crate::store_suite) makes a test of each.
@@ -16,8 +16,8 @@ use serde_json::value::RawValue;
 
 use super::Subject;
 use crate::id::SessionId;
-use crate::record::{Parting, Record, write_value};
-use crate::store::{Expect, Revision, Save, Saved, Stored};
+use crate::record::{Record, Tombstone, write_value};
+use crate::store::{Precondition, Revision, Save, Saved, Stored};
 
 pub use contention::*;
 pub use listing::*;
@@ -38,7 +38,7 @@ impl Subject {
         id: &SessionId,
         record: &mut Record,
         ttl: Duration,
-        expect: Expect,
+        precondition: Precondition,
     ) -> Saved {
         let bytes = record.encode(id, self.clock.seconds() + ttl.as_secs());
         self.store
@@ -47,7 +47,7 @@ impl Subject {
                 Save {
                     bytes: &bytes,
                     ttl,
-                    expect,
+                    precondition,
                 },
             )
             .await
@@ -56,7 +56,7 @@ impl Subject {
 
     async fn create(&self, id: &SessionId, ttl: Duration) -> Revision {
         saved(
-            self.save(id, &mut self.record(0), ttl, Expect::Absent)
+            self.save(id, &mut self.record(0), ttl, Precondition::Absent)
                 .await,
         )
     }
@@ -92,12 +92,18 @@ impl Subject {
     async fn create_long_ago(&self, id: &SessionId, ago: Duration) {
         let mut record = self.record(0);
         if self.clock.is_manual() {
-            saved(self.save(id, &mut record, 10 * ago, Expect::Absent).await);
+            saved(
+                self.save(id, &mut record, 10 * ago, Precondition::Absent)
+                    .await,
+            );
             self.clock.advance(ago);
         } else {
             // A server's time cannot be turned: its store goes by what the session says.
             record.accessed -= ago.as_secs();
-            saved(self.save(id, &mut record, 10 * ago, Expect::Absent).await);
+            saved(
+                self.save(id, &mut record, 10 * ago, Precondition::Absent)
+                    .await,
+            );
         }
     }
 
@@ -107,7 +113,12 @@ impl Subject {
             let stored = self.load(id).await.expect("the session is there");
             let mut record = self.record(count(id, &stored) + 1);
             match self
-                .save(id, &mut record, HOUR, Expect::Revision(stored.revision))
+                .save(
+                    id,
+                    &mut record,
+                    HOUR,
+                    Precondition::Revision(stored.revision),
+                )
                 .await
             {
                 Saved::Saved(_) => return,
@@ -167,7 +178,7 @@ pub async fn what_was_created_loads_to_the_byte(subject: Subject) {
     let save = Save {
         bytes: &bytes,
         ttl: HOUR,
-        expect: Expect::Absent,
+        precondition: Precondition::Absent,
     };
     saved(
         subject
@@ -205,7 +216,7 @@ pub async fn large_sessions_and_every_character_come_back(subject: Subject) {
     let save = Save {
         bytes: &bytes,
         ttl: HOUR,
-        expect: Expect::Absent,
+        precondition: Precondition::Absent,
     };
     saved(
         subject
@@ -239,7 +250,7 @@ pub async fn the_revision_of_a_load_lets_one_save(subject: Subject) {
                 &id,
                 &mut subject.record(1),
                 HOUR,
-                Expect::Revision(revision),
+                Precondition::Revision(revision),
             )
             .await,
     );
@@ -248,7 +259,7 @@ pub async fn the_revision_of_a_load_lets_one_save(subject: Subject) {
             &id,
             &mut subject.record(2),
             HOUR,
-            Expect::Revision(revision),
+            Precondition::Revision(revision),
         )
         .await;
     assert_eq!((again, subject.count(&id).await), (Saved::Changed, Some(1)));
@@ -266,7 +277,7 @@ pub async fn the_revision_of_a_save_lets_save_again(subject: Subject) {
                     &id,
                     &mut subject.record(count),
                     HOUR,
-                    Expect::Revision(revision),
+                    Precondition::Revision(revision),
                 )
                 .await,
         );
@@ -284,11 +295,21 @@ pub async fn a_save_over_a_newer_one_changes_nothing(subject: Subject) {
     let first = subject.create(&id, HOUR).await;
     let second = saved(
         subject
-            .save(&id, &mut subject.record(1), HOUR, Expect::Revision(first))
+            .save(
+                &id,
+                &mut subject.record(1),
+                HOUR,
+                Precondition::Revision(first),
+            )
             .await,
     );
     let late = subject
-        .save(&id, &mut subject.record(2), HOUR, Expect::Revision(first))
+        .save(
+            &id,
+            &mut subject.record(2),
+            HOUR,
+            Precondition::Revision(first),
+        )
         .await;
     assert_eq!(late, Saved::Changed);
     let stored = subject.load(&id).await.expect("it is there");
@@ -301,7 +322,7 @@ pub async fn creating_what_exists_changes_nothing(subject: Subject) {
     let id = SessionId::random();
     subject.create(&id, HOUR).await;
     let again = subject
-        .save(&id, &mut subject.record(1), HOUR, Expect::Absent)
+        .save(&id, &mut subject.record(1), HOUR, Precondition::Absent)
         .await;
     assert_eq!((again, subject.count(&id).await), (Saved::Changed, Some(0)));
 }
@@ -315,7 +336,7 @@ pub async fn saving_what_is_not_there_creates_nothing(subject: Subject) {
             &id,
             &mut subject.record(1),
             HOUR,
-            Expect::Revision(Revision(1)),
+            Precondition::Revision(Revision(1)),
         )
         .await;
     assert_eq!((answer, subject.load(&id).await), (Saved::Gone, None));
@@ -337,7 +358,7 @@ pub async fn deleted_is_gone_and_stays_gone(subject: Subject) {
             &id,
             &mut subject.record(1),
             HOUR,
-            Expect::Revision(revision),
+            Precondition::Revision(revision),
         )
         .await;
     assert_eq!(late, Saved::Gone);
@@ -354,7 +375,7 @@ pub async fn a_deletion_of_a_revision_spares_every_other(subject: Subject) {
     let mut next = subject.record(1);
     let new = saved(
         subject
-            .save(&id, &mut next, HOUR, Expect::Revision(old))
+            .save(&id, &mut next, HOUR, Precondition::Revision(old))
             .await,
     );
     let delete = async |revision| {
@@ -380,7 +401,7 @@ pub async fn sessions_do_not_touch_each_other(subject: Subject) {
                 &one,
                 &mut subject.record(1),
                 HOUR,
-                Expect::Revision(revision),
+                Precondition::Revision(revision),
             )
             .await,
     );
@@ -393,7 +414,7 @@ pub async fn sessions_do_not_touch_each_other(subject: Subject) {
                 &other,
                 &mut subject.record(2),
                 HOUR,
-                Expect::Revision(revision_of_other),
+                Precondition::Revision(revision_of_other),
             )
             .await,
     );
@@ -429,13 +450,13 @@ pub async fn expired_stays_gone_until_it_is_created_anew(subject: Subject) {
             &id,
             &mut subject.record(1),
             HOUR,
-            Expect::Revision(revision),
+            Precondition::Revision(revision),
         )
         .await;
     assert_eq!((late, subject.load(&id).await), (Saved::Gone, None));
     saved(
         subject
-            .save(&id, &mut subject.record(2), HOUR, Expect::Absent)
+            .save(&id, &mut subject.record(2), HOUR, Precondition::Absent)
             .await,
     );
     assert_eq!(subject.count(&id).await, Some(2));
@@ -452,7 +473,7 @@ pub async fn a_save_prolongs_the_life(subject: Subject) {
                 &id,
                 &mut subject.record(1),
                 HOUR,
-                Expect::Revision(revision),
+                Precondition::Revision(revision),
             )
             .await,
     );

@@ -14,9 +14,10 @@ use rocket::{Build, Rocket, Route, State, get};
 use rocket_session_kit::MemcachedStore;
 #[cfg(feature = "redis")]
 use rocket_session_kit::RedisStore;
+use rocket_session_kit::store::SessionStore;
 use rocket_session_kit::testing::{Gate, Probe};
 use rocket_session_kit::{
-    Clock, DirectoryStore, MemoryStore, Record, Result, Session, SessionId, SessionStore, Sessions,
+    Clock, DirectoryStore, MemoryStore, Record, Result, Session, SessionId, Sessions,
 };
 
 #[cfg(feature = "memcached")]

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rocket_session_kit::MemcachedStore;
 #[cfg(feature = "redis")]
 use rocket_session_kit::RedisStore;
+use rocket_session_kit::store::KeyValue;
 use rocket_session_kit::testing::Subject;
-use rocket_session_kit::{Clock, DirectoryStore, KeyValue, MemoryStore};
+use rocket_session_kit::{Clock, DirectoryStore, MemoryStore};
 use tempfile::TempDir;
 
 pub(crate) use app::{App, Gates, PATIENCE, figment, routes};

@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
+use rocket_session_kit::store::{Precondition, Save, Saved, SessionStore};
 use rocket_session_kit::testing::run;
-use rocket_session_kit::{
-    DirectoryStore, Durability, Expect, Save, Saved, SessionId, SessionStore,
-};
+use rocket_session_kit::{DirectoryStore, Durability, SessionId};
 use serde_json::{Value, json};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -45,7 +44,7 @@ async fn increment(store: &DirectoryStore, id: &SessionId) -> Saved {
         let save = Save {
             bytes: &bytes,
             ttl: HOUR,
-            expect: Expect::Revision(stored.revision),
+            precondition: Precondition::Revision(stored.revision),
         };
         match store.save_session(id, save).await.expect("the store saves") {
             Saved::Changed => {}
@@ -76,7 +75,7 @@ fn main() {
                     let save = Save {
                         bytes: &bytes(0),
                         ttl: HOUR,
-                        expect: Expect::Absent,
+                        precondition: Precondition::Absent,
                     };
                     assert!(matches!(
                         store.save_session(&id, save).await,

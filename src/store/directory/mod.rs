@@ -180,9 +180,9 @@ impl SessionStore for DirectoryStore {
     }
 
     async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
-        let (name, bytes, expect) = (id.to_hex(), save.bytes.to_vec(), save.expect);
+        let (name, bytes, precondition) = (id.to_hex(), save.bytes.to_vec(), save.precondition);
         self.in_turn("save a session", move |dir, caller| {
-            dir.save(&name, &bytes, expect, caller)
+            dir.save(&name, &bytes, precondition, caller)
         })
         .await
     }
@@ -228,10 +228,10 @@ impl SessionStore for DirectoryStore {
         loaded.filter_map(async |found| found.transpose()).boxed()
     }
 
-    async fn set_aside(&self, id: &SessionId) -> Result<()> {
+    async fn quarantine(&self, id: &SessionId) -> Result<()> {
         let name = id.to_hex();
         self.in_turn("keep aside what is no session", move |dir, caller| {
-            dir.set_aside(&name, caller)
+            dir.quarantine(&name, caller)
         })
         .await
     }
@@ -349,7 +349,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::store::{Expect, Revision};
+    use crate::store::{Precondition, Revision};
 
     /// What is in a directory, and in those in it.
     fn tree(path: &Path) -> BTreeMap<PathBuf, String> {
@@ -373,7 +373,7 @@ mod tests {
         let (caller, _waits) = Caller::new();
         let name = SessionId::random().to_hex();
         let live = br#"{"rev":"0000000000000001","expires":99999999999,"#;
-        dir.save(&name, live, Expect::Absent, &caller)
+        dir.save(&name, live, Precondition::Absent, &caller)
             .expect("it is saved");
         let swept = dir.remove_if_still_old(&name, u64::MAX, &caller);
         assert!(!swept.expect("it can look"));
@@ -399,21 +399,22 @@ mod tests {
             |rev: u8| format!(r#"{{"rev":"{rev:016x}","expires":99999999999,"#).into_bytes();
         let (caller, waits) = Caller::new();
         let set = |key: &Key, caller: &Caller| dir.edit(key, edit::set(b"x", None), caller);
-        dir.save(&old, &bytes(1), Expect::Absent, &caller)
+        dir.save(&old, &bytes(1), Precondition::Absent, &caller)
             .expect("it is saved");
         set(&key, &caller).expect("it is set");
         let before = tree(there.path());
         assert_eq!(before.len(), 2);
 
         drop(waits);
-        let next = Expect::Revision(Revision(1));
+        let next = Precondition::Revision(Revision(1));
         let mut names = vec!["a".into()];
         let refused = [
             dir.save(&old, &bytes(2), next, &caller).is_err(),
-            dir.save(&new, &bytes(2), Expect::Absent, &caller).is_err(),
+            dir.save(&new, &bytes(2), Precondition::Absent, &caller)
+                .is_err(),
             dir.delete(&old, &caller).is_err(),
             dir.delete_if(&old, Revision(1), &caller).is_err(),
-            dir.set_aside(&old, &caller).is_err(),
+            dir.quarantine(&old, &caller).is_err(),
             dir.sweep(0, &caller).is_err(),
             set(&key, &caller).is_err(),
             set(&other, &caller).is_err(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::dir::{CORRUPT, Caller, Dir, Lock, TEMPORARY, Warm, age, file_time};
 use crate::id::SessionId;
-use crate::store::{Expect, Head, Revision, Saved, Stored, Swept};
+use crate::store::{Precondition, RecordHeader, Revision, Saved, Stored, Swept};
 
 impl Dir {
     /// Reads a session, unless that might wait for a disk.
@@ -38,10 +38,10 @@ impl Dir {
         &self,
         name: &str,
         bytes: &[u8],
-        expect: Expect,
+        precondition: Precondition,
         caller: &Caller,
     ) -> io::Result<Option<Saved>> {
-        let new = Head::read(bytes).ok_or_else(|| {
+        let new = RecordHeader::read(bytes).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "what is to be saved has no head",
@@ -51,27 +51,29 @@ impl Dir {
         let times = FileTimes::new()
             .set_modified(self.clock.now())
             .set_accessed(file_time(Duration::from_secs(new.expires)));
-        if expect == Expect::Absent && self.create(name, bytes, times, caller)? {
+        if precondition == Precondition::Absent && self.create(name, bytes, times, caller)? {
             return Ok(Some(saved));
         }
         let locked = match self.lock(name)? {
             Lock::Taken(locked) => locked,
             Lock::Busy => return Ok(None),
-            Lock::Missing if expect == Expect::Absent => return Ok(None),
+            Lock::Missing if precondition == Precondition::Absent => return Ok(None),
             Lock::Missing => return Ok(Some(Saved::Gone)),
-            Lock::Foreign if expect == Expect::Absent => return Ok(Some(Saved::Changed)),
+            Lock::Foreign if precondition == Precondition::Absent => {
+                return Ok(Some(Saved::Changed));
+            }
             Lock::Foreign => return Ok(Some(Saved::Gone)),
         };
         let head = head(&locked.file)?;
         match (
-            expect,
+            precondition,
             head.filter(|head| head.expires > self.clock.seconds()),
         ) {
-            (Expect::Absent, None) if head.is_some() => {}
-            (Expect::Absent, _) => return Ok(Some(Saved::Changed)),
-            (Expect::Revision(_), None) if head.is_some() => return Ok(Some(Saved::Gone)),
-            (Expect::Revision(revision), Some(head)) if head.revision == revision => {}
-            (Expect::Revision(_), _) => return Ok(Some(Saved::Changed)),
+            (Precondition::Absent, None) if head.is_some() => {}
+            (Precondition::Absent, _) => return Ok(Some(Saved::Changed)),
+            (Precondition::Revision(_), None) if head.is_some() => return Ok(Some(Saved::Gone)),
+            (Precondition::Revision(revision), Some(head)) if head.revision == revision => {}
+            (Precondition::Revision(_), _) => return Ok(Some(Saved::Changed)),
         }
         self.replace(name, bytes, times, caller, &locked)?;
         Ok(Some(saved))
@@ -113,7 +115,7 @@ impl Dir {
     }
 
     /// Gives what is no session another name. `None`: somebody else has it locked.
-    pub(super) fn set_aside(&self, name: &str, caller: &Caller) -> io::Result<Option<()>> {
+    pub(super) fn quarantine(&self, name: &str, caller: &Caller) -> io::Result<Option<()>> {
         let path = self.path.join(name);
         match self.lock(name)? {
             Lock::Taken(_locked) => {
@@ -191,19 +193,19 @@ impl Dir {
         }
     }
 
-    fn is_over(&self, head: Option<Head>) -> bool {
+    fn is_over(&self, head: Option<RecordHeader>) -> bool {
         head.is_some_and(|head| head.expires <= self.clock.seconds())
     }
 
     fn unless_expired(&self, bytes: Vec<u8>) -> Option<Stored> {
-        let over = self.is_over(Head::read(&bytes));
+        let over = self.is_over(RecordHeader::read(&bytes));
         (!over).then(|| Stored::new(bytes))
     }
 }
 
 /// Returns the head of what is in a session's file; `None` when it is no session.
-fn head(file: &File) -> io::Result<Option<Head>> {
-    let mut start = [0; Head::MAX_LEN];
+fn head(file: &File) -> io::Result<Option<RecordHeader>> {
+    let mut start = [0; RecordHeader::MAX_LEN];
     let read = file.read_at(&mut start, 0)?;
-    Ok(Head::read(&start[..read]))
+    Ok(RecordHeader::read(&start[..read]))
 }

@@ -17,7 +17,8 @@ use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use self::command::Replaced;
 use self::pool::{Cas, Failed, Failure, Pool, TRIES};
 use super::{
-    Expect, Head, Key, KeyValue, Revision, Save, Saved, Server, SessionStore, Stored, Swept,
+    Key, KeyValue, Precondition, RecordHeader, Revision, Save, Saved, Server, SessionStore, Stored,
+    Swept,
 };
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -154,14 +155,14 @@ impl MemcachedStore {
     /// A save that may have been done is looked for by its revision. Where there still is what was
     /// expected, it was not done, and is sent again.
     async fn save(&self, act: &'static str, key: &str, save: Save<'_>) -> Result<Saved> {
-        let Some(Head { revision: ours, .. }) = Head::read(save.bytes) else {
+        let Some(RecordHeader { revision: ours, .. }) = RecordHeader::read(save.bytes) else {
             let why = "what is to be saved has no head";
             return Err(Error::new(ErrorKind::Invalid, act).because(why));
         };
         fits(act, key, save.bytes)?;
-        let (mut known, mut looks) = match save.expect {
-            Expect::Absent => (None, false),
-            Expect::Revision(revision) => {
+        let (mut known, mut looks) = match save.precondition {
+            Precondition::Absent => (None, false),
+            Precondition::Revision(revision) => {
                 let hint = self.pool.hint(key, revision);
                 (hint, hint.is_none())
             }
@@ -169,19 +170,20 @@ impl MemcachedStore {
         let (mut lost, mut losses) = (None, 0);
         loop {
             if looks {
-                known = match (self.look(act, key, true).await?, save.expect) {
+                known = match (self.look(act, key, true).await?, save.precondition) {
                     (Some((there, _)), _) if there.revision == ours => {
                         return Ok(Saved::Saved(ours));
                     }
-                    (Some((there, cas)), Expect::Revision(expected))
-                        if there.revision == expected && Head::read(&there.bytes).is_some() =>
+                    (Some((there, cas)), Precondition::Revision(expected))
+                        if there.revision == expected
+                            && RecordHeader::read(&there.bytes).is_some() =>
                     {
                         Some(cas)
                     }
                     // It was not kept, or it was and was followed by another: which, nobody knows.
                     (Some(_), _) => return lost.map_or(Ok(Saved::Changed), Err),
-                    (None, Expect::Revision(_)) => return Ok(Saved::Gone),
-                    (None, Expect::Absent) => None,
+                    (None, Precondition::Revision(_)) => return Ok(Saved::Gone),
+                    (None, Precondition::Absent) => None,
                 };
             }
             let ttl = seconds(Some(save.ttl), Clock::system().seconds());

@@ -13,7 +13,10 @@ use redis::{Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVer
 use rocket::futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use self::link::{Again, Answer, Link, Servers, Settings};
-use super::{Expect, Head, KeyValue, Revision, Save, Saved, Server, SessionStore, Stored, Swept};
+use super::{
+    KeyValue, Precondition, RecordHeader, Revision, Save, Saved, Server, SessionStore, Stored,
+    Swept,
+};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
@@ -88,8 +91,8 @@ static SAVE: LazyLock<Script> = LazyLock::new(|| {
          end
          if redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
          return 'changed'",
-        start = Head::REVISION.start,
-        end = Head::REVISION.end - 1,
+        start = RecordHeader::REVISION.start,
+        end = RecordHeader::REVISION.end - 1,
     ))
 });
 
@@ -98,8 +101,8 @@ static DELETE_IF: LazyLock<Script> = LazyLock::new(|| {
     Script::new(&format!(
         "if redis.call('GETRANGE', KEYS[1], {start}, {end}) ~= ARGV[1] then return 0 end
          return redis.call('UNLINK', KEYS[1])",
-        start = Head::REVISION.start,
-        end = Head::REVISION.end - 1,
+        start = RecordHeader::REVISION.start,
+        end = RecordHeader::REVISION.end - 1,
     ))
 });
 
@@ -409,12 +412,12 @@ impl SessionStore for RedisStore {
 
     async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
         let act = "save a session";
-        let head = Head::read(save.bytes).ok_or_else(|| {
+        let head = RecordHeader::read(save.bytes).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, act).because("what is to be saved has no head")
         })?;
-        let expected = match save.expect {
-            Expect::Absent => String::new(),
-            Expect::Revision(revision) => format!("{:016x}", revision.0),
+        let expected = match save.precondition {
+            Precondition::Absent => String::new(),
+            Precondition::Revision(revision) => format!("{:016x}", revision.0),
         };
         let ttl = millis(save.ttl).to_string();
         let arguments = [expected.as_bytes(), save.bytes, ttl.as_bytes()];

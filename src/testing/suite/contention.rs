@@ -15,7 +15,7 @@ pub async fn of_many_saves_at_once_one_wins(subject: Subject) {
                     &id,
                     &mut subject.record(count),
                     HOUR,
-                    Expect::Revision(revision),
+                    Precondition::Revision(revision),
                 )
                 .await
         }
@@ -45,7 +45,7 @@ pub async fn of_many_creations_at_once_one_wins(subject: Subject) {
         let subject = &subject;
         async move {
             subject
-                .save(&id, &mut subject.record(count), HOUR, Expect::Absent)
+                .save(&id, &mut subject.record(count), HOUR, Precondition::Absent)
                 .await
         }
     });
@@ -86,7 +86,7 @@ pub async fn a_delete_among_saves_is_final(subject: Subject) {
                         &id,
                         &mut subject.record(count),
                         HOUR,
-                        Expect::Revision(revision),
+                        Precondition::Revision(revision),
                     )
                     .await
                 {
@@ -116,8 +116,12 @@ pub async fn a_save_that_is_dropped_has_happened_or_not(subject: Subject) {
     for polls in 0..40 {
         let before = subject.load(&id).await.expect("it is there");
         let mut next = subject.record(count(&id, &before) + 1);
-        let mut save =
-            Box::pin(subject.save(&id, &mut next, HOUR, Expect::Revision(before.revision)));
+        let mut save = Box::pin(subject.save(
+            &id,
+            &mut next,
+            HOUR,
+            Precondition::Revision(before.revision),
+        ));
         for _ in 0..polls % 5 {
             if (&mut save).now_or_never().is_some() {
                 break;

@@ -10,7 +10,7 @@ pub async fn every_session_is_listed_once_and_to_the_byte(subject: Subject) {
         let id = SessionId::random();
         let revision = saved(
             subject
-                .save(&id, &mut subject.record(count), HOUR, Expect::Absent)
+                .save(&id, &mut subject.record(count), HOUR, Precondition::Absent)
                 .await,
         );
         created.insert(id, (count, revision));
@@ -33,14 +33,18 @@ pub async fn every_session_is_listed_once_and_to_the_byte(subject: Subject) {
 pub async fn whatever_is_kept_is_listed(subject: Subject) {
     subject.store.setup().await.expect("the store is set up");
     let (id, now) = (SessionId::random(), subject.clock.seconds());
-    let mut ended = Record::parting(now, Parting::Ended);
-    saved(subject.save(&id, &mut ended, HOUR, Expect::Absent).await);
+    let mut ended = Record::tombstone(now, Tombstone::Ended);
+    saved(
+        subject
+            .save(&id, &mut ended, HOUR, Precondition::Absent)
+            .await,
+    );
     let garbage = SessionId::random();
     let bytes = format!(r#"{{"rev":"00000000000000ff","expires":{},"#, now + 3600);
     let save = Save {
         bytes: bytes.as_bytes(),
         ttl: HOUR,
-        expect: Expect::Absent,
+        precondition: Precondition::Absent,
     };
     let answer = subject.store.save_session(&garbage, save).await;
     saved(answer.expect("the store saves"));
@@ -96,7 +100,11 @@ pub async fn a_sweep_for_what_expired_takes_nothing_else(subject: Subject) {
     let text = write_value(&"x".repeat(5000)).expect("a text is JSON");
     long.values.insert("text", text);
     let two = Duration::from_secs(2);
-    saved(subject.save(&short, &mut long, two, Expect::Absent).await);
+    saved(
+        subject
+            .save(&short, &mut long, two, Precondition::Absent)
+            .await,
+    );
     subject.create(&fresh, HOUR).await;
     subject.clock.pass(Duration::from_millis(3100)).await;
     let sweep = subject.store.delete_old_sessions(u64::MAX);
@@ -117,7 +125,12 @@ pub async fn a_session_saved_during_a_sweep_survives(subject: Subject) {
         subject.create_long_ago(&id, HOUR).await;
         let revision = subject.load(&id).await.expect("it is there").revision;
         let mut record = subject.record(1);
-        let save = subject.save(&id, &mut record, 10 * HOUR, Expect::Revision(revision));
+        let save = subject.save(
+            &id,
+            &mut record,
+            10 * HOUR,
+            Precondition::Revision(revision),
+        );
         let (answer, swept) = join(save, subject.store.delete_old_sessions(30)).await;
         swept.expect("the store sweeps");
         match answer {

@@ -7,10 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use rocket::async_trait;
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use rocket::tokio::task::spawn_blocking;
-use rocket_session_kit::{
-    Clock, Error, ErrorKind, Expect, Head, Key, KeyValue, Namespace, Result, Revision, Save, Saved,
-    SessionId, SessionStore, Stored, Swept,
-};
+use rocket_session_kit::{Clock, Error, ErrorKind, Result, SessionId};
+use rocket_session_kit::store::{Precondition, RecordHeader, Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 const TABLES: &str = "
@@ -201,17 +199,17 @@ impl SessionStore for SqliteStore {
 
     async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
         let act = "save a session";
-        let (id, now, expect) = (*id, self.now(), save.expect);
+        let (id, now, precondition) = (*id, self.now(), save.precondition);
         let bytes = save.bytes.to_vec();
-        let Head { revision, .. } = Head::read(&bytes)
+        let RecordHeader { revision, .. } = RecordHeader::read(&bytes)
             .ok_or_else(|| Error::new(ErrorKind::Invalid, act).because("it has no head"))?;
         let expires = now.saturating_add(millis(save.ttl));
         self.transact(act, move |transaction| {
             let there = session(transaction, &id, now)?.map(|stored| stored.revision);
-            match (expect, there) {
-                (Expect::Absent, None) => {}
-                (Expect::Revision(expected), Some(there)) if expected == there => {}
-                (Expect::Revision(_), None) => return Ok(Saved::Gone),
+            match (precondition, there) {
+                (Precondition::Absent, None) => {}
+                (Precondition::Revision(expected), Some(there)) if expected == there => {}
+                (Precondition::Revision(_), None) => return Ok(Saved::Gone),
                 (_, Some(_)) => return Ok(Saved::Changed),
             }
             let save = "INSERT OR REPLACE INTO sessions (id, saved, expires, bytes) VALUES (?1, ?2, ?3, ?4)";

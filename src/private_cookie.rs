@@ -22,11 +22,11 @@ const LONGEST: usize = 32;
 
 /// Seals and opens short texts with one key.
 #[derive(Clone)]
-pub(crate) struct Seal {
+pub(crate) struct PrivateCookie {
     cipher: Aes256Gcm,
 }
 
-impl Seal {
+impl PrivateCookie {
     /// Returns the seal that Rocket uses under `master`, its secret key; `None` where that is
     /// shorter than 64 bytes.
     pub(crate) fn new(master: &[u8]) -> Option<Self> {
@@ -83,13 +83,16 @@ impl Seal {
 mod tests {
     use super::*;
 
-    fn open(seal: &Seal, name: &str, value: &str) -> Option<String> {
+    fn open(seal: &PrivateCookie, name: &str, value: &str) -> Option<String> {
         seal.open(name, value, |text| Some(text.to_owned()))
     }
 
     #[test]
     fn what_was_sealed_opens_and_nothing_else_does() {
-        let (seal, other) = (Seal::new(&[7; 64]).unwrap(), Seal::new(&[8; 64]).unwrap());
+        let (seal, other) = (
+            PrivateCookie::new(&[7; 64]).unwrap(),
+            PrivateCookie::new(&[8; 64]).unwrap(),
+        );
         let sealed = seal.seal("id", "0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(
             open(&seal, "id", &sealed).as_deref(),
@@ -126,13 +129,13 @@ mod tests {
 
     #[test]
     fn no_two_seals_are_alike() {
-        let seal = Seal::new(&[7; 64]).unwrap();
+        let seal = PrivateCookie::new(&[7; 64]).unwrap();
         let sealed = || seal.seal("id", "the same").unwrap();
         assert_ne!(sealed(), sealed());
     }
 
     #[test]
     fn a_key_that_is_too_short_makes_no_seal() {
-        assert!(Seal::new(&[7; 63]).is_none() && Seal::new(&[]).is_none());
+        assert!(PrivateCookie::new(&[7; 63]).is_none() && PrivateCookie::new(&[]).is_none());
     }
 }

@@ -12,7 +12,7 @@ use crate::rest::{Rest, Sieve};
 /// What the record of a visitor keeps of it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(remote = "Self")]
-pub(crate) struct Notice {
+pub(crate) struct StoredMessage {
     /// Tells it from every other, so that a request takes what it saw and nothing else.
     #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
     pub(crate) id: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Notice {
     rest: Rest,
 }
 
-impl Notice {
+impl StoredMessage {
     /// Returns a message for the end of `queue`.
     pub(crate) fn message(queue: &str, text: &str) -> Self {
         let value = serde_json::value::to_raw_value(text).expect("a string has a form in JSON");
@@ -69,29 +69,29 @@ impl Notice {
     }
 }
 
-impl Serialize for Notice {
+impl Serialize for StoredMessage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Self::serialize(self, serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Notice {
+impl<'de> Deserialize<'de> for StoredMessage {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         let mut rest = Rest::default();
         let sieve = Sieve {
             source,
             rest: &mut rest,
         };
-        let mut notice = Self::deserialize(sieve)?;
-        notice.rest = rest;
-        Ok(notice)
+        let mut message = Self::deserialize(sieve)?;
+        message.rest = rest;
+        Ok(message)
     }
 }
 
-impl fmt::Debug for Notice {
+impl fmt::Debug for StoredMessage {
     /// Shows no id, no name and no value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notice").finish_non_exhaustive()
+        f.debug_struct("StoredMessage").finish_non_exhaustive()
     }
 }
 

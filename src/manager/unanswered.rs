@@ -8,14 +8,14 @@ use crate::record::Record;
 /// A timeout, a lost connection and a caller who stopped waiting leave a save like this. What is
 /// found later under one of these revisions is that save.
 #[derive(Default)]
-pub(crate) struct Unsure {
+pub(crate) struct Unanswered {
     attempts: Vec<Attempt>,
     /// A session that may have been created, or renewed, without anybody being told.
-    pub(crate) begun: Option<Box<Begun>>,
+    pub(crate) unconfirmed: Option<Box<Unconfirmed>>,
 }
 
 /// A session that nobody has the cookie of.
-pub(crate) struct Begun {
+pub(crate) struct Unconfirmed {
     /// The id that a renewed session had.
     pub(crate) from: Option<SessionId>,
     pub(crate) id: SessionId,
@@ -32,7 +32,7 @@ struct Attempt {
     changes: usize,
 }
 
-impl Unsure {
+impl Unanswered {
     /// Returns whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.attempts.is_empty()

@@ -8,15 +8,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rocket::futures::TryStreamExt;
 
-use super::{Ending, Found, Held, Keeper, Kept, Unsure, Update};
+use super::{CommitOutcome, Ending, Lookup, SessionManager, Unanswered, Update, Version};
 use crate::change::{Change, typed_update};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::notice::Notice;
+use crate::message::StoredMessage;
 use crate::record::{Record, write_value};
-use crate::session::{Browser, CookieNews, Presented, Session};
+use crate::session::{Browser, CookieAction, Credential, Session};
 use crate::store::{MemoryStore, SessionStore};
 
 /// A change, in a form that can be printed and repeated.
@@ -70,16 +70,16 @@ impl Act {
 
 /// One request: it loads, changes what it sees, and saves when its turn comes.
 struct Request {
-    held: Held,
+    version: Version,
     view: Record,
     changes: Vec<Change>,
 }
 
 impl Request {
-    async fn load(keeper: &Keeper, held: &Held) -> Self {
-        match keeper.load(&held.id).await.expect("the store works") {
-            Found::Live(view, held) => Self {
-                held,
+    async fn load(manager: &SessionManager, version: &Version) -> Self {
+        match manager.load(&version.id).await.expect("the store works") {
+            Lookup::Live(view, version) => Self {
+                version,
                 view,
                 changes: Vec::new(),
             },
@@ -87,31 +87,34 @@ impl Request {
         }
     }
 
-    fn act(&mut self, acts: &[Act], keeper: &Keeper) {
+    fn act(&mut self, acts: &[Act], manager: &SessionManager) {
         for act in acts {
             let change = act.change();
             change
-                .apply(&mut self.view, &keeper.limits)
+                .apply(&mut self.view, &manager.limits)
                 .expect("it is small, and of the right type");
             self.changes.push(change);
         }
     }
 
-    async fn update(self, keeper: &Keeper) -> Result<Kept> {
+    async fn update(self, manager: &SessionManager) -> Result<CommitOutcome> {
         let update = Update {
             owner: self.view.user.clone(),
             before: None,
             record: self.view,
-            held: self.held,
+            version: self.version,
             changes: &self.changes,
-            unsure: &mut Unsure::default(),
+            unanswered: &mut Unanswered::default(),
         };
-        keeper.update(update).await
+        manager.update(update).await
     }
 
-    async fn save(self, keeper: &Keeper) {
-        let kept = self.update(keeper).await;
-        assert!(matches!(kept.expect("the store works"), Kept::Here { .. }));
+    async fn save(self, manager: &SessionManager) {
+        let outcome = self.update(manager).await;
+        assert!(matches!(
+            outcome.expect("the store works"),
+            CommitOutcome::Committed { .. }
+        ));
     }
 }
 
@@ -141,14 +144,14 @@ fn deeds() -> impl Strategy<Value = Deed> {
 
 /// Lets a request end well, and returns its session's new id where its visitor is given one.
 async fn finish(session: &Session) -> Option<SessionId> {
-    if let Some(CookieNews::Set(id)) = session.finish_at_once(false, Browser::default()) {
+    if let Some(CookieAction::Set(id)) = session.finish_at_once(false, Browser::default()) {
         return Some(id);
     }
-    let (news, error) = session.finish(false, Browser::default()).await;
+    let (cookie_action, error) = session.finish(false, Browser::default()).await;
     assert!(error.is_none(), "the store works");
-    match news {
-        CookieNews::Set(id) => Some(id),
-        CookieNews::None | CookieNews::Remove | CookieNews::Token => None,
+    match cookie_action {
+        CookieAction::Set(id) => Some(id),
+        CookieAction::None | CookieAction::Remove | CookieAction::Token => None,
     }
 }
 
@@ -171,38 +174,40 @@ fn values(record: &Record) -> Values {
 }
 
 /// What a request that has the session for itself makes of `record`.
-fn alone(record: &Record, acts: &[Act], keeper: &Keeper) -> Record {
+fn alone(record: &Record, acts: &[Act], manager: &SessionManager) -> Record {
     let mut record = record.clone();
     for act in acts {
         act.change()
-            .apply(&mut record, &keeper.limits)
+            .apply(&mut record, &manager.limits)
             .expect("it is small, and of the right type");
     }
     record
 }
 
-fn keeper() -> Keeper {
+fn manager() -> SessionManager {
     let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
-    Keeper::new(store, Clock::manual(), &Config::default())
+    SessionManager::new(store, Clock::manual(), &Config::default())
 }
 
-async fn new_session(keeper: &Keeper, before: &[Act]) -> (Record, Held) {
-    let mut record = Record::new(keeper.clock.seconds(), None);
+async fn new_session(manager: &SessionManager, before: &[Act]) -> (Record, Version) {
+    let mut record = Record::new(manager.clock.seconds(), None);
     record.user = Some("alice".into());
-    let record = alone(&record, before, keeper);
-    match keeper
+    let record = alone(&record, before, manager);
+    match manager
         .create(SessionId::random(), record, None)
         .await
         .expect("the store works")
     {
-        Kept::Here { record, held, .. } => (record, held),
+        CommitOutcome::Committed {
+            record, version, ..
+        } => (record, version),
         _ => panic!("it was created"),
     }
 }
 
-async fn final_record(keeper: &Keeper, held: &Held) -> Record {
-    match keeper.load(&held.id).await.expect("the store works") {
-        Found::Live(record, _) => record,
+async fn final_record(manager: &SessionManager, version: &Version) -> Record {
+    match manager.load(&version.id).await.expect("the store works") {
+        Lookup::Live(record, _) => record,
         _ => panic!("the session is there"),
     }
 }
@@ -214,22 +219,22 @@ proptest! {
         before in acts(), first in acts(), second in acts(),
     ) {
         let outcome = crate::testing::run(async {
-            let keeper = keeper();
-            let (start, held) = new_session(&keeper, &before).await;
-            let mut one = Request::load(&keeper, &held).await;
-            let mut other = Request::load(&keeper, &held).await;
-            one.act(&first, &keeper);
-            other.act(&second, &keeper);
-            one.save(&keeper).await;
-            other.save(&keeper).await;
-            let expected = alone(&alone(&start, &first, &keeper), &second, &keeper);
-            (start, expected, final_record(&keeper, &held).await, keeper)
+            let manager = manager();
+            let (start, version) = new_session(&manager, &before).await;
+            let mut one = Request::load(&manager, &version).await;
+            let mut other = Request::load(&manager, &version).await;
+            one.act(&first, &manager);
+            other.act(&second, &manager);
+            one.save(&manager).await;
+            other.save(&manager).await;
+            let expected = alone(&alone(&start, &first, &manager), &second, &manager);
+            (start, expected, final_record(&manager, &version).await, manager)
         });
-        let (start, expected, found, keeper) = outcome;
+        let (start, expected, found, manager) = outcome;
         prop_assert_eq!(values(&found), values(&expected));
 
         // The promises one by one, said without the order.
-        let (own, others) = (values(&alone(&start, &first, &keeper)), values(&alone(&start, &second, &keeper)));
+        let (own, others) = (values(&alone(&start, &first, &manager)), values(&alone(&start, &second, &manager)));
         for name in 0..5 {
             let touched = |acts: &[Act]| acts.iter().any(|act| act.touches(name));
             let name_text = name.to_string();
@@ -249,30 +254,30 @@ proptest! {
         steps in vec((0_usize..6, 1_i64..100), 1..40),
     ) {
         let (sum, found, removed) = crate::testing::run(async {
-            let keeper = keeper();
-            let (_, held) = new_session(&keeper, &[Act::Insert(1, 7)]).await;
+            let manager = manager();
+            let (_, version) = new_session(&manager, &[Act::Insert(1, 7)]).await;
             // One request takes away another value, which stays away.
-            let mut remover = Request::load(&keeper, &held).await;
-            remover.act(&[Act::Remove(1)], &keeper);
+            let mut remover = Request::load(&manager, &version).await;
+            remover.act(&[Act::Remove(1)], &manager);
             let mut open: [Option<Request>; 6] = Default::default();
             let mut sum = 0;
             for (who, by) in steps {
                 // Every second step of a request is its save.
                 match open[who].take() {
                     None => {
-                        let mut request = Request::load(&keeper, &held).await;
-                        request.act(&[Act::Increment(0, by)], &keeper);
+                        let mut request = Request::load(&manager, &version).await;
+                        request.act(&[Act::Increment(0, by)], &manager);
                         sum += by;
                         open[who] = Some(request);
                     }
-                    Some(request) => request.save(&keeper).await,
+                    Some(request) => request.save(&manager).await,
                 }
             }
-            remover.save(&keeper).await;
+            remover.save(&manager).await;
             for request in open.into_iter().flatten() {
-                request.save(&keeper).await;
+                request.save(&manager).await;
             }
-            let found = final_record(&keeper, &held).await;
+            let found = final_record(&manager, &version).await;
             (sum, found.get::<i64>("0").expect("it is a number"), found.get::<i64>("1").expect("it is a number"))
         });
         prop_assert_eq!(found.unwrap_or(0), sum);
@@ -286,44 +291,44 @@ proptest! {
         logged_in: bool, steps in vec((0_usize..4, deeds()), 1..40),
     ) {
         let (mut found, mut expected) = crate::testing::run(async {
-            let keeper = Arc::new(keeper());
-            let (_, held) = new_session(&keeper, &[]).await;
+            let manager = Arc::new(manager());
+            let (_, version) = new_session(&manager, &[]).await;
             if !logged_in {
                 // A session that is nothing but its notifications comes and goes.
-                keeper.end(Ending::of(held.id)).await.expect("the store works");
+                manager.end(Ending::of(version.id)).await.expect("the store works");
             }
-            let (mut newest, mut found, mut expected) = (held.id, Vec::new(), Vec::new());
+            let (mut newest, mut found, mut expected) = (version.id, Vec::new(), Vec::new());
             let mut open: [Option<Session>; 4] = Default::default();
             for (number, (who, deed)) in steps.iter().enumerate() {
                 let Some(session) = &open[*who] else {
-                    open[*who] = match keeper.load(&newest).await.expect("the store works") {
-                        Found::Live(record, held) => {
-                            let presented = Presented::Session { id: held.id, outdated: false };
-                            Some(Session::resumed(Arc::clone(&keeper), record, held, presented))
+                    open[*who] = match manager.load(&newest).await.expect("the store works") {
+                        Lookup::Live(record, version) => {
+                            let credential = Credential::Session { id: version.id, outdated: false };
+                            Some(Session::resumed(Arc::clone(&manager), record, version, credential))
                         }
-                        _ => Some(Session::fresh(Arc::clone(&keeper), Presented::Nothing, None)),
+                        _ => Some(Session::fresh(Arc::clone(&manager), Credential::Nothing, None)),
                     };
                     continue;
                 };
                 match deed {
                     Deed::Push => {
-                        session.notify(Notice::message("info", &number.to_string())).expect("it is small");
+                        session.notify(StoredMessage::message("info", &number.to_string())).expect("it is small");
                         expected.push(number.to_string());
                     }
                     Deed::Insert => session.insert("a", number).expect("it is small"),
                     Deed::Renew => session.renew(),
                     Deed::Take(most) => {
-                        let pick = |waiting: &[Notice]| Ok(waiting.iter().take(*most).map(|n| n.id).collect());
-                        let taken = session.take_notices(pick).await.expect("the store works");
-                        found.extend(taken.iter().map(Notice::text));
+                        let pick = |waiting: &[StoredMessage]| Ok(waiting.iter().take(*most).map(|n| n.id).collect());
+                        let taken = session.take_messages(pick).await.expect("the store works");
+                        found.extend(taken.iter().map(StoredMessage::text));
                     }
                     Deed::Hand(look) => {
-                        let pick = |waiting: &[Notice]| Ok(waiting.iter().take(1).map(|n| n.id).collect());
-                        for notice in session.take_notices(pick).await.expect("the store works") {
-                            let shown = session.hand_out(notice.clone());
+                        let pick = |waiting: &[StoredMessage]| Ok(waiting.iter().take(1).map(|n| n.id).collect());
+                        for message in session.take_messages(pick).await.expect("the store works") {
+                            let shown = session.hand_out(message.clone());
                             if *look {
                                 shown.note();
-                                found.push(notice.text());
+                                found.push(message.text());
                             }
                         }
                     }
@@ -336,10 +341,10 @@ proptest! {
             for session in open.iter().flatten() {
                 finish(session).await;
             }
-            let all: Vec<_> = keeper.store().iter_sessions().try_collect().await.expect("the store lists");
+            let all: Vec<_> = manager.store().iter_sessions().try_collect().await.expect("the store lists");
             let all = all.iter().filter_map(|(id, stored)| Record::listed(&stored.bytes, id));
             let waiting = all.flat_map(|record| record.notifications);
-            found.extend(waiting.map(|notice| notice.text()));
+            found.extend(waiting.map(|message| message.text()));
             (found, expected)
         });
         found.sort();
@@ -354,20 +359,20 @@ proptest! {
         steps in vec((0_usize..4, 0_u8..6), 1..60),
     ) {
         let (found, expected) = crate::testing::run(async {
-            let keeper = Arc::new(keeper());
+            let manager = Arc::new(manager());
             let id = SessionId::of_token([7; 16]);
             // How many began, which of them is there, and what it has counted.
             let (mut began, mut there, mut count) = (0, None, 0);
             let mut open: [Option<(Session, Option<i32>, i64)>; 4] = Default::default();
             for (who, deed) in steps {
                 let Some((session, of, added)) = &mut open[who] else {
-                    let token = Presented::Token(id);
-                    open[who] = Some(match keeper.load(&id).await.expect("the store works") {
-                        Found::Live(record, held) => {
-                            let session = Session::resumed(Arc::clone(&keeper), record, held, token);
+                    let token = Credential::Token(id);
+                    open[who] = Some(match manager.load(&id).await.expect("the store works") {
+                        Lookup::Live(record, version) => {
+                            let session = Session::resumed(Arc::clone(&manager), record, version, token);
                             (session, there, 0)
                         }
-                        _ => (Session::fresh(Arc::clone(&keeper), token, None), None, 0),
+                        _ => (Session::fresh(Arc::clone(&manager), token, None), None, 0),
                     });
                     continue;
                 };
@@ -394,8 +399,8 @@ proptest! {
                     open[who] = None;
                 }
             }
-            let found = match keeper.load(&id).await.expect("the store works") {
-                Found::Live(record, _) => record.get::<i64>("n").expect("it is a number"),
+            let found = match manager.load(&id).await.expect("the store works") {
+                Lookup::Live(record, _) => record.get::<i64>("n").expect("it is a number"),
                 _ => None,
             };
             (found, there.map(|_| count))
@@ -409,36 +414,36 @@ proptest! {
         steps in vec((0_usize..4, acts()), 1..20), end_at in 0_usize..20,
     ) {
         let left = crate::testing::run(async {
-            let keeper = keeper();
-            let (_, held) = new_session(&keeper, &[]).await;
+            let manager = manager();
+            let (_, version) = new_session(&manager, &[]).await;
             let mut open: [Option<Request>; 4] = Default::default();
             let mut ended = HashSet::new();
             for (at, (who, acts)) in steps.iter().enumerate() {
                 if at == end_at {
-                    keeper.end(Ending::of(held.id)).await.expect("the store works");
-                    ended.insert(held.id);
+                    manager.end(Ending::of(version.id)).await.expect("the store works");
+                    ended.insert(version.id);
                 }
                 match open[*who].take() {
                     None if ended.is_empty() => {
-                        let mut request = Request::load(&keeper, &held).await;
-                        request.act(acts, &keeper);
+                        let mut request = Request::load(&manager, &version).await;
+                        request.act(acts, &manager);
                         open[*who] = Some(request);
                     }
                     None => {}
                     Some(request) => {
-                        let kept = request.update(&keeper).await;
-                        let gone = matches!(kept.expect("the store works"), Kept::Gone);
+                        let outcome = request.update(&manager).await;
+                        let gone = matches!(outcome.expect("the store works"), CommitOutcome::Ended);
                         assert_eq!(gone, !ended.is_empty());
                     }
                 }
             }
-            keeper.end(Ending::of(held.id)).await.expect("the store works");
+            manager.end(Ending::of(version.id)).await.expect("the store works");
             for request in open.into_iter().flatten() {
-                let kept = request.update(&keeper).await;
-                assert!(matches!(kept.expect("the store works"), Kept::Gone));
+                let outcome = request.update(&manager).await;
+                assert!(matches!(outcome.expect("the store works"), CommitOutcome::Ended));
             }
-            matches!(keeper.load(&held.id).await.expect("the store works"), Found::Nothing)
-                && keeper.store().load_session(&held.id).await.expect("the store works").is_none()
+            matches!(manager.load(&version.id).await.expect("the store works"), Lookup::Missing)
+                && manager.store().load_session(&version.id).await.expect("the store works").is_none()
         });
         prop_assert!(left);
     }

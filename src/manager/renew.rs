@@ -3,31 +3,31 @@
 
 use std::time::Instant;
 
-use super::{Begun, Found, Held, Keeper, Kept, Update, same};
+use super::{CommitOutcome, Lookup, SessionManager, Unconfirmed, Update, Version, same};
 use crate::change::Change;
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::notice::Notice;
-use crate::record::{Parting, Record};
-use crate::store::{Expect, Saved};
+use crate::message::StoredMessage;
+use crate::record::{Record, Tombstone};
+use crate::store::{Precondition, Saved};
 
 /// How often the store is asked to put down the mark: where an answer gets lost, the session must
 /// not stay between two ids.
 const TRIES: u32 = 3;
 
-impl Keeper {
+impl SessionManager {
     /// Keeps a session under the new id `id`, and lets the old one go.
-    pub(crate) async fn renew(&self, id: SessionId, renewal: Update<'_>) -> Result<Kept> {
+    pub(crate) async fn renew(&self, id: SessionId, renewal: Update<'_>) -> Result<CommitOutcome> {
         let Update {
             mut record,
-            mut held,
+            mut version,
             changes,
             before,
-            unsure,
+            unanswered,
             ..
         } = renewal;
         if self.lineage_is_over(&record).await? {
-            return Ok(Kept::Gone);
+            return Ok(CommitOutcome::Ended);
         }
         let (started, tag) = (Instant::now(), record.tag);
         // An end that meets renewals again and again waits here for the last of them.
@@ -35,93 +35,96 @@ impl Keeper {
         record.tag();
         let copied = record.tag;
         // What an earlier try of this request may have left under the id.
-        let tried = unsure.begun.take().filter(|begun| begun.id == id);
+        let tried = unanswered
+            .unconfirmed
+            .take()
+            .filter(|unconfirmed| unconfirmed.id == id);
         let (earlier, known) = match tried {
-            Some(begun) => (Some(begun.own), begun.before),
+            Some(unconfirmed) => (Some(unconfirmed.own), unconfirmed.before),
             None => (None, None),
         };
         let before = match known.or(before) {
             Some(before) => Some(before),
-            None => self.as_held(&held).await?,
+            None => self.as_held(&version).await?,
         };
-        unsure.begun = Some(Box::new(Begun {
-            from: Some(held.id),
+        unanswered.unconfirmed = Some(Box::new(Unconfirmed {
+            from: Some(version.id),
             id,
             own: record.clone(),
             before,
         }));
-        let Kept::Here {
+        let CommitOutcome::Committed {
             mut record,
-            held: mut new,
+            version: mut new,
             ..
         } = self.create(id, record, earlier.as_ref()).await?
         else {
-            return Ok(Kept::Gone);
+            return Ok(CommitOutcome::Ended);
         };
         let (mut missing, mut revived) = (changes, false);
         loop {
             self.check_patience(started)?;
-            match self.leave_for(&held, new.id, copied).await? {
+            match self.leave_for(&version, new.id, copied).await? {
                 Saved::Saved(_) => {
-                    unsure.clear();
-                    return Ok(Kept::Here {
+                    unanswered.clear();
+                    return Ok(CommitOutcome::Committed {
                         record,
-                        held: new,
+                        version: new,
                         revived,
                     });
                 }
                 Saved::Gone => break,
                 Saved::Changed => {}
             }
-            match self.reload(&held.id).await? {
-                Found::Live(newer, there) if same(tag, newer.tag) => {
-                    match unsure.arrived(newer.rev) {
+            match self.reload(&version.id).await? {
+                Lookup::Live(newer, there) if same(tag, newer.tag) => {
+                    match unanswered.arrived(newer.rev) {
                         Some(arrived) => missing = &changes[arrived..],
-                        None if unsure.is_empty() => {}
+                        None if unanswered.is_empty() => {}
                         None => {
                             self.delete(&new.id).await?;
-                            let lost = unsure.changes();
-                            unsure.clear();
+                            let lost = unanswered.changes();
+                            unanswered.clear();
                             let newer = Some((newer, there));
-                            return Ok(Kept::Unknown { newer, lost });
+                            return Ok(CommitOutcome::Unknown { newer, lost });
                         }
                     }
-                    let own = unsure
-                        .begun
+                    let own = unanswered
+                        .unconfirmed
                         .take()
-                        .map_or_else(|| record.clone(), |begun| begun.own);
-                    unsure.clear();
-                    unsure.begun = Some(Box::new(Begun {
+                        .map_or_else(|| record.clone(), |unconfirmed| unconfirmed.own);
+                    unanswered.clear();
+                    unanswered.unconfirmed = Some(Box::new(Unconfirmed {
                         from: Some(there.id),
                         id,
                         own,
                         before: Some(newer.clone()),
                     }));
-                    (record, held) = (newer, there);
+                    (record, version) = (newer, there);
                     revived = !record.has_info();
                     record.tag = record.tag.or(copied);
                 }
                 // The answer to an earlier try got lost.
-                Found::Parted(Parting::Moved(next)) if next == new.id => {
-                    unsure.clear();
-                    return Ok(Kept::Here {
+                Lookup::Tombstone(Tombstone::Moved(next)) if next == new.id => {
+                    unanswered.clear();
+                    return Ok(CommitOutcome::Committed {
                         record,
-                        held: new,
+                        version: new,
                         revived,
                     });
                 }
-                Found::Parted(Parting::Moved(next)) => {
+                Lookup::Tombstone(Tombstone::Moved(next)) => {
                     let forked = self.fork(next, record, new, changes).await?;
-                    unsure.clear();
+                    unanswered.clear();
                     return Ok(forked);
                 }
-                Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => break,
+                Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => break,
             }
             for change in missing {
                 change.apply(&mut record, &self.limits)?;
             }
-            if let Some(begun) = &mut unsure.begun {
-                begun.own = record.clone();
+            if let Some(unconfirmed) = &mut unanswered.unconfirmed {
+                unconfirmed.own = record.clone();
             }
             match self.replace(&new, &mut record).await? {
                 Saved::Saved(revision) => new.revision = revision,
@@ -130,24 +133,24 @@ impl Keeper {
         }
         // The session ended meanwhile, so the copy must not live either.
         self.delete(&new.id).await?;
-        Ok(Kept::Gone)
+        Ok(CommitOutcome::Ended)
     }
 
-    /// Keeps `record`, held as `new`, as a second copy of a session that another request renewed
+    /// Keeps `record`, version as `new`, as a second copy of a session that another request renewed
     /// first, to `first`. Each visitor goes on with what it had. Whether both are the same person,
     /// nobody knows; but the session is one, and when one copy ends, so do all.
     async fn fork(
         &self,
         first: SessionId,
         mut record: Record,
-        new: Held,
+        new: Version,
         changes: &[Change],
-    ) -> Result<Kept> {
+    ) -> Result<CommitOutcome> {
         // A notification is for one reader, a form token for one form: what was there went with the
         // first.
-        let own = |notice: &Notice| {
-            let mut brought = changes.iter().filter_map(Change::notice);
-            brought.any(|own| own.id == notice.id)
+        let own = |message: &StoredMessage| {
+            let mut brought = changes.iter().filter_map(Change::message);
+            brought.any(|own| own.id == message.id)
         };
         record.notifications.retain(own);
         let own = |token: &String| {
@@ -162,16 +165,19 @@ impl Keeper {
         let Some(tag) = tag else {
             self.delete(&new.id).await?;
             return Ok(match record.has_info() {
-                true => Kept::Gone,
-                false => Kept::Elsewhere,
+                true => CommitOutcome::Ended,
+                false => CommitOutcome::CommittedElsewhere,
             });
         };
         (record.forked, record.tag) = (true, Some(tag));
         match self.replace(&new, &mut record).await? {
-            Saved::Saved(revision) => Ok(Kept::here(record, Held { revision, ..new })),
+            Saved::Saved(revision) => Ok(CommitOutcome::committed(
+                record,
+                Version { revision, ..new },
+            )),
             Saved::Changed | Saved::Gone => {
                 self.delete(&new.id).await?;
-                Ok(Kept::Gone)
+                Ok(CommitOutcome::Ended)
             }
         }
     }
@@ -183,59 +189,69 @@ impl Keeper {
         loop {
             self.check_patience(started)?;
             match self.reload(&id).await? {
-                Found::Live(mut record, held) if same(tag, record.tag) => {
+                Lookup::Live(mut record, version) if same(tag, record.tag) => {
                     if let Some(tag) = record.tag.filter(|_| record.forked) {
                         return Ok(Some(tag));
                     }
                     record.forked = true;
                     record.tag();
-                    if let Saved::Saved(_) = self.replace(&held, &mut record).await? {
+                    if let Saved::Saved(_) = self.replace(&version, &mut record).await? {
                         return Ok(record.tag);
                     }
                 }
-                Found::Parted(Parting::Moved(next)) => id = next,
-                Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
+                Lookup::Tombstone(Tombstone::Moved(next)) => id = next,
+                Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => {
                     return Ok(None);
                 }
             }
         }
     }
 
-    /// Returns what is `held`, unless others saved it since.
-    async fn as_held(&self, held: &Held) -> Result<Option<Record>> {
-        let there = self.look(&held.id).await?;
-        let same = there.filter(|(_, there)| there.revision == held.revision);
+    /// Returns what is `version`, unless others saved it since.
+    async fn as_held(&self, version: &Version) -> Result<Option<Record>> {
+        let there = self.look(&version.id).await?;
+        let same = there.filter(|(_, there)| there.revision == version.revision);
         Ok(same.map(|(record, _)| record))
     }
 
-    /// Keeps `record` in the place of what is `held`.
-    pub(super) async fn replace(&self, held: &Held, record: &mut Record) -> Result<Saved> {
+    /// Keeps `record` in the place of what is `version`.
+    pub(super) async fn replace(&self, version: &Version, record: &mut Record) -> Result<Saved> {
         let ttl = self.lifetime(record);
-        self.put(&held.id, record, ttl, Expect::Revision(held.revision))
-            .await
+        self.put(
+            &version.id,
+            record,
+            ttl,
+            Precondition::Revision(version.revision),
+        )
+        .await
     }
 
-    /// Puts the mark that leads to `next` in the place of what is `held`. A try that is repeated
+    /// Puts the mark that leads to `next` in the place of what is `version`. A try that is repeated
     /// finds the mark of the one before, and changes nothing.
-    async fn leave_for(&self, held: &Held, next: SessionId, tag: Option<u64>) -> Result<Saved> {
+    async fn leave_for(
+        &self,
+        version: &Version,
+        next: SessionId,
+        tag: Option<u64>,
+    ) -> Result<Saved> {
         for _ in 1..TRIES {
-            if let Ok(saved) = self.leave(held, Parting::Moved(next), tag).await {
+            if let Ok(saved) = self.leave(version, Tombstone::Moved(next), tag).await {
                 return Ok(saved);
             }
         }
-        self.leave(held, Parting::Moved(next), tag).await
+        self.leave(version, Tombstone::Moved(next), tag).await
     }
 
-    /// Puts a mark in the place of what is `held`. `tag` is that of the session, where whoever finds
+    /// Puts a mark in the place of what is `version`. `tag` is that of the session, where whoever finds
     /// the mark may want to know it.
     pub(super) async fn leave(
         &self,
-        held: &Held,
-        parting: Parting,
+        version: &Version,
+        tombstone: Tombstone,
         tag: Option<u64>,
     ) -> Result<Saved> {
-        let mut record = Record::parting(self.clock.seconds(), parting);
+        let mut record = Record::tombstone(self.clock.seconds(), tombstone);
         record.tag = tag;
-        self.replace(held, &mut record).await
+        self.replace(version, &mut record).await
     }
 }

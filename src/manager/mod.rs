@@ -5,8 +5,8 @@ mod create;
 mod end;
 mod load;
 mod renew;
+mod unanswered;
 mod undo;
-mod unsure;
 mod update;
 
 use std::panic::AssertUnwindSafe;
@@ -21,13 +21,13 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::queues::{KeyedLock, KeyedLocks, LockError};
+use crate::keyed_locks::{KeyedLock, KeyedLocks, LockError};
 use crate::record::Record;
-use crate::store::{Expect, Revision, Save, Saved, SessionStore};
+use crate::store::{Precondition, Revision, Save, Saved, SessionStore};
 
 pub(crate) use end::{Ending, Seen};
-pub(crate) use load::{Found, same};
-pub(crate) use unsure::{Begun, Unsure};
+pub(crate) use load::{Lookup, same};
+pub(crate) use unanswered::{Unanswered, Unconfirmed};
 pub(crate) use update::Update;
 
 /// How long a departed session's old id tells where it went. A request that was under way for
@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(60);
 pub(crate) const PATIENCE: u32 = 10;
 
 /// Loads and saves sessions by the rules of the configuration.
-pub(crate) struct Keeper {
+pub(crate) struct SessionManager {
     store: Arc<dyn SessionStore>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
@@ -51,7 +51,9 @@ pub(crate) struct Keeper {
     /// Seconds.
     touch_every: u64,
     pub(crate) store_timeout: Duration,
+    /// Held by a request that met a conflict while it saves the session.
     session_locks: KeyedLocks<SessionId>,
+    /// Held while the session with this tag, or a copy of it, gets another id or ends.
     lineage_locks: KeyedLocks<u64>,
     /// When a failure of the store was last logged, in milliseconds since 1970.
     complained: AtomicU64,
@@ -59,7 +61,7 @@ pub(crate) struct Keeper {
 
 /// What the store holds of a session, as a request last saw it.
 #[derive(Clone, Copy)]
-pub(crate) struct Held {
+pub(crate) struct Version {
     pub(crate) id: SessionId,
     pub(crate) revision: Revision,
     /// Whether the request moved on the time of the session's last use when it loaded it.
@@ -67,11 +69,11 @@ pub(crate) struct Held {
 }
 
 /// What became of a request's changes.
-pub(crate) enum Kept {
+pub(crate) enum CommitOutcome {
     /// The session is kept like this.
-    Here {
+    Committed {
         record: Record,
-        held: Held,
+        version: Version,
         /// Whether another request had emptied it meanwhile, and had its cookie removed.
         revived: bool,
     },
@@ -79,29 +81,29 @@ pub(crate) enum Kept {
     /// under the new id, but for those that [stay behind](crate::change::Change::stays_behind), and all of them
     /// do where somebody else is logged in there. The visitor of *this* request is not told which
     /// id that is: it may be somebody else, who knew the old one.
-    Elsewhere,
+    CommittedElsewhere,
     /// The session ended meanwhile. Nothing was kept.
-    Gone,
+    Ended,
     /// Others saved the session after a save of this request whose outcome is not known. The first
     /// `lost` changes were in that save: they may be kept already, so they are never sent again.
     Unknown {
         /// What others saved, unless it is under another id by now.
-        newer: Option<(Record, Held)>,
+        newer: Option<(Record, Version)>,
         lost: usize,
     },
 }
 
-impl Kept {
-    fn here(record: Record, held: Held) -> Self {
-        Self::Here {
+impl CommitOutcome {
+    fn committed(record: Record, version: Version) -> Self {
+        Self::Committed {
             record,
-            held,
+            version,
             revived: false,
         }
     }
 }
 
-impl Keeper {
+impl SessionManager {
     pub(crate) fn new(store: Arc<dyn SessionStore>, clock: Clock, config: &Config) -> Self {
         Self {
             store,
@@ -128,7 +130,7 @@ impl Keeper {
 
     /// Returns how long a save of `record` keeps it.
     fn lifetime(&self, record: &Record) -> Duration {
-        if record.parting.is_some() || !record.has_info() {
+        if record.tombstone.is_some() || !record.has_info() {
             return GRACE;
         }
         let left = match self.absolute_timeout {
@@ -141,21 +143,21 @@ impl Keeper {
         Duration::from_secs(self.idle_timeout.min(left).max(1))
     }
 
-    /// Asks the store to keep `record`, as of now, and notes in `unsure` that it was asked until it
+    /// Asks the store to keep `record`, as of now, and notes in `unanswered` that it was asked until it
     /// says what became of it. `changes` is how many of the request's changes are in `record`.
     async fn save(
         &self,
         id: &SessionId,
         record: &mut Record,
-        expect: Expect,
+        precondition: Precondition,
         changes: usize,
-        unsure: &mut Unsure,
+        unanswered: &mut Unanswered,
     ) -> Result<Saved> {
         let ttl = self.lifetime(record);
         let bytes = self.encode(id, record, ttl);
-        unsure.note(record.rev, changes);
-        let saved = self.send(id, &bytes, ttl, expect).await?;
-        unsure.forget(record.rev);
+        unanswered.note(record.rev, changes);
+        let saved = self.send(id, &bytes, ttl, precondition).await?;
+        unanswered.forget(record.rev);
         Ok(saved)
     }
 
@@ -165,10 +167,10 @@ impl Keeper {
         id: &SessionId,
         record: &mut Record,
         ttl: Duration,
-        expect: Expect,
+        precondition: Precondition,
     ) -> Result<Saved> {
         let bytes = self.encode(id, record, ttl);
-        self.send(id, &bytes, ttl, expect).await
+        self.send(id, &bytes, ttl, precondition).await
     }
 
     fn encode(&self, id: &SessionId, record: &mut Record, ttl: Duration) -> Vec<u8> {
@@ -182,9 +184,13 @@ impl Keeper {
         id: &SessionId,
         bytes: &[u8],
         ttl: Duration,
-        expect: Expect,
+        precondition: Precondition,
     ) -> Result<Saved> {
-        let save = Save { bytes, ttl, expect };
+        let save = Save {
+            bytes,
+            ttl,
+            precondition,
+        };
         self.ask("save a session", self.store.save_session(id, save))
             .await
     }

@@ -7,12 +7,12 @@ use rocket::futures::TryStreamExt;
 use rocket::tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{GRACE, Held, Keeper, same};
+use super::{GRACE, SessionManager, Version, same};
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::queues::KeyedLock;
-use crate::record::{Parting, Record};
-use crate::store::{Expect, Revision, Saved};
+use crate::keyed_locks::KeyedLock;
+use crate::record::{Record, Tombstone};
+use crate::store::{Precondition, Revision, Saved};
 
 /// How often all sessions are looked through for those of one user.
 const PASSES: u32 = 20;
@@ -56,15 +56,15 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn new(record: &Record, held: &Held) -> Self {
+    pub(crate) fn new(record: &Record, version: &Version) -> Self {
         Self {
-            revision: held.revision,
+            revision: version.revision,
             lineage: record.tag.filter(|_| record.forked),
         }
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// Ends a session, wherever it has got to and with all copies of it, for good. Returns whether
     /// it was still there.
     pub(crate) async fn end(&self, ending: Ending) -> Result<bool> {
@@ -80,13 +80,13 @@ impl Keeper {
         loop {
             chase.check()?;
             let Some(Seen { revision, lineage }) = seen.take() else {
-                let Some((there, held)) = self.look(&id).await? else {
+                let Some((there, version)) = self.look(&id).await? else {
                     self.delete_what_has_expired(&id).await?;
                     // Where this request tried already, it was this request that ended it.
                     return Ok(tried);
                 };
-                match there.parting {
-                    Some(Parting::Moved(next)) => {
+                match there.tombstone {
+                    Some(Tombstone::Moved(next)) => {
                         id = next;
                         chase.went_on(there.tag).await;
                     }
@@ -94,13 +94,13 @@ impl Keeper {
                     None if same(tag, there.tag) => {
                         lives = !self.is_over(&there) && !self.lineage_is_over(&there).await?;
                         which = there.tag;
-                        seen = Some(Seen::new(&there, &held));
+                        seen = Some(Seen::new(&there, &version));
                     }
                     _ => return Ok(tried),
                 }
                 continue;
             };
-            let held = Held {
+            let version = Version {
                 id,
                 revision,
                 touched: false,
@@ -111,7 +111,7 @@ impl Keeper {
             let asked = Instant::now();
             // A request that renews or saves the session at this moment finds out by this, and none
             // can after it.
-            match self.leave(&held, Parting::Ended, None).await {
+            match self.leave(&version, Tombstone::Ended, None).await {
                 Ok(Saved::Saved(_)) => break,
                 // A session that is renewed in a loop could be a step ahead each time: in this
                 // process it waits from here on, and elsewhere luck decides.
@@ -137,7 +137,7 @@ impl Keeper {
             }
         }
         if id.is_of_token() {
-            // A deletion could meet the session that the token has begun meanwhile. What marks the
+            // A deletion could meet the session that the token has unconfirmed meanwhile. What marks the
             // end goes by itself, in a minute.
             return Ok(lives);
         }
@@ -150,7 +150,7 @@ impl Keeper {
     /// Deletes what a store may still have under `id`, where it says that there is nothing: some hide
     /// what has expired, and would show it again after the clock was set back.
     async fn delete_what_has_expired(&self, id: &SessionId) -> Result<()> {
-        // Under a token's id another session may have begun by now.
+        // Under a token's id another session may have unconfirmed by now.
         if !id.is_of_token() {
             self.delete(id).await?;
         }
@@ -190,7 +190,7 @@ impl Keeper {
                     ended += u64::from(self.end_unless_spared(id, except).await?);
                 }
                 Some(Record {
-                    parting: Some(Parting::Moved(next)),
+                    tombstone: Some(Tombstone::Moved(next)),
                     ..
                 }) => drop(marks.insert(id, next)),
                 _ => {}
@@ -203,10 +203,10 @@ impl Keeper {
             Some(after) => marks.get(after) == Some(next),
         };
         for id in marks.values().filter(|next| leads_out(next)) {
-            if let Some((record, held)) = self.follow(*id).await?
+            if let Some((record, version)) = self.follow(*id).await?
                 && record.user() == Some(user)
             {
-                ended += u64::from(self.end_unless_spared(held.id, except).await?);
+                ended += u64::from(self.end_unless_spared(version.id, except).await?);
             }
         }
         Ok(ended)
@@ -229,38 +229,38 @@ impl Keeper {
     }
 
     /// Returns the session that was under `id`, wherever it has got to.
-    async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Held)>> {
+    async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Version)>> {
         let mut chase = Chase::new(self);
         loop {
             chase.check()?;
-            let Some((there, held)) = self.look(&id).await? else {
+            let Some((there, version)) = self.look(&id).await? else {
                 return Ok(None);
             };
-            match there.parting {
-                Some(Parting::Moved(next)) => {
+            match there.tombstone {
+                Some(Tombstone::Moved(next)) => {
                     id = next;
                     chase.went_on(there.tag).await;
                 }
-                Some(Parting::Ended) => return Ok(None),
-                None => return Ok(Some((there, held))),
+                Some(Tombstone::Ended) => return Ok(None),
+                None => return Ok(Some((there, version))),
             }
         }
     }
 
     /// Ends every copy of the session with `tag`: puts down a mark that each of them looks for.
     async fn end_lineage(&self, tag: u64) -> Result<()> {
-        let mut mark = Record::parting(self.clock.seconds(), Parting::Ended);
+        let mut mark = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
         // A copy that nobody uses expires before the mark does.
         let ttl = Duration::from_secs(self.idle_timeout).saturating_add(GRACE);
         let id = SessionId::of_lineage(tag);
-        self.put(&id, &mut mark, ttl, Expect::Absent).await?;
+        self.put(&id, &mut mark, ttl, Precondition::Absent).await?;
         Ok(())
     }
 }
 
 /// Somebody who follows a session from mark to mark while it is renewed.
 struct Chase<'k> {
-    keeper: &'k Keeper,
+    manager: &'k SessionManager,
     started: Instant,
     /// When the last mark was found.
     last: Instant,
@@ -270,10 +270,10 @@ struct Chase<'k> {
 }
 
 impl<'k> Chase<'k> {
-    fn new(keeper: &'k Keeper) -> Self {
+    fn new(manager: &'k SessionManager) -> Self {
         let now = Instant::now();
         Self {
-            keeper,
+            manager,
             started: now,
             last: now,
             marks: 0,
@@ -294,15 +294,15 @@ impl<'k> Chase<'k> {
     /// Waits until the renewals in this process that came before are through; later ones wait.
     async fn stop_renewals(&mut self, tag: Option<u64>) {
         if self.lock.is_none() {
-            self.lock = self.keeper.lock_lineage(tag).await;
+            self.lock = self.manager.lock_lineage(tag).await;
         }
     }
 
     /// Gives up where nothing was found for long, or the marks are older than they can be.
     fn check(&self) -> Result<()> {
         match self.started.elapsed() > GRACE {
-            true => Err(self.keeper.crowded()),
-            false => self.keeper.check_patience(self.last),
+            true => Err(self.manager.crowded()),
+            false => self.manager.check_patience(self.last),
         }
     }
 }

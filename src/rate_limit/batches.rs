@@ -1,4 +1,4 @@
-//! A crowd: requests of one visitor that are counted at the same time, all of them in one write.
+//! A batch: requests of one visitor that are counted at the same time, all of them in one write.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use crate::store::Key;
 
 /// The counts that are under way in this process.
 #[derive(Default)]
-pub(super) struct Crowds(parking_lot::Mutex<HashMap<(Key, Policy), Arc<Crowd>>>);
+pub(super) struct Batches(parking_lot::Mutex<HashMap<(Key, Policy), Arc<Batch>>>);
 
 /// The requests that are counted under one key by one policy at the moment.
 #[derive(Default)]
-struct Crowd {
+struct Batch {
     /// Those whom nobody counts yet.
     waiting: parking_lot::Mutex<Vec<oneshot::Sender<Result<Count>>>>,
     /// Whoever holds it counts.
     turn: Mutex<()>,
 }
 
-/// A place in a crowd. The last one to leave removes the crowd.
-struct Place<'a> {
-    crowds: &'a Crowds,
+/// A membership in a batch. The last one to leave removes the batch.
+struct Membership<'a> {
+    batches: &'a Batches,
     at: (Key, Policy),
-    crowd: Arc<Crowd>,
+    batch: Arc<Batch>,
 }
 
-impl Crowds {
-    /// Returns what was found for one request. One request of the crowd counts, by `count`, for all
+impl Batches {
+    /// Returns what was found for one request. One request of the batch counts, by `count`, for all
     /// that wait at that moment; it is given their number, and returns as many answers.
     ///
     /// # Errors
@@ -44,19 +44,19 @@ impl Crowds {
         policy: &Policy,
         count: impl Fn(usize) -> F,
     ) -> Result<Count> {
-        let place = self.join(key, policy);
-        let crowd = &place.crowd;
+        let membership = self.join(key, policy);
+        let batch = &membership.batch;
         loop {
             let (sender, mut answer) = oneshot::channel();
-            crowd.waiting.lock().push(sender);
-            let turn = crowd.turn.lock().await;
+            batch.waiting.lock().push(sender);
+            let turn = batch.turn.lock().await;
             match answer.try_recv() {
                 Ok(found) => return found,
                 // Whoever counted this one was given up on the way.
                 Err(oneshot::error::TryRecvError::Closed) => continue,
                 Err(oneshot::error::TryRecvError::Empty) => {}
             }
-            let counted = std::mem::take(&mut *crowd.waiting.lock());
+            let counted = std::mem::take(&mut *batch.waiting.lock());
             match count(counted.len()).await {
                 Ok(found) => {
                     for (one, found) in counted.into_iter().zip(found) {
@@ -65,7 +65,7 @@ impl Crowds {
                     }
                 }
                 Err(error) => {
-                    let came = std::mem::take(&mut *crowd.waiting.lock());
+                    let came = std::mem::take(&mut *batch.waiting.lock());
                     for one in counted.into_iter().chain(came) {
                         let _ = one.send(Err(error.clone()));
                     }
@@ -78,23 +78,23 @@ impl Crowds {
         }
     }
 
-    fn join(&self, key: &Key, policy: &Policy) -> Place<'_> {
+    fn join(&self, key: &Key, policy: &Policy) -> Membership<'_> {
         let at = (key.clone(), *policy);
-        let crowd = Arc::clone(self.0.lock().entry(at.clone()).or_default());
-        Place {
-            crowds: self,
+        let batch = Arc::clone(self.0.lock().entry(at.clone()).or_default());
+        Membership {
+            batches: self,
             at,
-            crowd,
+            batch,
         }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Membership<'_> {
     fn drop(&mut self) {
-        let mut crowds = self.crowds.0.lock();
+        let mut batches = self.batches.0.lock();
         // The map's own and this one: nobody joins while the map is locked.
-        if Arc::strong_count(&self.crowd) == 2 {
-            crowds.remove(&self.at);
+        if Arc::strong_count(&self.batch) == 2 {
+            batches.remove(&self.at);
         }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
 
     #[async_test]
     async fn those_who_wait_are_counted_together_and_each_has_an_answer_of_its_own() {
-        let (crowds, rounds) = (Crowds::default(), RefCell::new(Vec::new()));
+        let (batches, rounds) = (Batches::default(), RefCell::new(Vec::new()));
         let key = Namespace::new("test").unwrap().key("a");
         let count = |requests| {
             rounds.borrow_mut().push(requests);
@@ -139,24 +139,24 @@ mod tests {
                 found(requests)
             }
         };
-        let all = join_all((0..5).map(|_| crowds.count(&key, &POLICY, count))).await;
+        let all = join_all((0..5).map(|_| batches.count(&key, &POLICY, count))).await;
         let left: Vec<u32> = all.into_iter().map(|one| one.unwrap().remaining).collect();
         assert_eq!(left, [0, 0, 1, 2, 3]);
         assert_eq!(*rounds.borrow(), [1, 4]);
-        assert!(crowds.0.lock().is_empty());
+        assert!(batches.0.lock().is_empty());
     }
 
     #[async_test]
     async fn those_whose_counter_was_given_up_are_counted_all_the_same() {
-        let crowds = Crowds::default();
+        let batches = Batches::default();
         let key = Namespace::new("test").unwrap().key("a");
         let never = |_| std::future::pending();
-        let mut first = Box::pin(crowds.count(&key, &POLICY, never));
+        let mut first = Box::pin(batches.count(&key, &POLICY, never));
         assert!((&mut first).now_or_never().is_none());
         // These two wait; the one in front counts for both, and is given up on the way.
-        let mut second = Box::pin(crowds.count(&key, &POLICY, never));
+        let mut second = Box::pin(batches.count(&key, &POLICY, never));
         assert!((&mut second).now_or_never().is_none());
-        let third = crowds.count(&key, &POLICY, async |requests| found(requests));
+        let third = batches.count(&key, &POLICY, async |requests| found(requests));
         let mut third = Box::pin(third);
         assert!((&mut third).now_or_never().is_none());
         drop(first);
@@ -164,6 +164,6 @@ mod tests {
         assert!((&mut third).now_or_never().is_none());
         drop(second);
         assert_eq!(third.await.unwrap().remaining, 0);
-        assert!(crowds.0.lock().is_empty());
+        assert!(batches.0.lock().is_empty());
     }
 }

@@ -1,23 +1,23 @@
 //! Loading a session: what the store has under an id, and whether that is still a session.
 
-use super::{Held, Keeper, Kept};
+use super::{CommitOutcome, SessionManager, Version};
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::record::{Parting, Record};
-use crate::store::{Expect, Saved, Stored};
+use crate::record::{Record, Tombstone};
+use crate::store::{Precondition, Saved, Stored};
 
 /// What a store has under an id.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it arrives, and a box would be one more allocation"
 )]
-pub(crate) enum Found {
+pub(crate) enum Lookup {
     /// A session. One that a request emptied a moment ago is still here: what is put in now goes
     /// on under its id.
-    Live(Record, Held),
+    Live(Record, Version),
     /// The session departed a moment ago.
-    Parted(Parting),
-    Nothing,
+    Tombstone(Tombstone),
+    Missing,
 }
 
 /// Returns whether what is there with the tag `there` is the session that had `tag`, and not one
@@ -26,32 +26,34 @@ pub(crate) fn same(tag: Option<u64>, there: Option<u64>) -> bool {
     tag.is_none() || tag == there
 }
 
-impl Keeper {
-    /// Returns the session under `id`, for a request that has just presented it. One that is past
+impl SessionManager {
+    /// Returns the session under `id`, for a request that has just credential it. One that is past
     /// half of its idle timeout is prolonged first: it must not expire while the request uses it.
-    pub(crate) async fn load(&self, id: &SessionId) -> Result<Found> {
+    pub(crate) async fn load(&self, id: &SessionId) -> Result<Lookup> {
         match self.reload(id).await? {
-            Found::Live(record, held) if self.is_past_half_of_its_time(&record) => {
-                self.prolong(record, held).await
+            Lookup::Live(record, version) if self.is_past_half_of_its_time(&record) => {
+                self.prolong(record, version).await
             }
             found => Ok(found),
         }
     }
 
     /// As [`load`](Self::load), for a request that has the session already.
-    pub(crate) async fn reload(&self, id: &SessionId) -> Result<Found> {
-        let Some((record, held)) = self.look(id).await? else {
-            return Ok(Found::Nothing);
+    pub(crate) async fn reload(&self, id: &SessionId) -> Result<Lookup> {
+        let Some((record, version)) = self.look(id).await? else {
+            return Ok(Lookup::Missing);
         };
-        Ok(match record.parting {
-            Some(parting) => Found::Parted(parting),
-            None if self.is_over(&record) || self.lineage_is_over(&record).await? => Found::Nothing,
-            None => Found::Live(record, held),
+        Ok(match record.tombstone {
+            Some(tombstone) => Lookup::Tombstone(tombstone),
+            None if self.is_over(&record) || self.lineage_is_over(&record).await? => {
+                Lookup::Missing
+            }
+            None => Lookup::Live(record, version),
         })
     }
 
     /// Returns what the store has under `id`, whatever that means.
-    pub(super) async fn look(&self, id: &SessionId) -> Result<Option<(Record, Held)>> {
+    pub(super) async fn look(&self, id: &SessionId) -> Result<Option<(Record, Version)>> {
         let Some(Stored { bytes, revision }) = self
             .ask("load a session", self.store.load_session(id))
             .await?
@@ -62,18 +64,18 @@ impl Keeper {
             log::warn!(
                 "the store holds something under a session's id that is no session, or another one; it was kept aside, its visitor starts anew"
             );
-            self.ask("keep aside what is no session", self.store.set_aside(id))
+            self.ask("keep aside what is no session", self.store.quarantine(id))
                 .await?;
             return Ok(None);
         };
         // The host that began it may have been ahead, which must not prolong its life.
         record.created = record.created.min(self.clock.seconds());
-        let held = Held {
+        let version = Version {
             id: *id,
             revision,
             touched: false,
         };
-        Ok(Some((record, held)))
+        Ok(Some((record, version)))
     }
 
     /// Returns whether `record` outlived one of its timeouts, whether or not the store knows.
@@ -92,7 +94,7 @@ impl Keeper {
             return Ok(false);
         };
         let mark = self.look(&SessionId::of_lineage(tag)).await?;
-        Ok(mark.is_some_and(|(mark, _)| mark.parting == Some(Parting::Ended)))
+        Ok(mark.is_some_and(|(mark, _)| mark.tombstone == Some(Tombstone::Ended)))
     }
 
     /// Returns whether the time of the last request should be moved on. It lies far ahead where the
@@ -107,58 +109,80 @@ impl Keeper {
     }
 
     /// Moves on the time of the last request, and returns the session with the time as it was.
-    async fn prolong(&self, mut record: Record, held: Held) -> Result<Found> {
+    async fn prolong(&self, mut record: Record, version: Version) -> Result<Lookup> {
         let before = record.accessed;
         let ttl = self.lifetime(&record);
         let saved = self
-            .put(&held.id, &mut record, ttl, Expect::Revision(held.revision))
+            .put(
+                &version.id,
+                &mut record,
+                ttl,
+                Precondition::Revision(version.revision),
+            )
             .await;
         record.accessed = before;
         match saved {
             Ok(Saved::Saved(revision)) => {
-                let held = Held {
+                let version = Version {
                     revision,
                     touched: true,
-                    ..held
+                    ..version
                 };
-                Ok(Found::Live(record, held))
+                Ok(Lookup::Live(record, version))
             }
             // Another request saved it, and so prolonged it, or ended it.
-            Ok(Saved::Changed | Saved::Gone) => self.reload(&held.id).await,
+            Ok(Saved::Changed | Saved::Gone) => self.reload(&version.id).await,
             // The session was loaded. If the store fails again, the way out tells.
-            Err(_) => Ok(Found::Live(record, held)),
+            Err(_) => Ok(Lookup::Live(record, version)),
         }
     }
 
     /// As [`touch`](Self::touch), for a request whose browser must learn whether the id is current:
     /// also where another request saved the session a moment ago.
-    pub(crate) async fn confirm(&self, record: Record, held: Held) -> Result<Kept> {
+    pub(crate) async fn confirm(&self, record: Record, version: Version) -> Result<CommitOutcome> {
         let tag = record.tag;
-        match self.touch(record, held).await? {
-            Kept::Elsewhere => Ok(match self.reload(&held.id).await? {
+        match self.touch(record, version).await? {
+            CommitOutcome::CommittedElsewhere => Ok(match self.reload(&version.id).await? {
                 // Another request emptied it, and had the cookie removed.
-                Found::Live(record, _) if !record.has_info() => Kept::Elsewhere,
-                Found::Live(record, held) if same(tag, record.tag) => Kept::here(record, held),
-                Found::Parted(Parting::Moved(_)) => Kept::Elsewhere,
-                _ => Kept::Gone,
+                Lookup::Live(record, _) if !record.has_info() => CommitOutcome::CommittedElsewhere,
+                Lookup::Live(record, version) if same(tag, record.tag) => {
+                    CommitOutcome::committed(record, version)
+                }
+                Lookup::Tombstone(Tombstone::Moved(_)) => CommitOutcome::CommittedElsewhere,
+                _ => CommitOutcome::Ended,
             }),
             kept => Ok(kept),
         }
     }
 
     /// Moves on the time of the last request, unless another request did so a moment ago.
-    pub(crate) async fn touch(&self, mut record: Record, held: Held) -> Result<Kept> {
+    pub(crate) async fn touch(
+        &self,
+        mut record: Record,
+        version: Version,
+    ) -> Result<CommitOutcome> {
         if self.lineage_is_over(&record).await? {
-            return Ok(Kept::Gone);
+            return Ok(CommitOutcome::Ended);
         }
         let ttl = self.lifetime(&record);
         let saved = self
-            .put(&held.id, &mut record, ttl, Expect::Revision(held.revision))
+            .put(
+                &version.id,
+                &mut record,
+                ttl,
+                Precondition::Revision(version.revision),
+            )
             .await?;
         Ok(match saved {
-            Saved::Saved(revision) => Kept::here(record, Held { revision, ..held }),
-            Saved::Changed => Kept::Elsewhere,
-            Saved::Gone => Kept::Gone,
+            Saved::Saved(revision) => CommitOutcome::committed(
+                record,
+                Version {
+                    revision,
+                    ..version
+                },
+            ),
+            Saved::Changed => CommitOutcome::CommittedElsewhere,
+            Saved::Gone => CommitOutcome::Ended,
         })
     }
 }

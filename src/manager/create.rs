@@ -2,17 +2,17 @@
 
 use std::time::Instant;
 
-use super::{Found, Held, Keeper, Kept, Unsure, Update};
+use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Update, Version};
 use crate::change::Change;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::record::Record;
-use crate::store::{Expect, Revision, Saved};
+use crate::store::{Precondition, Revision, Saved};
 
 /// How many ids are tried for a new session.
 const IDS: u32 = 3;
 
-impl Keeper {
+impl SessionManager {
     /// Keeps a new session under `id`, or under another if that is taken.
     ///
     /// Where an earlier try of the same request got there, what it kept, which is `earlier`, is
@@ -23,30 +23,31 @@ impl Keeper {
         id: SessionId,
         mut record: Record,
         mut earlier: Option<&Record>,
-    ) -> Result<Kept> {
+    ) -> Result<CommitOutcome> {
         record.tag();
         let (mut id, tag) = (id, record.tag);
         let ttl = self.lifetime(&record);
         for _ in 0..IDS {
-            let mut expect = Expect::Absent;
+            let mut precondition = Precondition::Absent;
             loop {
-                let saved = self.put(&id, &mut record, ttl, expect).await?;
+                let saved = self.put(&id, &mut record, ttl, precondition).await?;
                 if let Saved::Saved(revision) = saved {
-                    return Ok(Kept::here(record, held(id, revision)));
+                    return Ok(CommitOutcome::committed(record, version(id, revision)));
                 }
                 match self.reload(&id).await? {
                     // The store was asked twice, and the first answer got lost.
-                    Found::Live(ours, held) if ours.rev == record.rev => {
-                        return Ok(Kept::here(ours, held));
+                    Lookup::Live(ours, version) if ours.rev == record.rev => {
+                        return Ok(CommitOutcome::committed(ours, version));
                     }
-                    Found::Live(ours, held)
-                        if ours.tag == tag && expect != Expect::Revision(held.revision) =>
+                    Lookup::Live(ours, version)
+                        if ours.tag == tag
+                            && precondition != Precondition::Revision(version.revision) =>
                     {
                         if let Some(earlier) = earlier.take() {
                             record.bring_over(earlier, &ours);
                             record.forked |= ours.forked;
                         }
-                        expect = Expect::Revision(held.revision);
+                        precondition = Precondition::Revision(version.revision);
                     }
                     // Nobody's random numbers are random.
                     _ => break,
@@ -66,26 +67,26 @@ impl Keeper {
         id: SessionId,
         mut record: Record,
         changes: &[Change],
-        unsure: &mut Unsure,
-    ) -> Result<Kept> {
+        unanswered: &mut Unanswered,
+    ) -> Result<CommitOutcome> {
         let started = Instant::now();
         // Where this request tried before, the tag is the one of then.
         record.tag();
-        let mut expect = Expect::Absent;
+        let mut precondition = Precondition::Absent;
         let mut vanished = 0;
         loop {
             let saved = self
-                .save(&id, &mut record, expect, changes.len(), unsure)
+                .save(&id, &mut record, precondition, changes.len(), unanswered)
                 .await?;
             if let Saved::Saved(revision) = saved {
-                return Ok(Kept::here(record, held(id, revision)));
+                return Ok(CommitOutcome::committed(record, version(id, revision)));
             }
             self.check_patience(started)?;
-            expect = match self.look(&id).await? {
+            precondition = match self.look(&id).await? {
                 // It expired at this moment, or is no session and the store cannot keep it aside.
                 None if vanished < 2 => {
                     vanished += 1;
-                    Expect::Absent
+                    Precondition::Absent
                 }
                 None => {
                     return Err(self
@@ -94,27 +95,34 @@ impl Keeper {
                 }
                 // The store was asked twice, and the first answer got lost. Others may have saved
                 // it since.
-                Some((ours, held)) if ours.tag == record.tag => {
-                    let lost = unsure.changes();
-                    let arrived = match unsure.is_empty() {
+                Some((ours, version)) if ours.tag == record.tag => {
+                    let lost = unanswered.changes();
+                    let arrived = match unanswered.is_empty() {
                         true => Some(changes.len()),
-                        false => unsure.arrived(ours.rev).or_else(|| unsure.each()),
+                        false => unanswered.arrived(ours.rev).or_else(|| unanswered.each()),
                     };
-                    unsure.clear();
+                    unanswered.clear();
                     return match arrived {
-                        Some(all) if all == changes.len() => Ok(Kept::here(ours, held)),
-                        Some(arrived) => self.join(ours, held, &changes[arrived..], unsure).await,
+                        Some(all) if all == changes.len() => {
+                            Ok(CommitOutcome::committed(ours, version))
+                        }
+                        Some(arrived) => {
+                            self.join(ours, version, &changes[arrived..], unanswered)
+                                .await
+                        }
                         None => {
-                            let newer = Some((ours, held));
-                            Ok(Kept::Unknown { newer, lost })
+                            let newer = Some((ours, version));
+                            Ok(CommitOutcome::Unknown { newer, lost })
                         }
                     };
                 }
                 // One that ended. A request that still has it finds out by the tag.
-                Some((over, held)) if over.parting.is_some() || self.is_over(&over) => {
-                    Expect::Revision(held.revision)
+                Some((over, version)) if over.tombstone.is_some() || self.is_over(&over) => {
+                    Precondition::Revision(version.revision)
                 }
-                Some((begun, held)) => return self.join(begun, held, changes, unsure).await,
+                Some((existing, version)) => {
+                    return self.join(existing, version, changes, unanswered).await;
+                }
             };
         }
     }
@@ -123,29 +131,29 @@ impl Keeper {
     async fn join(
         &self,
         mut record: Record,
-        held: Held,
+        version: Version,
         changes: &[Change],
-        unsure: &mut Unsure,
-    ) -> Result<Kept> {
+        unanswered: &mut Unanswered,
+    ) -> Result<CommitOutcome> {
         let owner = record.user.clone();
         for change in changes {
             change.apply(&mut record, &self.limits)?;
         }
         let update = Update {
             record,
-            held,
+            version,
             changes,
             owner,
             before: None,
-            unsure,
+            unanswered,
         };
         self.update(update).await
     }
 }
 
-/// Returns what is held right after a save.
-fn held(id: SessionId, revision: Revision) -> Held {
-    Held {
+/// Returns what is version right after a save.
+fn version(id: SessionId, revision: Revision) -> Version {
+    Version {
         id,
         revision,
         touched: false,
@@ -159,7 +167,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::Config;
     use crate::id::SessionId;
-    use crate::keeper::{Keeper, Kept};
+    use crate::manager::{CommitOutcome, SessionManager};
     use crate::record::Record;
     use crate::store::MemoryStore;
     use crate::testing::run;
@@ -173,17 +181,17 @@ mod tests {
     #[test]
     fn a_session_under_a_taken_id_is_left_alone() {
         let store = Arc::new(MemoryStore::new());
-        let keeper = Keeper::new(store, Clock::system(), &Config::default());
+        let manager = SessionManager::new(store, Clock::system(), &Config::default());
         let id = SessionId::random();
         run(async {
-            keeper.create(id, record("alice"), None).await.unwrap();
-            let kept = keeper.create(id, record("bob"), None).await.unwrap();
-            let Kept::Here { held, .. } = kept else {
+            manager.create(id, record("alice"), None).await.unwrap();
+            let outcome = manager.create(id, record("bob"), None).await.unwrap();
+            let CommitOutcome::Committed { version, .. } = outcome else {
                 panic!("another id is free");
             };
-            assert!(held.id != id, "the id is taken");
-            for (id, user) in [(id, "alice"), (held.id, "bob")] {
-                let (there, _) = keeper.look(&id).await.unwrap().expect("it is there");
+            assert!(version.id != id, "the id is taken");
+            for (id, user) in [(id, "alice"), (version.id, "bob")] {
+                let (there, _) = manager.look(&id).await.unwrap().expect("it is there");
                 assert_eq!(there.user(), Some(user));
             }
         });

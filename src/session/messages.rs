@@ -7,8 +7,8 @@ use super::{Over, Session, State};
 use crate::change::Change;
 use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::keeper::{Held, Kept};
-use crate::notice::Notice;
+use crate::manager::{CommitOutcome, Version};
+use crate::message::StoredMessage;
 use crate::record::Record;
 
 /// Whether anybody looked at a notification.
@@ -23,34 +23,34 @@ impl Shown {
 
 /// A notification that a guard took and a handler has.
 pub(super) struct Handed {
-    notice: Notice,
+    message: StoredMessage,
     shown: Arc<Shown>,
 }
 
 impl Session {
     /// Calls `f` with what waits.
-    pub(crate) fn with_notices<T>(&self, f: impl FnOnce(&[Notice]) -> T) -> T {
+    pub(crate) fn with_messages<T>(&self, f: impl FnOnce(&[StoredMessage]) -> T) -> T {
         let state = &mut *self.state.lock();
         state.put_back_unseen();
         f(&state.record.notifications)
     }
 
-    /// Lets `notice` wait for the next page.
-    pub(crate) fn notify(&self, notice: Notice) -> Result<()> {
+    /// Lets `message` wait for the next page.
+    pub(crate) fn notify(&self, message: StoredMessage) -> Result<()> {
         let state = &mut *self.state.lock();
-        self.change(state, Change::Notify(notice))?;
+        self.change(state, Change::Notify(message))?;
         state.forget_those_that_made_room();
         Ok(())
     }
 
     /// The same, unless one that says the same waits already. Returns whether none did.
-    pub(crate) fn notify_once(&self, notice: Notice) -> Result<bool> {
+    pub(crate) fn notify_once(&self, message: StoredMessage) -> Result<bool> {
         let state = &mut *self.state.lock();
         let mut waiting = state.record.notifications.iter();
-        if waiting.any(|other| other.says_the_same_as(&notice)) {
+        if waiting.any(|other| other.says_the_same_as(&message)) {
             return Ok(false);
         }
-        self.change(state, Change::NotifyOnce(notice))?;
+        self.change(state, Change::NotifyOnce(message))?;
         state.forget_those_that_made_room();
         Ok(true)
     }
@@ -60,12 +60,12 @@ impl Session {
         self.state.lock().refused = Some(error);
     }
 
-    /// Says that a guard took `notice`. It waits on if whoever has the returned note drops it and
+    /// Says that a guard took `message`. It waits on if whoever has the returned note drops it and
     /// did not write on it that the notification was shown.
-    pub(crate) fn hand_out(&self, notice: Notice) -> Arc<Shown> {
+    pub(crate) fn hand_out(&self, message: StoredMessage) -> Arc<Shown> {
         let shown = Arc::new(Shown::default());
         self.state.lock().handed.push(Handed {
-            notice,
+            message,
             shown: Arc::clone(&shown),
         });
         shown
@@ -76,14 +76,14 @@ impl Session {
     ///
     /// What the store has is taken out of it before this returns, by a save that holds nothing else
     /// of what the request did; what this request itself brought, it just does not save.
-    pub(crate) async fn take_notices(
+    pub(crate) async fn take_messages(
         &self,
-        pick: impl Fn(&[Notice]) -> Result<Vec<u64>>,
-    ) -> Result<Vec<Notice>> {
-        if self.with_notices(&pick)?.is_empty() {
+        pick: impl Fn(&[StoredMessage]) -> Result<Vec<u64>>,
+    ) -> Result<Vec<StoredMessage>> {
+        if self.with_messages(&pick)?.is_empty() {
             return Ok(Vec::new());
         }
-        self.send_if_unsure().await?;
+        self.send_if_unanswered().await?;
         let _one_at_a_time = self.saving.lock().await;
 
         let stored = {
@@ -95,19 +95,19 @@ impl Session {
         };
         let (mut taken, wanted) = match stored {
             None => (Vec::new(), pick(&self.state.lock().record.notifications)?),
-            Some((held, record)) => {
+            Some((version, record)) => {
                 let mut wanted = Vec::new();
                 let take_out = |record: &mut Record| {
                     wanted = self.pick_in(record, &pick)?;
                     let (taken, left) = std::mem::take(&mut record.notifications)
                         .into_iter()
-                        .partition(|notice| wanted.contains(&notice.id));
+                        .partition(|message| wanted.contains(&message.id));
                     record.notifications = left;
                     Ok(taken)
                 };
-                let (taken, kept) = self.keeper.take(record, held, take_out).await?;
-                let here = matches!(kept, Kept::Here { .. });
-                self.state.lock().settle_taken(kept, &self.keeper.limits);
+                let (taken, kept) = self.manager.take(record, version, take_out).await?;
+                let here = matches!(kept, CommitOutcome::Committed { .. });
+                self.state.lock().settle_taken(kept, &self.manager.limits);
                 if !here {
                     return Ok(Vec::new());
                 }
@@ -117,13 +117,13 @@ impl Session {
         let state = &mut *self.state.lock();
         let (brought, rest) = std::mem::take(&mut state.changes)
             .into_iter()
-            .partition(|change| change.notice().is_some_and(|own| wanted.contains(&own.id)));
+            .partition(|change| change.message().is_some_and(|own| wanted.contains(&own.id)));
         state.changes = rest;
         let brought: Vec<Change> = brought;
-        taken.extend(brought.iter().filter_map(Change::notice).cloned());
+        taken.extend(brought.iter().filter_map(Change::message).cloned());
         let waiting = &mut state.record.notifications;
-        waiting.retain(|notice| !wanted.contains(&notice.id));
-        taken.sort_by_key(|notice| wanted.iter().position(|id| *id == notice.id));
+        waiting.retain(|message| !wanted.contains(&message.id));
+        taken.sort_by_key(|message| wanted.iter().position(|id| *id == message.id));
         Ok(taken)
     }
 
@@ -131,7 +131,7 @@ impl Session {
     fn pick_in(
         &self,
         record: &Record,
-        pick: impl Fn(&[Notice]) -> Result<Vec<u64>>,
+        pick: impl Fn(&[StoredMessage]) -> Result<Vec<u64>>,
     ) -> Result<Vec<u64>> {
         let state = &*self.state.lock();
         if state.changes.is_empty() {
@@ -140,7 +140,7 @@ impl Session {
         let mut view = record.clone();
         for change in &state.changes {
             // Where one no longer fits, the save says so.
-            let _ = change.apply(&mut view, &self.keeper.limits);
+            let _ = change.apply(&mut view, &self.manager.limits);
         }
         pick(&view.notifications)
     }
@@ -148,19 +148,19 @@ impl Session {
 
 impl State {
     /// Returns what the store has, if anything in it may be taken out.
-    pub(super) fn stored(&self) -> Option<(Held, Record)> {
+    pub(super) fn stored(&self) -> Option<(Version, Record)> {
         let record = match &self.base {
             Some(base) => Some(base.clone()),
             None if self.changes.is_empty() => Some(self.record.clone()),
             None => None,
         };
-        self.held.zip(record)
+        self.version.zip(record)
     }
 
     /// Remembers what the store has, before the handler's view departs from it, if that may be
     /// asked for.
     pub(super) fn keep_base(&mut self) {
-        let same = self.base.is_none() && self.changes.is_empty() && self.held.is_some();
+        let same = self.base.is_none() && self.changes.is_empty() && self.version.is_some();
         if same && self.needs_base() {
             self.base = Some(self.record.clone());
         }
@@ -169,20 +169,21 @@ impl State {
     /// Leaves out of this request's changes what it pushed and is there no more, for it made room
     /// for what came later: it would come back where others take that.
     fn forget_those_that_made_room(&mut self) {
-        if !self.unsure.is_empty() {
+        if !self.unanswered.is_empty() {
             // The store may have some of them, and is told how many.
             return;
         }
         let waiting = &self.record.notifications;
         self.changes.retain(|change| {
-            let waits = |notice: &Notice| waiting.iter().any(|other| other.id == notice.id);
-            change.notice().is_none_or(waits)
+            let waits =
+                |message: &StoredMessage| waiting.iter().any(|other| other.id == message.id);
+            change.message().is_none_or(waits)
         });
     }
 
     /// Returns whether this request pushed a message that the store does not have yet.
     pub(super) fn brings_a_message(&self) -> bool {
-        self.changes.iter().any(|change| change.notice().is_some())
+        self.changes.iter().any(|change| change.message().is_some())
     }
 
     pub(super) fn needs_base(&self) -> bool {
@@ -203,17 +204,17 @@ impl State {
             }
             if self.over.is_none() {
                 self.keep_base();
-                let notice = handed.notice;
-                self.record.notifications.insert(0, notice.clone());
-                self.changes.push(Change::PutBack(notice));
+                let message = handed.message;
+                self.record.notifications.insert(0, message.clone());
+                self.changes.push(Change::PutBack(message));
             }
         }
     }
 
     /// Takes note of what the store has after something was taken out of it.
-    pub(super) fn settle_taken(&mut self, kept: Kept, limits: &Limits) {
+    pub(super) fn settle_taken(&mut self, kept: CommitOutcome, limits: &Limits) {
         let base = match &kept {
-            Kept::Here { record, .. } => Some(record.clone()),
+            CommitOutcome::Committed { record, .. } => Some(record.clone()),
             _ => None,
         };
         self.settle(kept, limits);

@@ -3,31 +3,31 @@
 use std::time::Instant;
 
 use super::end::pause;
-use super::{Found, Held, Keeper, Kept, Unsure, same};
+use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Version, same};
 use crate::change::{Change, warn_of_lost_updates};
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::queues::KeyedLock;
-use crate::record::{Parting, Record};
-use crate::store::{Expect, Saved};
+use crate::keyed_locks::KeyedLock;
+use crate::record::{Record, Tombstone};
+use crate::store::{Precondition, Saved};
 
 /// A session as a request leaves it, on its way to the store.
 pub(crate) struct Update<'a> {
-    /// What is `held`, with `changes` made to it.
+    /// What is `version`, with `changes` made to it.
     pub(crate) record: Record,
-    pub(crate) held: Held,
+    pub(crate) version: Version,
     pub(crate) changes: &'a [Change],
     /// The user who was logged in when the request loaded the session.
     pub(crate) owner: Option<String>,
-    /// What is `held`, without the changes, where that is known.
+    /// What is `version`, without the changes, where that is known.
     pub(crate) before: Option<Record>,
-    pub(crate) unsure: &'a mut Unsure,
+    pub(crate) unanswered: &'a mut Unanswered,
 }
 
 /// One request among those that contend for a session: its place in the queue of this process, and
 /// how long it has been trying.
 pub(super) struct Contender<'k> {
-    keeper: &'k Keeper,
+    manager: &'k SessionManager,
     started: Instant,
     lock: Option<KeyedLock<'k, SessionId>>,
 }
@@ -41,16 +41,16 @@ pub(super) enum Newer {
     /// They saved it; `moved` is whether it has another id now.
     Saved {
         record: Record,
-        held: Held,
+        version: Version,
         moved: bool,
     },
     Gone,
 }
 
 impl<'k> Contender<'k> {
-    pub(super) fn new(keeper: &'k Keeper) -> Self {
+    pub(super) fn new(manager: &'k SessionManager) -> Self {
         Self {
-            keeper,
+            manager,
             started: Instant::now(),
             lock: None,
         }
@@ -68,28 +68,28 @@ impl<'k> Contender<'k> {
     /// wherever the session with `tag` went from there.
     pub(super) async fn newer(&mut self, mut id: SessionId, tag: Option<u64>) -> Result<Newer> {
         if self.lock.is_none() {
-            self.lock = Some(self.keeper.lock_session(id).await?);
+            self.lock = Some(self.manager.lock_session(id).await?);
         }
         let mut moved = false;
         loop {
-            self.keeper.check_patience(self.started)?;
-            let found = self.keeper.reload(&id).await;
+            self.manager.check_patience(self.started)?;
+            let found = self.manager.reload(&id).await;
             match self.heard(found)? {
-                Found::Live(record, held) if same(tag, record.tag) => {
+                Lookup::Live(record, version) if same(tag, record.tag) => {
                     return Ok(Newer::Saved {
                         record,
-                        held,
+                        version,
                         moved,
                     });
                 }
-                Found::Parted(Parting::Moved(next)) => {
+                Lookup::Tombstone(Tombstone::Moved(next)) => {
                     if moved {
                         // A renewal that is being undone leads back to where this came from.
                         pause().await;
                     }
                     (id, moved) = (next, true);
                 }
-                Found::Live(..) | Found::Parted(Parting::Ended) | Found::Nothing => {
+                Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => {
                     return Ok(Newer::Gone);
                 }
             }
@@ -97,20 +97,20 @@ impl<'k> Contender<'k> {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// Keeps a session; or, where others saved it meanwhile, what they saved with the changes made
     /// to it.
-    pub(crate) async fn update(&self, update: Update<'_>) -> Result<Kept> {
+    pub(crate) async fn update(&self, update: Update<'_>) -> Result<CommitOutcome> {
         let Update {
             mut record,
-            mut held,
+            mut version,
             changes,
             owner,
-            unsure,
+            unanswered,
             ..
         } = update;
         if self.lineage_is_over(&record).await? {
-            return Ok(Kept::Gone);
+            return Ok(CommitOutcome::Ended);
         }
         let (all, tag) = (changes.len(), record.tag);
         // The changes that are not in `record`, where that is what others saved.
@@ -118,57 +118,62 @@ impl Keeper {
         let mut contender = Contender::new(self);
         let (mut went, mut revived) = (false, false);
         loop {
-            let expect = Expect::Revision(held.revision);
-            let saved = self.save(&held.id, &mut record, expect, all, unsure).await;
+            let precondition = Precondition::Revision(version.revision);
+            let saved = self
+                .save(&version.id, &mut record, precondition, all, unanswered)
+                .await;
             match contender.heard(saved)? {
-                Saved::Saved(_) if went => return Ok(Kept::Elsewhere),
+                Saved::Saved(_) if went => return Ok(CommitOutcome::CommittedElsewhere),
                 Saved::Saved(revision) => {
-                    return Ok(Kept::Here {
+                    return Ok(CommitOutcome::Committed {
                         record,
-                        held: Held { revision, ..held },
+                        version: Version {
+                            revision,
+                            ..version
+                        },
                         revived,
                     });
                 }
-                Saved::Gone => return Ok(Kept::Gone),
+                Saved::Gone => return Ok(CommitOutcome::Ended),
                 Saved::Changed => {}
             }
             let tried = record.rev;
-            match contender.newer(held.id, tag).await? {
-                Newer::Gone => return Ok(Kept::Gone),
+            match contender.newer(version.id, tag).await? {
+                Newer::Gone => return Ok(CommitOutcome::Ended),
                 Newer::Saved {
                     record: newer,
-                    held: there,
+                    version: there,
                     moved,
                 } => {
-                    (record, held) = (newer, there);
+                    (record, version) = (newer, there);
                     went |= moved;
                 }
             }
             // The store was asked twice, and the first answer got lost.
             let arrived = match record.rev == tried {
                 true => Some(all),
-                false => unsure.arrived(record.rev),
+                false => unanswered.arrived(record.rev),
             };
             match arrived {
                 Some(arrived) => {
                     missing = &changes[arrived..];
-                    unsure.clear();
+                    unanswered.clear();
                     if missing.is_empty() {
                         return Ok(match went {
-                            true => Kept::Elsewhere,
-                            false => Kept::Here {
+                            true => CommitOutcome::CommittedElsewhere,
+                            false => CommitOutcome::Committed {
                                 record,
-                                held,
+                                version,
                                 revived,
                             },
                         });
                     }
                 }
-                None if !unsure.is_empty() => {
-                    let lost = unsure.changes();
-                    unsure.clear();
-                    return Ok(Kept::Unknown {
-                        newer: Some((record, held)).filter(|_| !went),
+                None if !unanswered.is_empty() => {
+                    let lost = unanswered.changes();
+                    unanswered.clear();
+                    return Ok(CommitOutcome::Unknown {
+                        newer: Some((record, version)).filter(|_| !went),
                         lost,
                     });
                 }
@@ -176,7 +181,7 @@ impl Keeper {
             }
             if went && owner.is_some() && record.user.is_some() && record.user != owner {
                 // Somebody else logged in, to whom nothing of the one before is shown.
-                return Ok(Kept::Elsewhere);
+                return Ok(CommitOutcome::CommittedElsewhere);
             }
             revived = !record.has_info();
             warn_of_lost_updates(missing, &record);
@@ -198,10 +203,10 @@ impl Keeper {
     pub(crate) async fn take<T>(
         &self,
         mut record: Record,
-        mut held: Held,
+        mut version: Version,
         mut take_out: impl FnMut(&mut Record) -> Result<Vec<T>>,
-    ) -> Result<(Vec<T>, Kept)> {
-        let gone = || Ok((Vec::new(), Kept::Gone));
+    ) -> Result<(Vec<T>, CommitOutcome)> {
+        let gone = || Ok((Vec::new(), CommitOutcome::Ended));
         if self.lineage_is_over(&record).await? {
             return gone();
         }
@@ -210,34 +215,47 @@ impl Keeper {
         let mut revived = false;
         loop {
             let taken = take_out(&mut record)?;
-            let here = |record, held| Kept::Here {
+            let here = |record, version| CommitOutcome::Committed {
                 record,
-                held,
+                version,
                 revived,
             };
             if taken.is_empty() {
-                return Ok((taken, here(record, held)));
+                return Ok((taken, here(record, version)));
             }
             let ttl = self.lifetime(&record);
-            let expect = Expect::Revision(held.revision);
-            let saved = self.put(&held.id, &mut record, ttl, expect).await;
+            let precondition = Precondition::Revision(version.revision);
+            let saved = self.put(&version.id, &mut record, ttl, precondition).await;
             match contender.heard(saved)? {
                 Saved::Saved(revision) => {
-                    return Ok((taken, here(record, Held { revision, ..held })));
+                    return Ok((
+                        taken,
+                        here(
+                            record,
+                            Version {
+                                revision,
+                                ..version
+                            },
+                        ),
+                    ));
                 }
                 Saved::Gone => return gone(),
                 Saved::Changed => {}
             }
             let tried = record.rev;
-            (record, held) = match contender.newer(held.id, tag).await? {
+            (record, version) = match contender.newer(version.id, tag).await? {
                 // What was there went on with the one who renewed it, and that may be somebody else.
-                Newer::Saved { moved: true, .. } => return Ok((Vec::new(), Kept::Elsewhere)),
-                Newer::Saved { record, held, .. } => (record, held),
+                Newer::Saved { moved: true, .. } => {
+                    return Ok((Vec::new(), CommitOutcome::CommittedElsewhere));
+                }
+                Newer::Saved {
+                    record, version, ..
+                } => (record, version),
                 Newer::Gone => return gone(),
             };
             if record.rev == tried {
                 // The store was asked twice, and the first answer got lost.
-                return Ok((taken, here(record, held)));
+                return Ok((taken, here(record, version)));
             }
             revived = !record.has_info();
         }
