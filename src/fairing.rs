@@ -29,6 +29,7 @@ use crate::response;
 use crate::session::{Browser, CookieAction, Session};
 use crate::sessions::Sessions;
 use crate::store::SessionStore;
+use crate::store::bounded::Bounds;
 use crate::store::configured;
 
 impl Sessions {
@@ -145,19 +146,34 @@ impl SessionsFairing {
         for store in [&stores.sessions].into_iter().chain(&stores.others) {
             ready(&**store, &config).await?;
         }
-        let manager = Arc::new(SessionManager::new(stores.sessions, clock.clone(), &config));
+        let bounds = Arc::new(Bounds::new(
+            clock.clone(),
+            Duration::from_millis(config.store_timeout),
+        ));
+        let manager = Arc::new(SessionManager::new(
+            stores.sessions,
+            Arc::clone(&bounds),
+            clock.clone(),
+            &config,
+        ));
         let cache = stores
             .cache
-            .map(|store| Cache::new(Arc::clone(&manager), store, &config.cache));
+            .map(|store| Cache::new(Arc::clone(&bounds), store, &config.cache));
         let limiter = stores.rate_limit.map(|store| {
             let live = Arc::clone(&self.counted);
-            Limiter::new(Arc::clone(&manager), store, &config.rate_limit, live)
+            Limiter::new(
+                Arc::clone(&bounds),
+                clock.clone(),
+                store,
+                &config.rate_limit,
+                live,
+            )
         });
         if limiter.is_none() && config.rate_limit.limit > 0 {
             return Err(rate_limit::no_store());
         }
         let servers = configured::perl(&config, &clock)?;
-        let perl = PerlSite::new(&config.perl, Arc::clone(&manager), servers)?;
+        let perl = PerlSite::new(&config.perl, bounds, servers)?;
         let live = Arc::clone(&self.live);
         let sessions = Sessions::new(manager, config, form, headers, live, stores.others);
         Ok((sessions, cache.transpose()?, limiter.transpose()?, perl))

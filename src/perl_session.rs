@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use crate::config::{PerlConfig, mistake};
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manager::SessionManager;
 use crate::storable::{self, Image, Kind, Options, Value};
 use crate::store::Server;
+use crate::store::bounded::Bounds;
 
 const ACT: &str = "read the Perl session";
 
@@ -147,7 +147,7 @@ pub(crate) struct PerlSite {
     key_prefix: String,
     size: usize,
     options: Options,
-    manager: Arc<SessionManager>,
+    bounds: Arc<Bounds>,
     /// Each is asked: which of them has a key, only the site's own client knows.
     servers: Vec<Arc<dyn Server>>,
 }
@@ -160,7 +160,7 @@ impl PerlSite {
     /// When a setting could never work.
     pub(crate) fn new(
         config: &PerlConfig,
-        manager: Arc<SessionManager>,
+        bounds: Arc<Bounds>,
         servers: Vec<Arc<dyn Server>>,
     ) -> Result<Option<Self>> {
         let Some(cookie_name) = config.cookie_name.clone() else {
@@ -195,7 +195,7 @@ impl PerlSite {
             key_prefix: config.key_prefix.clone(),
             size: config.size,
             options: Options::new().max_growth(config.max_growth),
-            manager,
+            bounds,
             servers,
         }))
     }
@@ -226,7 +226,7 @@ impl PerlSite {
         let key = format!("{}{id}", self.key_prefix);
         let ask = async |server: &dyn Server| {
             let answer = server.read(&key, self.size + 1);
-            self.manager.ask(ACT, answer).await
+            self.bounds.call(ACT, answer).await
         };
         let asked = self.servers.iter().map(|server| ask(&**server));
         let mut answers: FuturesUnordered<_> = asked.collect();

@@ -12,16 +12,18 @@ use super::batches::Batches;
 use super::counts::{Count, Counts};
 use super::hits::{Answer, Hits, SKEW};
 use super::policy::Policy;
+use crate::clock::Clock;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
-use crate::manager::{PATIENCE, SessionManager};
+use crate::store::bounded::Bounds;
 use crate::store::{Key, KeyValue, Namespace};
 
 /// Counts requests by the rules of the configuration.
 pub(crate) struct Limiter {
-    manager: Arc<SessionManager>,
+    bounds: Arc<Bounds>,
+    clock: Clock,
     store: Arc<dyn KeyValue>,
     namespace: Namespace,
     /// The limit for the whole application, if there is one.
@@ -43,7 +45,8 @@ impl Limiter {
     ///
     /// When a setting cannot work.
     pub(crate) fn new(
-        manager: Arc<SessionManager>,
+        bounds: Arc<Bounds>,
+        clock: Clock,
         store: Arc<dyn KeyValue>,
         config: &RateLimitConfig,
         live: Arc<AtomicUsize>,
@@ -55,7 +58,8 @@ impl Limiter {
             by: config.by,
         };
         Ok(Self {
-            manager,
+            bounds,
+            clock,
             store,
             namespace: Namespace::new("rate")?,
             app: (config.limit > 0).then_some(app),
@@ -155,13 +159,13 @@ impl Limiter {
     async fn hit(&self, key: &Key, policy: &Policy, requests: usize) -> Result<Vec<Count>> {
         const ACT: &str = "count a request";
         let started = Instant::now();
-        let patience = self.manager.store_timeout * PATIENCE;
+        let patience = self.bounds.patience();
         let window = policy.window.saturating_mul(1000);
         // As long as it can matter, by a clock that may differ from ours.
         let ttl = Duration::from_millis(window.saturating_add(window / 1000 + SKEW));
         while started.elapsed() <= patience {
-            let there = self.manager.ask(ACT, self.store.get(key)).await?;
-            let now = self.manager.clock.millis();
+            let there = self.bounds.call(ACT, self.store.get(key)).await?;
+            let now = self.clock.millis();
             let mut hits = Hits::read(there.as_deref(), now, window);
             let mut add = || hits.add(now, policy.limit, window);
             let answers: Vec<Answer> = (0..requests).map(|_| add()).collect();
@@ -170,7 +174,7 @@ impl Limiter {
             let kept = none || {
                 let hits = hits.write();
                 let keeping = self.store.swap(key, there.as_deref(), &hits, Some(ttl));
-                self.manager.ask(ACT, keeping).await?
+                self.bounds.call(ACT, keeping).await?
             };
             if kept {
                 let counts = answers.iter().map(|answer| Count::new(policy, answer));
