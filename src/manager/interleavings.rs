@@ -311,7 +311,7 @@ proptest! {
                 };
                 match deed {
                     Deed::Push => {
-                        session.notify(StoredMessage::message("info", &number.to_string())).expect("it is small");
+                        session.notify(StoredMessage::queued("info", &number.to_string())).expect("it is small");
                         expected.push(number.to_string());
                     }
                     Deed::Insert => session.insert("a", number).expect("it is small"),

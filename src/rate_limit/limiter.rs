@@ -1,6 +1,5 @@
 //! The limiter: whom a request counts for, and whether there is room for it.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -15,8 +14,9 @@ use super::policy::Policy;
 use crate::clock::Clock;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
 use crate::cookie;
+use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
-use crate::guard::Slot;
+use crate::guard;
 use crate::store::bounded::Bounds;
 use crate::store::{Key, KeyValue, Namespace};
 
@@ -35,7 +35,7 @@ pub(crate) struct Limiter {
     /// Hides visitors in the names of keys. Made when the rocket is about to lift off.
     secret: OnceLock<[u8; 32]>,
     /// How many requests were counted and are not answered yet.
-    live: Arc<AtomicUsize>,
+    active: ActiveRequests,
 }
 
 impl Limiter {
@@ -49,7 +49,7 @@ impl Limiter {
         clock: Clock,
         store: Arc<dyn KeyValue>,
         config: &RateLimitConfig,
-        live: Arc<AtomicUsize>,
+        active: ActiveRequests,
     ) -> Result<Self> {
         let app = Policy {
             name: Policy::APP,
@@ -68,7 +68,7 @@ impl Limiter {
             proxies: Proxies::new(config)?,
             batches: Batches::default(),
             secret: OnceLock::new(),
-            live,
+            active,
         })
     }
 
@@ -79,7 +79,7 @@ impl Limiter {
 
     /// Learns the secret that visitors are hidden with: one that all processes of an application
     /// share.
-    pub(crate) fn learn_key(&self, rocket: &rocket::Config) {
+    pub(super) fn learn_key(&self, rocket: &rocket::Config) {
         let mut hash = Sha256::new_with_prefix("rocket_session_kit: visitors of a rate limit");
         hash.update(cookie::secret_of(rocket));
         // A rocket can be launched again, with the same key.
@@ -117,12 +117,12 @@ impl Limiter {
                 }
             }
         };
-        Counts::of(request).once(policy, &self.live, count).await
+        Counts::of(request).once(policy, &self.active, count).await
     }
 
     /// Says in `response` what was counted, and returns whether the request was refused.
-    pub(crate) fn tell(&self, request: &Request<'_>, response: &mut Response<'_>) -> bool {
-        Counts::of(request).tell(response, self.headers)
+    pub(super) fn write_headers(&self, request: &Request<'_>, response: &mut Response<'_>) -> bool {
+        Counts::of(request).write_headers(response, self.headers)
     }
 
     /// Returns the key under which the sender of `request` is counted. It tells nobody who that is:
@@ -130,7 +130,7 @@ impl Limiter {
     async fn key(&self, request: &Request<'_>, policy: &Policy) -> Key {
         let settled = match policy.by {
             // A store that is down, so that it cannot be told, was logged.
-            By::Session => Slot::of(request).session(request).await.ok(),
+            By::Session => guard::session(request).await.ok(),
             By::Address => None,
         };
         let visitor = match settled.and_then(|session| session.settled_tag(policy.window)) {
