@@ -256,3 +256,19 @@ async fn the_absolute_timeout_holds_whatever_the_store_believes() {
     assert_eq!(all.len(), 1, "the store has it still");
     assert!(app.list().await.is_empty(), "it is no session any more");
 }
+
+#[async_test]
+async fn sessions_that_were_not_used_for_long_are_deleted_on_demand() {
+    let app = App::launch().await;
+    let [gone, _quiet, used] = [
+        app.known_visitor().await,
+        app.known_visitor().await,
+        app.known_visitor().await,
+    ];
+    assert!(gone.get("/logout").await.removes_session());
+    app.clock.advance(HOUR);
+    assert!(is_alive(&used).await);
+    let swept = app.sessions().delete_old_sessions(60).await.unwrap();
+    assert_eq!((swept.deleted, swept.remaining), (1, 1));
+    assert!(is_alive(&used).await);
+}

@@ -611,6 +611,20 @@ async fn tls_works_out_of_the_box_and_trusts_only_whom_it_is_told_to() {
     store.setup().await.expect("now it is trusted");
     let id = create(&store, "alice").await;
     assert!(store.has_session(&id).await.unwrap());
+    // The same by the configuration, where it counts for the server of a Perl site, too.
+    for (ca, launches) in [(&cert, true), (&path("missing.pem"), false)] {
+        for (store, of_the_server) in [("redis", "redis.url"), ("memory", "perl.url")] {
+            let figment = figment()
+                .merge(("sessions.store", store))
+                .merge(("sessions.perl.cookie_name", "perl"))
+                .merge(("sessions.redis.ca", ca))
+                .merge((format!("sessions.{of_the_server}"), &url));
+            let rocket = rocket::custom(figment).attach(Sessions::fairing());
+            let launched = rocket::local::asynchronous::Client::untracked(rocket).await;
+            let refused = launched.err().map(|error| format!("{:?}", error.kind()));
+            assert_eq!(refused.is_none(), launches, "{ca} {store}: {refused:?}");
+        }
+    }
     let error = store
         .ca(path("missing.pem"))
         .expect_err("there is no such file");
