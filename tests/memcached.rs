@@ -435,7 +435,9 @@ async fn what_is_lost_three_times_is_an_error() {
             looks.open_for_all();
         };
         proxy.cut_at_requests(1);
-        let (lost, ()) = tokio::join!(act, losses);
+        let both = async { tokio::join!(act, losses) };
+        let both = tokio::time::timeout(PATIENT, both).await;
+        let (lost, ()) = both.expect("it is tried three times");
         let error = lost.expect_err("it was lost three times");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{deletes}");
         let there = direct.load_session(&id).await.unwrap();
