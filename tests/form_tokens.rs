@@ -808,7 +808,16 @@ async fn send_parts(
         body += &format!("\r\n{value}\r\n");
     }
     body += "--X--\r\n";
-    let mut request = app.client.post("/upload").body(body);
+    send_multipart(visitor, app, "/upload", body).await
+}
+
+async fn send_multipart(
+    visitor: &Visitor<'_>,
+    app: &App,
+    path: &str,
+    body: String,
+) -> (u16, String) {
+    let mut request = app.client.post(path.to_owned()).body(body);
     request.add_header(Header::new("Cookie", visitor.cookies()));
     request.add_header(Header::new(
         "Content-Type",
@@ -817,6 +826,30 @@ async fn send_parts(
     let answer = request.dispatch().await;
     let status = answer.status().code;
     (status, answer.into_string().await.unwrap_or_default())
+}
+
+#[async_test]
+async fn a_form_that_is_cut_short_is_refused_though_what_is_missing_may_be() {
+    let app = app().await;
+    let visitor = app.visitor();
+    let token = visitor.get("/csrf").await.body;
+    let part = |name: &str, value: &str| {
+        format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}")
+    };
+    let [token, text, stars] = [
+        part("csrf_token", &token),
+        part("text", "a"),
+        part("stars", "5"),
+    ];
+    let whole = format!("{token}\r\n{text}\r\n{stars}\r\n--X--\r\n");
+    let sent = send_multipart(&visitor, &app, "/entry", whole).await;
+    assert_eq!(sent, (200, "a Some(5)".into()));
+    let without = format!("{token}\r\n{text}\r\n--X--\r\n");
+    let sent = send_multipart(&visitor, &app, "/entry", without).await;
+    assert_eq!(sent, (200, "a None".into()));
+    let cut = format!("{token}\r\n{text}\r\n{stars}");
+    let (status, _) = send_multipart(&visitor, &app, "/entry", cut).await;
+    assert!((400..500).contains(&status), "{status}");
 }
 
 #[async_test]

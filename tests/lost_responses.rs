@@ -182,6 +182,22 @@ async fn push(
     notes.info(message)
 }
 
+/// Counts and saves by itself, and takes all messages after that.
+#[get("/add_save_and_take")]
+async fn add_save_and_take(
+    session: &Session,
+    notes: &Notifications,
+    gates: &State<Gates>,
+) -> Result<String> {
+    session.increment("count", 1)?;
+    gates.wait(Some("save")).await;
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+    let taken = notes.take_all().await?;
+    let count: Option<i64> = session.get("count")?;
+    Ok(format!("{} {count:?}", taken.len()))
+}
+
 /// Logs out and saves that by itself.
 #[get("/logout_and_save")]
 async fn log_out_and_save(session: &Session, gates: &State<Gates>) {
@@ -209,6 +225,7 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
             push_save_and_renew,
             push_save_and_push_two,
             push,
+            add_save_and_take,
             log_out_and_save,
             messages,
             add_save_and_renew,
@@ -1407,4 +1424,28 @@ async fn what_follows_an_unheard_save_is_kept_though_others_come_first_again() {
         let there = visitor.get(&format!("/get/{name}")).await.body;
         assert_eq!(there, count, "{name}");
     }
+}
+
+#[async_test]
+async fn messages_can_be_taken_after_an_unheard_save() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/push/one").await;
+            let fault = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/add_save_and_take"), fault).await;
+            let told = (answer.status.code, &*answer.body);
+            assert_eq!(told, (200, "1 Some(1)"), "{fate:?}");
+            assert_eq!(visitor.get("/get/count").await.body, "1", "{fate:?}");
+            assert_eq!(visitor.get("/messages").await.body, "", "{fate:?}");
+        }
+    })
+    .await;
 }
