@@ -32,6 +32,14 @@ async fn token(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> S
     session.create_form_token()
 }
 
+/// Renews the session and gives out a token.
+#[get("/renew_and_token?<gate>")]
+async fn renew_and_token(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> String {
+    gates.wait(gate).await;
+    session.renew();
+    session.create_form_token()
+}
+
 #[get("/tokens/<count>")]
 fn tokens(count: usize, session: &Session) -> String {
     let tokens: Vec<_> = (0..count).map(|_| session.create_form_token()).collect();
@@ -136,6 +144,7 @@ fn button(_form: CsrfForm) -> &'static str {
 fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
     let routes = routes![
         token,
+        renew_and_token,
         tokens,
         has,
         use_up,
@@ -223,6 +232,27 @@ async fn a_form_token_is_used_up_once_though_renewals_at_once_copied_the_session
             let token = copy.get("/token").await.body;
             assert_eq!(copy.get(&format!("/use/{token}")).await.body, "true");
             assert_eq!(copy.get("/keys").await.body, "n");
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_form_token_that_a_copy_was_given_with_its_renewal_is_good() {
+    App::on_every_store(with_routes, |app| async move {
+        let visitor = app.known_visitor().await;
+        let old = visitor.get("/token").await.body;
+        let slow = visitor.copy();
+        let first = async {
+            app.gate("renewal").arrived().await;
+            assert!(visitor.get("/renew").await.sets_session());
+            app.gate("renewal").open();
+        };
+        let (answer, ()) = join(slow.get("/renew_and_token?gate=renewal"), first).await;
+        assert!(answer.sets_session(), "{answer:?}");
+        for (token, good) in [(&old, "false"), (&answer.body, "true")] {
+            let used = slow.get(&format!("/use/{token}")).await.body;
+            assert_eq!(used, good);
         }
     })
     .await;
