@@ -276,6 +276,21 @@ async fn a_connection_that_is_cut_between_command_and_answer_doubles_nothing() {
 }
 
 #[async_test]
+async fn an_entry_is_counted_once_though_the_response_was_lost() {
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port);
+    let (store, direct) = (store(proxy.port), store(server.port));
+    let key = Namespace::new("rate").unwrap().key("visitor");
+    // From here on there is a connection, and the server knows the script.
+    assert_eq!(store.increment(&key, 1, None).await.unwrap(), 1);
+    proxy.cut_at_answers(1);
+    let lost = store.increment(&key, 1, None).await;
+    let error = lost.expect_err("nobody knows whether it was counted");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(direct.increment(&key, 1, None).await.unwrap(), 3);
+}
+
+#[async_test]
 async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
     let server = durable();
     let proxy = Proxy::to(server.port);
