@@ -11,6 +11,7 @@
     )
 )]
 
+mod architecture;
 mod browser;
 mod cache;
 mod cookie_on_every_outcome;
