@@ -64,7 +64,7 @@ impl MemcachedStore {
         loop {
             // The server counts on beyond 63 bits, and takes more for a number than others do.
             let before = match self.get(key).await? {
-                Some(there) => edit::number(&there).ok_or_else(edit::no_number)?,
+                Some(there) => edit::number(&there).ok_or_else(edit::not_a_number)?,
                 None => 0,
             };
             edit::sum(before, by).ok_or_else(edit::too_large)?;
@@ -74,7 +74,9 @@ impl MemcachedStore {
             }
             let added = match self.pool.change(act, &entry, add, None).await {
                 Ok(reply) => reply.output,
-                Err(failure) if failure.kind == Failed::Rejected => return Err(edit::no_number()),
+                Err(failure) if failure.kind == Failed::Rejected => {
+                    return Err(edit::not_a_number());
+                }
                 Err(failure) => return Err(failure.error),
             };
             if let Some(sum) = added.value.filter(|_| added.applied()) {

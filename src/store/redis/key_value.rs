@@ -117,7 +117,7 @@ impl KeyValue for RedisStore {
             return Err(
                 match there.is_none_or(|there| edit::number(&there).is_some()) {
                     true => edit::too_large(),
-                    false => edit::no_number(),
+                    false => edit::not_a_number(),
                 },
             );
         }
@@ -129,7 +129,7 @@ impl KeyValue for RedisStore {
         let answer = self.run(&self.entries, act, &INCREMENT, &key, &arguments, Again::No);
         match self.read::<String>(act, answer.await?.value)?.as_str() {
             "too large" => Err(edit::too_large()),
-            answer => edit::number(answer.as_bytes()).ok_or_else(edit::no_number),
+            answer => edit::number(answer.as_bytes()).ok_or_else(edit::not_a_number),
         }
     }
 
