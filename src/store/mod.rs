@@ -11,6 +11,7 @@ mod listing;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
+mod namespace;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 mod prefix;
 mod record_header;
@@ -23,10 +24,11 @@ mod stored;
 mod sweep;
 
 pub use directory::DirectoryStore;
-pub use key_value::{Key, KeyValue, Namespace};
+pub use key_value::KeyValue;
 #[cfg(feature = "memcached")]
 pub use memcached::MemcachedStore;
 pub use memory::MemoryStore;
+pub use namespace::{Key, Namespace};
 pub use record_header::RecordHeader;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
