@@ -23,7 +23,8 @@ use crate::guard::Slot;
 use crate::header::TokenHeaders;
 use crate::manager::SessionManager;
 use crate::message::StoredMessage;
-use crate::perl_session::PerlSite;
+#[cfg(feature = "perl")]
+use crate::perl;
 use crate::rate_limit::{self, Counts, Limiter};
 use crate::response;
 use crate::session::{Browser, CookieAction, Session};
@@ -91,8 +92,12 @@ struct SessionsFairing {
 impl SessionsFairing {
     async fn open(&self, rocket: Rocket<Build>) -> Result<Rocket<Build>, Rocket<Build>> {
         match self.make(&rocket).await {
-            Ok((sessions, cache, limiter, perl)) => {
+            Ok((sessions, cache, limiter)) => {
                 let mut rocket = rocket;
+                #[cfg(feature = "perl")]
+                {
+                    rocket = perl::attach(rocket, &sessions)?;
+                }
                 if limiter.is_some() && sessions.config.rate_limit.limit > 0 {
                     rocket = rocket.mount("/", rate_limit::routes());
                 }
@@ -101,9 +106,6 @@ impl SessionsFairing {
                 }
                 if let Some(limiter) = limiter {
                     rocket = rocket.manage(limiter);
-                }
-                if let Some(perl) = perl {
-                    rocket = rocket.manage(perl);
                 }
                 Ok(rocket.manage(sessions))
             }
@@ -115,11 +117,11 @@ impl SessionsFairing {
     }
 
     /// Makes what Rocket is to manage. The cache and the limiter are left out where nothing can keep
-    /// their entries, and the Perl site where there is none.
+    /// their entries.
     async fn make(
         &self,
         rocket: &Rocket<Build>,
-    ) -> Result<(Sessions, Option<Cache>, Option<Limiter>, Option<PerlSite>)> {
+    ) -> Result<(Sessions, Option<Cache>, Option<Limiter>)> {
         if rocket.state::<Sessions>().is_some() {
             let why = "it is attached already; remove the second `.attach(Sessions::…)`";
             return Err(Error::new(ErrorKind::Config, "attach the sessions").because(why));
@@ -156,11 +158,9 @@ impl SessionsFairing {
         if limiter.is_none() && config.rate_limit.limit > 0 {
             return Err(rate_limit::no_store());
         }
-        let servers = configured::perl(&config, &clock)?;
-        let perl = PerlSite::new(&config.perl, Arc::clone(&manager), servers)?;
         let live = Arc::clone(&self.live);
         let sessions = Sessions::new(manager, config, form, headers, live, stores.others);
-        Ok((sessions, cache.transpose()?, limiter.transpose()?, perl))
+        Ok((sessions, cache.transpose()?, limiter.transpose()?))
     }
 }
 
@@ -379,6 +379,8 @@ impl Fairing for SessionsFairing {
                 Counts::of(request).reset();
             }
         }
+        #[cfg(feature = "perl")]
+        perl::begin_anew(request);
         if request.method() == Method::Head {
             Slot::of(request).is_head_only();
         }
@@ -405,6 +407,8 @@ impl Fairing for SessionsFairing {
                 .rocket()
                 .state::<Limiter>()
                 .is_some_and(|limiter| limiter.tell(request, response));
+        #[cfg(feature = "perl")]
+        perl::vary(request, response);
         let live = self.live.load(Ordering::Acquire) > 0;
         if live || self.counted.load(Ordering::Acquire) > 0 {
             Slot::of(request).is_answered();
@@ -416,12 +420,6 @@ impl Fairing for SessionsFairing {
         // request that was refused makes no session.
         let failed = refused || response.status() == Status::InternalServerError;
         let slot = Slot::of(request);
-        if let Some(found) = slot.perl_found() {
-            response::vary(response, "Cookie");
-            if found {
-                response::private(response);
-            }
-        }
         let posted = slot.posted();
         if !posted.is_empty() && !failed {
             return Box::pin(deliver(slot, posted, request, response));

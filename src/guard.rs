@@ -18,7 +18,6 @@ use crate::logged_in::LoggedIn;
 use crate::manager::Lookup;
 use crate::message::StoredMessage;
 use crate::notification::{Notification, Notifications, Notify};
-use crate::perl_session::{PerlSession, PerlSite};
 use crate::session::{Credential, Session};
 use crate::sessions::Sessions;
 
@@ -26,8 +25,6 @@ use crate::sessions::Sessions;
 #[derive(Default)]
 pub(crate) struct Slot {
     opened: OnceCell<Opened>,
-    /// The session of the Perl site, once somebody asked for that.
-    perl: OnceCell<Perl>,
     /// What a responder left for the session, which only the way out can load.
     posted: Mutex<Option<Posted>>,
     /// Whether the head of the answer is all that is asked for. Rocket lets a `GET` route answer
@@ -42,11 +39,6 @@ pub(crate) struct Slot {
 
 struct Opened {
     session: Result<Notifications>,
-    _counted: Counted,
-}
-
-struct Perl {
-    session: Result<Option<PerlSession>>,
     _counted: Counted,
 }
 
@@ -103,12 +95,6 @@ impl Slot {
         posted.map_or_else(Vec::new, |posted| posted.messages)
     }
 
-    /// Returns whether the visitor has a session of the Perl site, if anybody asked for it.
-    pub(crate) fn perl_found(&self) -> Option<bool> {
-        let perl = self.perl.get()?;
-        Some(matches!(perl.session, Ok(Some(_))))
-    }
-
     /// Says that the request is being answered.
     pub(crate) fn is_answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
@@ -148,20 +134,6 @@ impl Slot {
             }
         });
         opened.await.session.as_ref().map_err(Error::clone)
-    }
-}
-
-impl Slot {
-    /// Returns the session of the Perl site, which is loaded when this is the first to ask.
-    async fn perl<'r>(&'r self, request: &'r Request<'_>) -> Result<Option<&'r PerlSession>> {
-        let (sessions, site) = (Sessions::of(request)?, PerlSite::of(request)?);
-        let perl = self.perl.get_or_init(|| async {
-            let _counted = Counted::new(sessions);
-            let session = site.load(request).await;
-            Perl { session, _counted }
-        });
-        let session = perl.await.session.as_ref();
-        session.map(Option::as_ref).map_err(Error::clone)
     }
 }
 
@@ -343,30 +315,6 @@ impl<'r> FromRequest<'r> for Notification {
 impl Sentinel for Notification {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         Sessions::missing(rocket)
-    }
-}
-
-#[rocket::async_trait]
-impl<'r> FromRequest<'r> for &'r PerlSession {
-    type Error = Error;
-
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Slot::of(request).perl(request).await {
-            Ok(Some(session)) => Outcome::Success(session),
-            Ok(None) => Outcome::Forward(Status::Unauthorized),
-            Err(error) => {
-                if error.kind() == ErrorKind::Unavailable {
-                    StoreWasDown::note(request);
-                }
-                Outcome::Error((error.status(), error))
-            }
-        }
-    }
-}
-
-impl Sentinel for &PerlSession {
-    fn abort(rocket: &Rocket<Ignite>) -> bool {
-        Sessions::missing(rocket) || PerlSite::missing(rocket)
     }
 }
 

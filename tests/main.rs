@@ -25,7 +25,7 @@ mod guards;
 mod header_sessions;
 mod headers;
 mod hostile_cookies;
-#[cfg(all(feature = "redis", feature = "memcached"))]
+#[cfg(feature = "import")]
 mod import;
 mod launch;
 mod limits;
@@ -36,7 +36,7 @@ mod merging;
 mod no_random_numbers;
 mod notifications;
 mod overtaking;
-#[cfg(all(feature = "redis", feature = "memcached"))]
+#[cfg(all(feature = "perl", feature = "redis", feature = "memcached"))]
 mod perl_session;
 mod processes;
 #[cfg(all(feature = "redis", feature = "memcached"))]
@@ -50,6 +50,7 @@ mod secrets_stay_secret;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod shared_store;
 mod shutdown;
+#[cfg(feature = "perl")]
 mod storable;
 mod store_down;
 mod stores;

@@ -9,6 +9,7 @@ mod memcached;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "perl")]
 mod server;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use memcached::MemcachedStore;
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+#[cfg(feature = "perl")]
 pub(crate) use server::Server;
 
 /// A place where sessions wait between two requests.

@@ -1,4 +1,4 @@
-//! A store on a server, where others may keep things too: these are only read.
+//! A store on a server, which also reads keys of other programs.
 
 use super::SessionStore;
 use crate::error::Result;
@@ -6,6 +6,7 @@ use crate::error::Result;
 /// A store on a server.
 #[rocket::async_trait]
 pub(crate) trait Server: SessionStore {
-    /// Returns the first `most` bytes of what is under `key`, whoever keeps it there, or more.
+    /// Returns the value under `key`, whichever program wrote it, or its first bytes, at least
+    /// `most`, if it is longer.
     async fn read(&self, key: &str, most: usize) -> Result<Option<Vec<u8>>>;
 }

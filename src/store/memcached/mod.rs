@@ -17,8 +17,7 @@ use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use self::command::Replaced;
 use self::pool::{Cas, Failed, Failure, Pool, TRIES};
 use super::{
-    Key, KeyValue, Precondition, RecordHeader, Revision, Save, Saved, Server, SessionStore, Stored,
-    Swept,
+    Key, KeyValue, Precondition, RecordHeader, Revision, Save, Saved, SessionStore, Stored, Swept,
 };
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -294,8 +293,9 @@ impl MemcachedStore {
     }
 }
 
+#[cfg(feature = "perl")]
 #[rocket::async_trait]
-impl Server for MemcachedStore {
+impl crate::store::Server for MemcachedStore {
     async fn read(&self, key: &str, _: usize) -> Result<Option<Vec<u8>>> {
         // It has no items beyond a megabyte, unless it was told to.
         let found = self.look("read a key", key, true).await?;

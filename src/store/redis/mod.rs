@@ -14,8 +14,7 @@ use rocket::futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use self::link::{Again, Answer, Link, Servers, Settings};
 use super::{
-    KeyValue, Precondition, RecordHeader, Revision, Save, Saved, Server, SessionStore, Stored,
-    Swept,
+    KeyValue, Precondition, RecordHeader, Revision, Save, Saved, SessionStore, Stored, Swept,
 };
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -359,8 +358,9 @@ impl RedisStore {
     }
 }
 
+#[cfg(feature = "perl")]
 #[rocket::async_trait]
-impl Server for RedisStore {
+impl crate::store::Server for RedisStore {
     async fn read(&self, key: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let mut command = redis::cmd("GETRANGE");
         command.arg(key).arg(0).arg(most);
