@@ -39,6 +39,7 @@ mod overtaking;
 #[cfg(all(feature = "perl", feature = "redis", feature = "memcached"))]
 mod perl_session;
 mod processes;
+mod programs;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod rate_limit;
 #[cfg(feature = "redis")]
