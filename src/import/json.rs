@@ -1,6 +1,6 @@
 //! The values of a pickle, written as JSON.
 
-use super::error::ErrorKind;
+use super::error::{Error, ErrorKind};
 use super::machine::MAX_INPUT;
 use super::node::{At, Node};
 use super::pickle::{Fault, Pickle};
@@ -11,16 +11,25 @@ const MAX_OUTPUT: usize = MAX_INPUT;
 /// How deep lists and dicts may be nested. JSON parsers take 128 levels.
 const MAX_DEPTH: usize = 100;
 
+impl Pickle<'_> {
+    /// Returns the value at `at` as JSON text.
+    pub(super) fn json(&self, at: At) -> Result<String, Error> {
+        let mut writer = Writer::new(self);
+        writer.write(at).map_err(|fault| self.locate(fault))?;
+        Ok(writer.out)
+    }
+}
+
 /// Writes values of a pickle as JSON.
-pub(super) struct Writer<'p, 'a> {
+struct Writer<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    pub(super) out: String,
+    out: String,
     /// The values that are not complete yet. One that is met again contains itself.
     path: Vec<At>,
 }
 
 impl<'p, 'a> Writer<'p, 'a> {
-    pub(super) fn new(pickle: &'p Pickle<'a>) -> Self {
+    fn new(pickle: &'p Pickle<'a>) -> Self {
         Self {
             pickle,
             out: String::new(),
@@ -29,7 +38,7 @@ impl<'p, 'a> Writer<'p, 'a> {
     }
 
     /// Writes the value at `at`.
-    pub(super) fn write(&mut self, at: At) -> Result<(), Fault> {
+    fn write(&mut self, at: At) -> Result<(), Fault> {
         let fail = |kind| (at, kind);
         if self.path.contains(&at) {
             return Err(fail(ErrorKind::Recursive));

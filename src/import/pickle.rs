@@ -3,7 +3,6 @@
 use indexmap::IndexMap;
 
 use super::error::{Error, ErrorKind};
-use super::json::Writer;
 use super::machine::Machine;
 use super::node::{At, Node, printable};
 
@@ -65,14 +64,8 @@ impl<'a> Pickle<'a> {
         self.locate((at, ErrorKind::Type(self.describe(at))))
     }
 
-    /// Returns the value at `at` as JSON text.
-    pub(super) fn json(&self, at: At) -> Result<String, Error> {
-        let mut writer = Writer::new(self);
-        writer.write(at).map_err(|fault| self.locate(fault))?;
-        Ok(writer.out)
-    }
-
-    fn locate(&self, (at, kind): Fault) -> Error {
+    /// Returns the error about a value, with its offset.
+    pub(super) fn locate(&self, (at, kind): Fault) -> Error {
         Error::new(kind, self.what).at(self.offsets[at.0 as usize])
     }
 

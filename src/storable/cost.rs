@@ -1,8 +1,8 @@
 //! What a value costs: how many bytes of memory it takes as a `serde_json::Value`, which is what most
 //! types take at most.
 
-use super::image::Kind;
 use super::string::PerlString;
+use super::value::Kind;
 
 /// What it costs to look at anything, so that nobody looks without end.
 pub(super) const LOOK: usize = 1;

@@ -1,6 +1,7 @@
 //! The head of an image: which format it has, and how the machine that wrote it lays out numbers.
 
-use super::error::{Error, ErrorKind, Result};
+use super::error::{Error, Result};
+use super::error_kind::ErrorKind;
 use super::input::Input;
 
 /// How the numbers of an image are laid out.

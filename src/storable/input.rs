@@ -1,6 +1,7 @@
 //! The bytes of an image, read one after the other.
 
-use super::error::{Error, ErrorKind, Result};
+use super::error::{Error, Result};
+use super::error_kind::ErrorKind;
 
 /// The bytes of an image, and how far they have been read.
 pub(super) struct Input<'a> {

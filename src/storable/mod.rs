@@ -75,11 +75,13 @@
 //! [`Options::max_growth`]: by default 64 times the image's size with all that is needed on the
 //! way. No error repeats what an image holds.
 
+mod access;
 mod arena;
 mod cost;
 mod decode;
 mod deserialize;
 mod error;
+mod error_kind;
 mod header;
 mod image;
 mod input;
@@ -87,15 +89,21 @@ mod native;
 mod number;
 mod opcode;
 mod options;
+mod parts;
 mod scalar;
+mod serde_error;
 mod string;
+mod value;
+mod walk;
 
 use serde::de::DeserializeOwned;
 
-pub use error::{Error, ErrorKind, Refused};
-pub use image::{Elements, Entries, Image, Kind, Value};
+pub use error::Error;
+pub use error_kind::{ErrorKind, Refused};
+pub use image::Image;
 pub use options::Options;
 pub use string::PerlString;
+pub use value::{Elements, Entries, Kind, Value};
 
 /// Returns what was frozen into `image` as a `T`.
 ///

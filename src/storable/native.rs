@@ -1,6 +1,7 @@
 //! The numbers of an image, converted from the machine that wrote it.
 
-use super::error::{Error, ErrorKind, Result};
+use super::error::{Error, Result};
+use super::error_kind::ErrorKind;
 use super::header::{DoubleSize, IntegerSize, Layout, Order};
 use super::input::Input;
 

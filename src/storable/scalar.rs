@@ -8,9 +8,10 @@ use serde::de::value::CowStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::error::{Error, ErrorKind, Result};
-use super::image::Kind;
+use super::error::{Error, Result};
+use super::error_kind::ErrorKind;
 use super::number::{exact_integer, format_double, parse_double, parse_integer};
+use super::value::Kind;
 
 /// A scalar, or a hash key, on its way into a Rust value.
 pub(super) struct Scalar<'de> {
