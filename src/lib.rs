@@ -38,7 +38,7 @@
 //! |---|---|
 //! | [`&Session`](Session) | values, the visitor, log-in and log-out |
 //! | [`LoggedIn`] | pages for members: the user and the session |
-//! | [`&Notifications`](Notifications), [`Notification`], and the responder [`Notify`] | messages for the next page, each shown once |
+//! | [`Notifications`], [`Notification`], and the responder [`Notify`] | messages for the next page, each shown once |
 //! | [`CsrfForm`], [`CsrfToken`] | forms that no other site can send |
 //! | [`&Cache`](Cache) | what all requests share |
 //! | [`RateLimit`] | so many requests in a time |
@@ -93,6 +93,7 @@ mod clock;
 mod config;
 mod cookie;
 mod csrf;
+mod dispatch;
 mod error;
 mod fairing;
 mod guard;
@@ -101,11 +102,13 @@ mod id;
 #[cfg(feature = "import")]
 pub mod import;
 mod keyed_locks;
+mod launch;
 mod logged_in;
 mod manager;
 mod message;
-mod notification;
+mod notifications;
 mod origin;
+mod outbound;
 #[cfg(feature = "perl")]
 mod perl;
 mod private_cookie;
@@ -118,6 +121,7 @@ mod sessions;
 #[cfg(feature = "perl")]
 pub mod storable;
 pub mod store;
+mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod values;
@@ -129,7 +133,7 @@ pub use csrf::{CsrfForm, CsrfToken, NoFields};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
 pub use logged_in::LoggedIn;
-pub use notification::{Notification, Notifications, Notify};
+pub use notifications::{Notification, Notifications, Notify};
 #[cfg(feature = "perl")]
 pub use perl::PerlSession;
 pub use rate_limit::{By, Limit, RateLimit};

@@ -486,7 +486,7 @@ impl<'r> FromData<'r> for EveryGuard {
             };
         }
         fails! {
-            &Session LoggedIn &Sessions &Notifications Notification &Cache CsrfToken
+            &Session LoggedIn &Sessions Notifications Notification &Cache CsrfToken
             RateLimit<Rare>
         }
         #[cfg(feature = "perl")]

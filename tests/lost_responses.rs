@@ -138,7 +138,7 @@ async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) 
 #[get("/push_save_and_renew")]
 async fn push_save_and_renew(
     session: &Session,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     notes.info("unheard")?;
@@ -159,7 +159,7 @@ async fn push_save_and_renew(
 #[get("/push_save_and_push_two")]
 async fn push_save_and_push_two(
     session: &Session,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     notes.info("a")?;
@@ -174,7 +174,7 @@ async fn push_save_and_push_two(
 async fn push(
     message: &str,
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     gates.wait(gate).await;
@@ -193,7 +193,7 @@ async fn log_out_and_save(session: &Session, gates: &State<Gates>) {
 
 /// Tells which messages wait.
 #[get("/messages")]
-fn messages(notes: &Notifications) -> String {
+fn messages(notes: Notifications<'_>) -> String {
     let waiting: Vec<_> = notes.peek().iter().map(ToString::to_string).collect();
     waiting.join(",")
 }
@@ -332,37 +332,34 @@ async fn a_save_that_is_sent_again_with_a_renewal_after_others_saved_never_count
 
 #[async_test]
 async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
-    on_every_store(async |app| {
-        // The first save makes the copy, the second one the mark: either may get lost.
-        for lost in [1, 2] {
-            for fate in [Fate::Arrives, Fate::Fails] {
-                let visitor = app.known_visitor().await;
-                let saves = app.probe.gate(Act::Save);
-                let fault = async {
-                    for number in 1..=lost {
-                        saves.arrived().await;
-                        if number == lost {
-                            fate.befalls(&app);
-                        }
-                        saves.open();
-                    }
-                    if lost == 2 {
-                        // The mark is asked for again, and that response arrives.
-                        saves.arrived().await;
-                        app.probe.heal();
-                    }
-                    saves.open_for_all();
-                };
-                let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
-                app.probe.heal();
-                let what = format!("{lost} {fate:?}");
-                let user = if lost == 2 { "alice" } else { "nobody" };
-                let status = if lost == 2 { 200 } else { 503 };
-                assert_eq!(answer.status.code, status, "{what}");
-                assert_eq!(visitor.get("/who").await.body, user, "{what}");
-                assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{what}");
+    // The first save makes the copy, the second one the mark: either may get lost.
+    let rounds = [1, 2].map(|lost| [(lost, Fate::Arrives), (lost, Fate::Fails)]);
+    App::in_rounds(rounds.as_flattened(), build, async |app, (lost, fate)| {
+        let visitor = app.known_visitor().await;
+        let saves = app.probe.gate(Act::Save);
+        let fault = async {
+            for number in 1..=lost {
+                saves.arrived().await;
+                if number == lost {
+                    fate.befalls(&app);
+                }
+                saves.open();
             }
-        }
+            if lost == 2 {
+                // The mark is asked for again, and that response arrives.
+                saves.arrived().await;
+                app.probe.heal();
+            }
+            saves.open_for_all();
+        };
+        let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
+        app.probe.heal();
+        let what = format!("{lost} {fate:?}");
+        let user = if lost == 2 { "alice" } else { "nobody" };
+        let status = if lost == 2 { 200 } else { 503 };
+        assert_eq!(answer.status.code, status, "{what}");
+        assert_eq!(visitor.get("/who").await.body, user, "{what}");
+        assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{what}");
     })
     .await;
 }
@@ -930,33 +927,31 @@ async fn during_a_renewal_in_doubt<T>(
 
 #[async_test]
 async fn copies_end_together_also_where_the_first_renewal_is_undone() {
-    on_every_store(async |app| {
-        for logs_out in [0, 1] {
-            let visitor = app.known_visitor().await;
-            visitor.get("/login/alice").await;
-            let elsewhere = app.again(|figment| figment).await;
-            let other = elsewhere.visitor();
-            other.set_cookie("id", &visitor.cookie("id").unwrap());
-            let slow = elsewhere.gate("slow");
-            let (told, is_told) = oneshot::channel();
-            let renewal = async {
-                let answer = other.get("/renew?gate=slow").await;
-                let _ = told.send(());
-                answer
+    App::in_rounds(&[0, 1], build, async |app, logs_out| {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        let elsewhere = app.again(|figment| figment).await;
+        let other = elsewhere.visitor();
+        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let slow = elsewhere.gate("slow");
+        let (told, is_told) = oneshot::channel();
+        let renewal = async {
+            let answer = other.get("/renew?gate=slow").await;
+            let _ = told.send(());
+            answer
+        };
+        let log_in = async {
+            slow.arrived().await;
+            let meanwhile = async {
+                slow.open();
+                is_told.await.expect("the renewal is answered");
             };
-            let log_in = async {
-                slow.arrived().await;
-                let meanwhile = async {
-                    slow.open();
-                    is_told.await.expect("the renewal is answered");
-                };
-                during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
-            };
-            let (renewed, ()) = join(renewal, log_in).await;
-            assert!(renewed.sets_session(), "{renewed:?}");
-            comes_back(&visitor).await;
-            end_together([&visitor, &other], logs_out).await;
-        }
+            during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+        };
+        let (renewed, ()) = join(renewal, log_in).await;
+        assert!(renewed.sets_session(), "{renewed:?}");
+        comes_back(&visitor).await;
+        end_together([&visitor, &other], logs_out).await;
     })
     .await;
 }
@@ -1137,48 +1132,47 @@ async fn a_handler_that_is_unsure_of_a_save_goes_on_with_what_others_saved_over_
 
 #[async_test]
 async fn an_undone_renewal_keeps_whatever_others_did_in_the_copy() {
-    on_every_store(async |app| {
-        for (path, user, keys, messages) in [
-            ("/remove/n", "alice", "", "first"),
-            ("/set/n/1", "alice", "n", "first"),
-            ("/set_user/nobody", "nobody", "n", "first"),
-            ("/push/second", "alice", "n", "first,second"),
-        ] {
-            let visitor = app.known_visitor().await;
-            visitor.get("/login/alice").await;
-            visitor.get("/push/first").await;
-            let other = visitor.copy();
-            let (told, is_told) = oneshot::channel();
-            let change = async {
-                let answer = other.get(&format!("{path}?gate=slow")).await;
-                let _ = told.send(());
-                answer
+    let rounds = [
+        ("/remove/n", "alice", "", "first"),
+        ("/set/n/1", "alice", "n", "first"),
+        ("/set_user/nobody", "nobody", "n", "first"),
+        ("/push/second", "alice", "n", "first,second"),
+    ];
+    App::in_rounds(&rounds, build, async |app, (path, user, keys, messages)| {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        visitor.get("/push/first").await;
+        let other = visitor.copy();
+        let (told, is_told) = oneshot::channel();
+        let change = async {
+            let answer = other.get(&format!("{path}?gate=slow")).await;
+            let _ = told.send(());
+            answer
+        };
+        let undoing = async {
+            app.gate("slow").arrived().await;
+            let meanwhile = async {
+                app.gate("slow").open();
+                is_told.await.expect("the change is answered");
             };
-            let undoing = async {
-                app.gate("slow").arrived().await;
-                let meanwhile = async {
-                    app.gate("slow").open();
-                    is_told.await.expect("the change is answered");
-                };
-                during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
-            };
-            let (changed, ()) = join(change, undoing).await;
-            assert_eq!(changed.status.code, 200, "{path}");
-            let started = Instant::now();
-            while visitor.get("/messages").await.body.is_empty() {
-                assert!(started.elapsed().as_secs() < 20, "the session is lost");
-                rocket::tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            assert_eq!(visitor.get("/who").await.body, user, "{path}");
-            assert_eq!(visitor.get("/keys").await.body, keys, "{path}");
-            assert_eq!(visitor.get("/messages").await.body, messages, "{path}");
-            let n = match path {
-                "/remove/n" => "none",
-                "/set/n/1" => "\"1\"",
-                _ => "\"0\"",
-            };
-            assert_eq!(visitor.get("/get/n").await.body, n, "{path}");
+            during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+        };
+        let (changed, ()) = join(change, undoing).await;
+        assert_eq!(changed.status.code, 200, "{path}");
+        let started = Instant::now();
+        while visitor.get("/messages").await.body.is_empty() {
+            assert!(started.elapsed().as_secs() < 20, "the session is lost");
+            rocket::tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        assert_eq!(visitor.get("/who").await.body, user, "{path}");
+        assert_eq!(visitor.get("/keys").await.body, keys, "{path}");
+        assert_eq!(visitor.get("/messages").await.body, messages, "{path}");
+        let n = match path {
+            "/remove/n" => "none",
+            "/set/n/1" => "\"1\"",
+            _ => "\"0\"",
+        };
+        assert_eq!(visitor.get("/get/n").await.body, n, "{path}");
     })
     .await;
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use percent_encoding::percent_decode_str;
 use rocket::futures::stream::{FuturesUnordered, StreamExt};
@@ -13,9 +12,9 @@ use super::session::PerlSession;
 use crate::config::{PerlConfig, mistake};
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manager::SessionManager;
 use crate::storable::Options;
 use crate::store::Server;
+use crate::store::bounded::Bounds;
 
 /// The longest session id that is accepted, in bytes.
 const LONGEST_ID: usize = 128;
@@ -24,16 +23,14 @@ const LONGEST_ID: usize = 128;
 const LARGEST: usize = 512 * 1024 * 1024;
 
 /// A Perl site: where it keeps its sessions, and the cookie that holds their ids.
-pub(super) struct PerlSite {
+pub(crate) struct PerlSite {
     cookie_name: String,
     key_prefix: String,
     size: usize,
     options: Options,
-    manager: Arc<SessionManager>,
+    bounds: Arc<Bounds>,
     /// All of them are read: only the site's own client knows which of them has a key.
     servers: Vec<Arc<dyn Server>>,
-    /// How many requests hold a Perl session at this moment.
-    pub(super) live: Arc<AtomicUsize>,
 }
 
 impl PerlSite {
@@ -44,7 +41,7 @@ impl PerlSite {
     /// When a setting cannot work.
     pub(super) fn new(
         config: &PerlConfig,
-        manager: Arc<SessionManager>,
+        bounds: Arc<Bounds>,
         servers: Vec<Arc<dyn Server>>,
     ) -> Result<Option<Self>> {
         let Some(cookie_name) = config.cookie_name.clone() else {
@@ -79,9 +76,8 @@ impl PerlSite {
             key_prefix: config.key_prefix.clone(),
             size: config.size,
             options: Options::new().max_growth(config.max_growth),
-            manager,
+            bounds,
             servers,
-            live: Arc::default(),
         }))
     }
 
@@ -92,12 +88,6 @@ impl PerlSite {
     /// When none is configured.
     pub(super) fn of<'r>(request: &'r Request<'_>) -> Result<&'r Self> {
         request.rocket().state().ok_or_else(not_configured)
-    }
-
-    /// Returns whether any request holds a Perl session at this moment.
-    pub(super) fn in_use(request: &Request<'_>) -> bool {
-        let site = request.rocket().state::<Self>();
-        site.is_some_and(|site| site.live.load(Ordering::Acquire) > 0)
     }
 
     /// Returns whether `rocket` manages no Perl site, and logs that as an error.
@@ -121,7 +111,7 @@ impl PerlSite {
         let key = format!("{}{id}", self.key_prefix);
         let read = async |server: &dyn Server| {
             let read = server.read(&key, self.size + 1);
-            self.manager.ask(ACT, read).await
+            self.bounds.call(ACT, read).await
         };
         let reads = self.servers.iter().map(|server| read(&**server));
         let mut reads: FuturesUnordered<_> = reads.collect();
