@@ -171,6 +171,32 @@ fn blind_log_in(user: &str, note: Notification, session: &Session) -> String {
     format!("{note:?}")
 }
 
+/// Pushes a message of each kind.
+#[get("/push_each")]
+fn push_each(notes: Notifications<'_>) -> Result<Notify<&'static str>> {
+    notes.success("a")?;
+    notes.info("b")?;
+    notes.warning("c")?;
+    notes.error("d")?;
+    Ok(Notify::error("done", "e"))
+}
+
+/// Changes something, also who the visitor is, and takes all that wait.
+#[get("/become/<user>?<gate>")]
+async fn become_and_take(
+    user: &str,
+    gate: Option<&str>,
+    session: &Session,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<String> {
+    session.insert("a", 1)?;
+    session.set_user(Some(user));
+    let taken = list(&notes.take_all().await?);
+    gates.wait(gate).await;
+    Ok(taken)
+}
+
 /// Pushes a message between two other changes, and takes it again.
 #[get("/count_push_and_take")]
 async fn count_push_and_take(session: &Session, notes: Notifications<'_>) -> Result<String> {
@@ -344,6 +370,8 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 take_queue,
                 peek,
                 peek_beside,
+                push_each,
+                become_and_take,
                 count_push_and_take,
                 count_and_notify_too_much,
                 drop_and_take,
@@ -1196,6 +1224,55 @@ async fn what_nobody_looked_at_is_in_front_again() {
             visitor.get("/take").await.body,
             "info:first,info:second,info:third,info:fourth"
         );
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_message_of_each_kind_waits_in_the_queue_of_that_name() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/push_each").await.status.code, 200);
+    assert_eq!(
+        visitor.get("/take").await.body,
+        "success:a,info:b,warning:c,error:d,error:e"
+    );
+}
+
+#[async_test]
+async fn as_many_of_the_oldest_make_room_as_a_message_needs() {
+    let settings =
+        |f: rocket::figment::Figment| f.merge(("sessions.limits.notifications_size", 120));
+    let app = App::built(settings, with_routes).await;
+    let [small, large] = ["s".repeat(40), "l".repeat(90)];
+    for (messages, left) in [
+        (&[&small, &small, &large][..], vec![&large]),
+        (&[&large, &small], vec![&small]),
+        (&[&small, &small], vec![&small, &small]),
+    ] {
+        let messages: Vec<_> = messages.iter().map(|message| message.as_str()).collect();
+        let visitor = visitor_with(&app, &messages).await;
+        let left: Vec<_> = left.iter().map(|left| format!("info:{left}")).collect();
+        assert_eq!(visitor.get("/take").await.body, left.join(","));
+    }
+}
+
+#[async_test]
+async fn what_a_request_did_before_it_took_a_message_follows_a_renewal() {
+    on_every_store(async |app| {
+        let visitor = visitor_with(&app, &["one"]).await;
+        visitor.get("/login/alice").await;
+        let slow = visitor.copy();
+        let renewal = async {
+            app.gate("took").arrived().await;
+            assert!(visitor.get("/renew").await.sets_session());
+            app.gate("took").open();
+        };
+        let (answer, ()) = join(slow.get("/become/bob?gate=took"), renewal).await;
+        assert_eq!((answer.status.code, &*answer.body), (200, "info:one"));
+        // It does not choose who the visitor is, and all else is kept.
+        assert_eq!(visitor.get("/who").await.body, "alice");
+        assert_eq!(visitor.get("/get/a").await.body, "1");
     })
     .await;
 }
