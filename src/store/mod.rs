@@ -18,6 +18,7 @@ mod record_header;
 #[cfg(feature = "redis")]
 mod redis;
 mod save;
+#[cfg(feature = "perl")]
 mod server;
 mod session_store;
 mod stored;
@@ -33,6 +34,7 @@ pub use record_header::RecordHeader;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 pub use save::{Precondition, Save, Saved};
+#[cfg(feature = "perl")]
 pub(crate) use server::Server;
 pub use session_store::SessionStore;
 pub use stored::{Revision, Stored};

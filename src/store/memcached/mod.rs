@@ -21,6 +21,7 @@ use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use self::pool::{Pool, Settings};
 use super::Key;
 use super::prefix::Prefix;
+#[cfg(feature = "perl")]
 use super::server::Server;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -179,6 +180,7 @@ impl fmt::Debug for MemcachedStore {
     }
 }
 
+#[cfg(feature = "perl")]
 #[rocket::async_trait]
 impl Server for MemcachedStore {
     async fn read(&self, key: &str, _: usize) -> Result<Option<Vec<u8>>> {

@@ -21,6 +21,7 @@ use self::settings::{Servers, Settings, parse_url};
 use self::shared_connection::{Retry, SharedConnection};
 use super::lifetime;
 use super::prefix::Prefix;
+#[cfg(feature = "perl")]
 use super::server::Server;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -186,6 +187,7 @@ impl fmt::Debug for RedisStore {
     }
 }
 
+#[cfg(feature = "perl")]
 #[rocket::async_trait]
 impl Server for RedisStore {
     async fn read(&self, key: &str, most: usize) -> Result<Option<Vec<u8>>> {
