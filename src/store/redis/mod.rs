@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::settings::{Servers, Settings, parse_url};
-use self::shared_connection::{Retry, SharedConnection};
+#[cfg(feature = "perl")]
+use self::shared_connection::Retry;
+use self::shared_connection::SharedConnection;
 use super::lifetime;
 use super::prefix::Prefix;
 #[cfg(feature = "perl")]
