@@ -38,14 +38,11 @@ use crate::session::{Session, Shown};
 /// # Example
 ///
 /// ```rust
-/// use rocket::get;
 /// use rocket::response::Redirect;
+/// use rocket::{get, post};
 /// use rocket_session_kit::{Notifications, Result};
 ///
-/// # /*
 /// #[post("/save")]
-/// # */
-/// #[get("/save")]
 /// fn save(notes: &Notifications) -> Result<Redirect> {
 ///     notes.success("Saved")?;
 ///     Ok(Redirect::to("/"))
@@ -57,7 +54,7 @@ use crate::session::{Session, Shown};
 ///     Ok(notes.iter().map(|note| format!("{}: {note}\n", note.queue())).collect())
 /// }
 /// # rocket_session_kit::testing::doc(rocket::routes![save, index], |client| {
-/// # client.get("/save").dispatch();
+/// # client.post("/save").dispatch();
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "success: Saved\n");
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "");
 /// # });
@@ -129,7 +126,7 @@ impl Notifications {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Notifications, Result};
     ///
     /// #[get("/")]
@@ -165,7 +162,7 @@ impl Notifications {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Notifications, Result};
     ///
     /// #[get("/")]
@@ -202,10 +199,10 @@ impl Notifications {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::{get, post};
     /// use rocket_session_kit::{Notifications, Result};
     ///
-    /// #[get("/order")]
+    /// #[post("/order")]
     /// fn order(notes: &Notifications) -> Result<()> {
     ///     notes.set("order", 4711)
     /// }
@@ -217,7 +214,7 @@ impl Notifications {
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![order, thanks], |client| {
     /// # let thanks = || client.get("/thanks").dispatch().into_string().unwrap();
-    /// # client.get("/order").dispatch();
+    /// # client.post("/order").dispatch();
     /// # assert_eq!(thanks(), "Your order is number 4711");
     /// # assert_eq!(thanks(), "Nothing new");
     /// # });
@@ -305,14 +302,11 @@ impl fmt::Debug for Notifications {
 /// # Example
 ///
 /// ```rust
-/// use rocket::get;
 /// use rocket::response::Redirect;
+/// use rocket::{get, post};
 /// use rocket_session_kit::{Notification, Notify};
 ///
-/// # /*
 /// #[post("/save")]
-/// # */
-/// #[get("/save")]
 /// fn save() -> Notify<Redirect> {
 ///     Notify::success(Redirect::to("/"), "Saved")
 /// }
@@ -322,7 +316,7 @@ impl fmt::Debug for Notifications {
 ///     note.map_or("Nothing new".into(), |note| note.to_string())
 /// }
 /// # rocket_session_kit::testing::doc(rocket::routes![save, index], |client| {
-/// # client.get("/save").dispatch();
+/// # client.post("/save").dispatch();
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "Saved");
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "Nothing new");
 /// # });
@@ -389,14 +383,11 @@ impl Serialize for Notification {
 /// # Example
 ///
 /// ```rust
-/// use rocket::get;
 /// use rocket::response::Redirect;
+/// use rocket::{get, post};
 /// use rocket_session_kit::{Notification, Notify};
 ///
-/// # /*
 /// #[post("/delete")]
-/// # */
-/// #[get("/delete")]
 /// fn delete() -> Notify<Redirect> {
 ///     Notify::new(Redirect::to("/"), "trash", "Thrown away")
 /// }
@@ -406,7 +397,7 @@ impl Serialize for Notification {
 ///     format!("{}: {note}", note.queue())
 /// }
 /// # rocket_session_kit::testing::doc(rocket::routes![delete, index], |client| {
-/// # client.get("/delete").dispatch();
+/// # client.post("/delete").dispatch();
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "trash: Thrown away");
 /// # assert_eq!(client.get("/").dispatch().status(), rocket::http::Status::NotFound);
 /// # });

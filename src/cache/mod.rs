@@ -122,7 +122,7 @@ impl Cache {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Cache, Result};
     ///
     /// #[get("/")]
@@ -222,7 +222,7 @@ impl Cache {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Cache, Result};
     ///
     /// #[get("/")]
