@@ -46,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) memory: MemoryConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) rate_limit: RateLimitConfig,
+    #[cfg(feature = "perl")]
     pub(crate) perl: PerlConfig,
 }
 
@@ -266,6 +267,7 @@ pub(crate) enum WhenUncounted {
 }
 
 /// `[default.sessions.perl]`: where a Perl site keeps its sessions.
+#[cfg(feature = "perl")]
 #[derive(Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PerlConfig {
@@ -308,6 +310,7 @@ impl Default for Config {
             memory: MemoryConfig::default(),
             cache: CacheConfig::default(),
             rate_limit: RateLimitConfig::default(),
+            #[cfg(feature = "perl")]
             perl: PerlConfig::default(),
         }
     }
@@ -412,6 +415,7 @@ impl Default for CacheConfig {
     }
 }
 
+#[cfg(feature = "perl")]
 impl Default for PerlConfig {
     fn default() -> Self {
         Self {
@@ -426,6 +430,7 @@ impl Default for PerlConfig {
     }
 }
 
+#[cfg(feature = "perl")]
 impl fmt::Debug for PerlConfig {
     /// Without the URL, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -458,6 +463,12 @@ impl Config {
     /// When a key is unknown, has a value of the wrong type, or contradicts another. The error is
     /// one sentence that names the key, the file and the remedy.
     pub(crate) fn read(figment: &Figment) -> Result<Self> {
+        #[cfg(not(feature = "perl"))]
+        if figment.contains("sessions.perl") {
+            let why = "this part is not compiled in; give `rocket_session_kit` the feature `perl` in \
+                       Cargo.toml, or remove the table";
+            return Err(mistake("sessions.perl", why));
+        }
         let config = match figment.find_value(TABLE) {
             Err(_) => Self::default(),
             Ok(Value::Dict(..)) => figment
@@ -698,7 +709,7 @@ mod tests {
                 format!(
                     "{}\n",
                     line.strip_prefix("# ")
-                        .filter(|l| l.contains(" = "))
+                        .filter(|l| l.contains(" = ") || l.starts_with('['))
                         .unwrap_or(line)
                 )
             })
@@ -708,6 +719,8 @@ mod tests {
             .unwrap();
         let mut defaults = Config::default();
         assert_eq!(read(text).unwrap(), defaults);
+        #[cfg(feature = "perl")]
+        assert_eq!(read(&with_perl(text)).unwrap(), defaults);
 
         defaults.cookie.domain = Some(String::new());
         defaults.cookie.secure = Some(true);
@@ -718,9 +731,12 @@ mod tests {
         defaults.redis.ca = Some(String::new().into());
         defaults.cache.store = Some(StoreName::Redis);
         defaults.rate_limit.store = Some(StoreName::Redis);
-        defaults.perl.cookie_name = Some(String::new());
-        defaults.perl.store = Some(StoreName::Redis);
-        defaults.perl.url = Some(String::new());
+        #[cfg(feature = "perl")]
+        {
+            defaults.perl.cookie_name = Some(String::new());
+            defaults.perl.store = Some(StoreName::Redis);
+            defaults.perl.url = Some(String::new());
+        }
         let known: rocket::figment::value::Dict = Figment::from(Serialized::defaults(defaults))
             .extract()
             .unwrap();
@@ -728,6 +744,19 @@ mod tests {
         compare("", &known, &shown, &mut missing);
         assert_eq!(missing, Vec::<String>::new());
         assert!(shown.contains_key("previous_secret_keys"));
+    }
+
+    /// Returns `text` with the table of the Perl site, which is a comment: without the feature `perl`
+    /// it stops the launch.
+    #[cfg(feature = "perl")]
+    fn with_perl(text: &str) -> String {
+        let (before, table) = text.split_once("# [default.sessions.perl]\n").unwrap();
+        let (table, after) = table.split_once("\n\n").unwrap();
+        let set = table.lines().filter(|line| !line.contains("not set"));
+        let set: Vec<&str> = set.map(|line| line.trim_start_matches("# ")).collect();
+        assert_eq!(set.len(), 4, "those with a default: {set:?}");
+        let set = set.join("\n");
+        format!("{before}[default.sessions.perl]\n{set}\n\n{after}")
     }
 
     fn compare(

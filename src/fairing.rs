@@ -11,13 +11,15 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
 use crate::dispatch::{self, ActiveRequests};
 use crate::error::StoreWasDown;
+use crate::launch;
 use crate::outbound::{self, Finishing};
+#[cfg(feature = "perl")]
+use crate::perl;
 use crate::rate_limit;
 use crate::response;
 use crate::sessions::Sessions;
 use crate::store::SessionStore;
 use crate::sweep::sweep;
-use crate::{launch, perl_session};
 
 impl Sessions {
     /// Returns the fairing that gives an application its sessions, as `[default.sessions]` in
@@ -152,7 +154,8 @@ impl Fairing for SessionsFairing {
         }
         dispatch::end(request);
         let refused = rate_limit::write_headers(request, response);
-        perl_session::write_headers(request, response);
+        #[cfg(feature = "perl")]
+        perl::write_headers(request, response);
         // A handler that panicked or failed half-way leaves no half of what it meant to do, and a
         // request that was refused makes no session.
         let failed = refused || response.status() == Status::InternalServerError;

@@ -13,7 +13,8 @@ use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
 use crate::manager::SessionManager;
-use crate::perl_session::PerlSite;
+#[cfg(feature = "perl")]
+use crate::perl;
 use crate::rate_limit::{self, Limiter};
 use crate::sessions::Sessions;
 use crate::store::bounded::Bounds;
@@ -77,8 +78,8 @@ pub(crate) async fn steps(
         None if config.rate_limit.limit > 0 => return Err(rate_limit::no_store()),
         None => {}
     }
-    let servers = configured::perl(&config, &clock)?;
-    if let Some(site) = PerlSite::new(&config.perl, Arc::clone(&bounds), servers)? {
+    #[cfg(feature = "perl")]
+    if let Some(site) = perl::site(&config, &clock, &bounds)? {
         steps.push(manage(site));
     }
     let manager = SessionManager::new(stores.sessions, bounds, clock, &config);

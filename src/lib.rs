@@ -40,7 +40,7 @@
 //! | [`CsrfForm`], [`CsrfToken`] | forms that no other site can send |
 //! | [`&Cache`](Cache) | what all requests share |
 //! | [`RateLimit`] | so many requests in a time |
-//! | [`&PerlSession`](PerlSession) | the session of a Perl site beside this application |
+//! | `&PerlSession` (feature `perl`) | the session of a Perl site beside this application |
 //! | [`&Sessions`](Sessions) | all sessions, for an administrator |
 //!
 //! Each stops the launch where the fairing is missing.
@@ -73,6 +73,8 @@
 //! # Features
 //!
 //! - `redis` and `memcached`, on by default: their stores.
+//! - `perl`: the guard `&PerlSession`, and the module `storable`, which reads Perl's Storable.
+//! - `import`: the module of that name, which reads the sessions of three Python systems.
 //! - `testing`: what tests need, of an application or of a store.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
@@ -95,6 +97,7 @@ mod fairing;
 mod guard;
 mod header;
 mod id;
+#[cfg(feature = "import")]
 pub mod import;
 mod keyed_locks;
 mod launch;
@@ -104,7 +107,8 @@ mod message;
 mod notifications;
 mod origin;
 mod outbound;
-mod perl_session;
+#[cfg(feature = "perl")]
+mod perl;
 mod private_cookie;
 mod rate_limit;
 mod record;
@@ -112,6 +116,7 @@ mod response;
 mod rest;
 mod session;
 mod sessions;
+#[cfg(feature = "perl")]
 pub mod storable;
 pub mod store;
 mod sweep;
@@ -127,7 +132,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
 pub use logged_in::LoggedIn;
 pub use notifications::{Notification, Notifications, Notify};
-pub use perl_session::PerlSession;
+#[cfg(feature = "perl")]
+pub use perl::PerlSession;
 pub use rate_limit::{By, Limit, RateLimit};
 pub use record::Record;
 pub use session::Session;
@@ -165,12 +171,15 @@ mod guide {
     mod form_tokens {}
     #[doc = include_str!("../docs/coming-from.md")]
     mod coming_from {}
+    #[cfg(feature = "import")]
     #[doc = include_str!("../docs/import.md")]
     mod import {}
     #[doc = include_str!("../docs/header-sessions.md")]
     mod header_sessions {}
+    #[cfg(feature = "perl")]
     #[doc = include_str!("../docs/perl.md")]
     mod perl {}
+    #[cfg(feature = "perl")]
     #[doc = include_str!("../docs/storable.md")]
     mod storable {}
     #[doc = include_str!("../docs/store-own.md")]

@@ -131,7 +131,8 @@ async fn a_renewal_is_three_calls_and_an_end_two_after_the_load() {
 async fn a_conflict_is_two_more_calls() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
-    app.probe.answer(rocket_session_kit::store::Saved::Changed);
+    app.probe
+        .stub_next_save(rocket_session_kit::store::Saved::Changed);
     visitor.get("/add/count/1").await;
     assert_eq!(app.probe.calls().tuple(), (2, 2, 0, 0));
 }

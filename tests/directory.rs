@@ -21,7 +21,7 @@ use rocket_session_kit::store::{
 use rocket_session_kit::{Clock, DirectoryStore, Durability, ErrorKind, SessionId, Sessions};
 use tempfile::TempDir;
 
-use crate::support::process::{Process, example, wait_until, worker};
+use crate::support::process::{Process, wait_until, worker};
 use crate::support::{App, Gates, Visitor, figment, log, routes};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -108,7 +108,9 @@ fn output(process: &mut Process) -> u64 {
     let mut text = String::new();
     process.stdout().read_to_string(&mut text).unwrap();
     assert!(process.wait(), "a worker failed");
-    text.trim().parse().expect("a worker tells a number")
+    // The test harness has a line of its own before.
+    let last = text.lines().last().unwrap_or_default();
+    last.parse().expect("a worker tells a number")
 }
 
 #[async_test]
@@ -538,14 +540,12 @@ async fn files_and_directory_belong_to_their_owner_alone_whatever_the_umask() {
     let there = tempfile::tempdir().unwrap();
     let path = there.path().join("sessions");
     let id = SessionId::random().to_hex();
-    let script = format!(
-        "umask 000; exec {} create {} {id} 1",
-        example("worker").display(),
-        path.display()
-    );
+    let worker = worker("create", &path, &id, 1);
     assert!(
         Command::new("sh")
-            .args(["-c", &script])
+            .args(["-c", "umask 000; exec \"$@\"", "sh"])
+            .arg(worker.get_program())
+            .args(worker.get_args())
             .stdout(Stdio::null())
             .status()
             .unwrap()
@@ -700,13 +700,13 @@ async fn a_file_that_may_not_grow_leaves_the_old_session() {
     place.create().await;
     let before = fs::read(place.file()).unwrap();
     // The worker's sessions grow; beyond 8 blocks, a write fails as on a full disk.
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 8; exec {} increment {} {} 1000",
-        example("worker").display(),
-        place.path.display(),
-        place.id.to_hex(),
-    );
-    let worker = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let worker = worker("increment", &place.path, &place.id.to_hex(), 1000);
+    let worker = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
+        .arg(worker.get_program())
+        .args(worker.get_args())
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&worker.stderr).into_owned();
     assert!(told.contains("File too large"), "{told}");
     assert!(!told.contains(&place.id.to_hex()), "{told}");

@@ -103,8 +103,8 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
 #[test]
 fn every_row_of_coming_from_names_a_test_that_shows_it() {
     let page = read("docs/coming-from.md");
-    let suite = ["suite.rs", "suite/contention.rs", "suite/listing.rs"]
-        .map(|file| read(format!("src/testing/{file}")))
+    let suite = ["contention", "deleting", "listing", "loading"]
+        .map(|file| read(format!("src/testing/suite/{file}.rs")))
         .concat();
     let mut shown = 0;
     for row in rows(&page) {

@@ -12,7 +12,7 @@ use rocket::{Data, Request, async_test, catch, catchers, data, get, post, routes
 use rocket_session_kit::testing::{Act, Probe};
 use rocket_session_kit::{
     Cache, CsrfForm, CsrfToken, Error, ErrorKind, Limit, LoggedIn, MemoryStore, Notification,
-    Notifications, PerlSession, RateLimit, Session, Sessions,
+    Notifications, RateLimit, Session, Sessions,
 };
 
 use crate::support::{App, Gates, Visitor};
@@ -486,9 +486,11 @@ impl<'r> FromData<'r> for EveryGuard {
             };
         }
         fails! {
-            &Session LoggedIn &Sessions Notifications Notification &PerlSession &Cache CsrfToken
+            &Session LoggedIn &Sessions Notifications Notification &Cache CsrfToken
             RateLimit<Rare>
         }
+        #[cfg(feature = "perl")]
+        fails! { &rocket_session_kit::PerlSession }
         match <CsrfForm<HashMap<String, String>>>::from_data(request, data).await {
             data::Outcome::Error((status, _)) => {
                 assert_eq!(status, Status::InternalServerError, "CsrfForm");

@@ -352,8 +352,8 @@ fn what_has_no_form_in_json_is_refused_by_its_type() {
             b"}C\x01\xffK\x02s",
             "a dict's key that is bytes that are not UTF-8",
         ),
-        (b"}(K\x01N\x8c\x011Nu", "the same as text"),
-        (b"}(\x8c\x01aNC\x01aNu", "the same as text"),
+        (b"}(K\x01N\x8c\x011Nu", "with the same text"),
+        (b"}(\x8c\x01aNC\x01aNu", "with the same text"),
         (b"}NK\x02s", "a dict's key that is None"),
         (b"}K\x01\x85K\x02s", "a dict's key that is a tuple"),
         (b"\x8c\x03\xed\xa0\x80", "a str that is no text"),
@@ -487,7 +487,7 @@ fn what_a_session_of_session3_should_not_have_is_refused_and_not_passed_over() {
     }
     let twice = [("shelf", &b"N"[..]), ("data", b"}\x8c\x05shelfK\x01s")];
     let error = session3(&with_attributes(&twice)).unwrap_err();
-    assert!(error.to_string().contains("of one name"), "{error}");
+    assert!(error.to_string().contains("with the same name"), "{error}");
     // Times beyond all clocks, and an address that is none.
     let odd = with_attributes(&[
         ("_creation_time", b"F-1e300\n"),
@@ -576,7 +576,7 @@ fn bombs_are_refused_and_cost_little() {
     // One key of 500 000 bytes, which a dict has 100 000 times.
     let key = [&b"X\x20\xa1\x07\0"[..], &b"a".repeat(500_000), b"q\0"].concat();
     let bomb = [&b"}("[..], &key, b"N", &b"h\0N".repeat(100_000), b"u"].concat();
-    let twice = ErrorKind::Type("two keys of a dict that are the same as text".into());
+    let twice = ErrorKind::Type("two keys of a dict with the same text".into());
     assert_eq!(read(&dict(&bomb)), Some(twice));
     // Classes of the longest name, by two that a memo has.
     let long = "a".repeat(128);

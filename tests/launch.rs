@@ -86,6 +86,14 @@ async fn settings_that_cannot_work_stop_the_launch() {
     }
 }
 
+#[cfg(not(feature = "perl"))]
+#[async_test]
+async fn a_perl_site_without_its_feature_stops_the_launch() {
+    let settings = |f: Figment| f.merge(("sessions.perl.cookie_name", "session_id"));
+    let told = refused(settings, "sessions.perl").await;
+    assert!(told.contains("the feature `perl` in Cargo.toml"), "{told}");
+}
+
 #[async_test]
 async fn a_directory_that_cannot_work_stops_the_launch() {
     let there = tempfile::tempdir().unwrap();

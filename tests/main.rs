@@ -11,6 +11,7 @@
     )
 )]
 
+mod architecture;
 mod browser;
 mod cache;
 mod cookie_on_every_outcome;
@@ -25,7 +26,7 @@ mod guards;
 mod header_sessions;
 mod headers;
 mod hostile_cookies;
-#[cfg(all(feature = "redis", feature = "memcached"))]
+#[cfg(feature = "import")]
 mod import;
 mod launch;
 mod limits;
@@ -36,9 +37,10 @@ mod merging;
 mod no_random_numbers;
 mod notifications;
 mod overtaking;
-#[cfg(all(feature = "redis", feature = "memcached"))]
+#[cfg(all(feature = "perl", feature = "redis", feature = "memcached"))]
 mod perl_session;
 mod processes;
+mod programs;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod rate_limit;
 #[cfg(feature = "redis")]
@@ -50,6 +52,7 @@ mod secrets_stay_secret;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod shared_store;
 mod shutdown;
+#[cfg(feature = "perl")]
 mod storable;
 mod store_down;
 mod stores;

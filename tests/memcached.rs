@@ -281,7 +281,7 @@ async fn one_call_finds_out_that_all_connections_are_of_no_more_use() {
         .await
         .expect_err("nothing comes back");
     assert!(
-        error.to_string().contains("it did not answer in time"),
+        error.to_string().contains("it did not respond in time"),
         "{error}"
     );
     proxy.heal();

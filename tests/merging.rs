@@ -195,7 +195,7 @@ async fn a_save_that_meets_others_again_and_again_gets_through() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     for _ in 0..20 {
-        app.probe.answer(Saved::Changed);
+        app.probe.stub_next_save(Saved::Changed);
     }
     assert_eq!(visitor.get("/add/count/1").await.status.code, 200);
     assert_eq!(visitor.get("/get/count").await.body, "1");

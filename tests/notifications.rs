@@ -798,7 +798,7 @@ async fn a_take_that_meets_others_again_and_again_gets_through() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     for _ in 0..20 {
-        app.probe.answer(Saved::Changed);
+        app.probe.stub_next_save(Saved::Changed);
     }
     assert_eq!(visitor.get("/take").await.body, "info:one");
     assert_eq!(visitor.get("/take").await.body, "");

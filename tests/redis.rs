@@ -1136,6 +1136,9 @@ async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result
     store.iter_sessions().try_collect::<Vec<_>>().await?;
     store.delete_old_sessions(0).await?;
     store.delete_session(&id).await?;
+    let late = session("a");
+    let saved = store.save_session(&id, save(&late, precondition));
+    assert_eq!(saved.await?, Saved::Gone);
     if entries {
         let namespace = Namespace::new("test").unwrap();
         let key = namespace.key(id.to_hex());

@@ -221,13 +221,15 @@ async fn a_renewal_that_fails_leaves_the_session_as_it_was() {
 async fn an_id_that_is_taken_is_never_overwritten() {
     let app = App::launch().await;
     let visitor = app.visitor();
-    app.probe.answer(rocket_session_kit::store::Saved::Changed);
+    app.probe
+        .stub_next_save(rocket_session_kit::store::Saved::Changed);
     assert!(
         visitor.get("/set/a/1").await.sets_session(),
         "another id does it"
     );
     for _ in 0..3 {
-        app.probe.answer(rocket_session_kit::store::Saved::Changed);
+        app.probe
+            .stub_next_save(rocket_session_kit::store::Saved::Changed);
     }
     let answer = app.visitor().get("/set/a/1").await;
     assert_eq!(answer.status.code, 503);

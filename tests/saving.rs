@@ -84,7 +84,7 @@ async fn what_was_changed_after_a_save_that_failed_stays_the_later_one() {
     let heal = async {
         loaded.arrived().await;
         // The save meets another one, and cannot look what that left.
-        app.probe.answer(Saved::Changed);
+        app.probe.stub_next_save(Saved::Changed);
         app.probe.hang(Act::Load);
         loaded.open();
         failed.arrived().await;
@@ -138,7 +138,7 @@ async fn a_save_that_always_meets_others_gives_up_in_time() {
         // Three times as long as the handler's save and the one on the way out may take.
         while started.elapsed() < Duration::from_secs(6) {
             gate.arrived().await;
-            app.probe.answer(Saved::Changed);
+            app.probe.stub_next_save(Saved::Changed);
             gate.open();
         }
         panic!("it goes on and on");

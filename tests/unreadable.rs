@@ -176,7 +176,8 @@ async fn fields_that_a_newer_version_added_survive_saves_touches_and_renewals() 
     app.clock.advance(Duration::from_secs(61));
     visitor.get("/touch").await;
     assert_eq!(unchanged_id("a touch").await, before);
-    app.probe.answer(rocket_session_kit::store::Saved::Changed);
+    app.probe
+        .stub_next_save(rocket_session_kit::store::Saved::Changed);
     assert_eq!(visitor.get("/add/n/1").await.body, "3");
     assert_eq!(unchanged_id("a save that was done again").await, before);
     visitor.get("/renew").await;

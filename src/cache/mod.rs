@@ -1,5 +1,6 @@
 //! The application cache: values that all requests share, for a time.
 
+mod compute;
 mod glob;
 mod single_flight;
 
@@ -12,20 +13,14 @@ use rocket::request::{FromRequest, Outcome};
 use rocket::{Ignite, Request, Rocket, Sentinel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
-use self::single_flight::{Leader, Role, SingleFlight};
+use self::compute::is_lease;
+use self::single_flight::SingleFlight;
 use crate::config::{CacheConfig, mistake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sessions::Sessions;
 use crate::store::bounded::Bounds;
 use crate::store::{Key, KeyValue, Namespace};
-
-/// How long a computation may take for its value to be kept.
-const LEASE: Duration = Duration::from_secs(600);
-
-/// What a lease begins with, as no JSON does.
-const LEASE_MARK: u8 = b'?';
 
 /// The application's cache: values of any serde type under names, shared by all requests, of all
 /// visitors, in all processes that use one store.
@@ -73,15 +68,6 @@ pub struct Cache {
     /// How long a value is kept unless it is said otherwise; `None` is for ever.
     ttl: Option<Duration>,
     single_flight: SingleFlight,
-}
-
-/// What somebody who wants a value finds.
-enum Lookup {
-    Value(Vec<u8>),
-    /// Nothing, and whoever holds this lease when the value is there may keep it.
-    Lease(Vec<u8>, Role),
-    /// Nothing, and others set and remove it all the time.
-    Contended,
 }
 
 impl Cache {
@@ -137,7 +123,7 @@ impl Cache {
     /// # });
     /// ```
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        read_if_value(self.look(&self.namespace.key(name)).await?)
+        decode_if_value(self.read(&self.namespace.key(name)).await?)
     }
 
     /// Keeps `value` under `name`, in the place of what was there.
@@ -187,7 +173,7 @@ impl Cache {
     ///
     /// When the store fails.
     pub async fn contains(&self, name: &str) -> Result<bool> {
-        let there = self.look(&self.namespace.key(name)).await?;
+        let there = self.read(&self.namespace.key(name)).await?;
         Ok(there.is_some_and(|bytes| !is_lease(&bytes)))
     }
 
@@ -200,7 +186,7 @@ impl Cache {
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let key = self.namespace.key(name);
         let taking = self.store.take(&key);
-        read_if_value(
+        decode_if_value(
             self.bounds
                 .call("take a value of the cache", taking)
                 .await?,
@@ -263,114 +249,9 @@ impl Cache {
         cleared.await.map(drop)
     }
 
-    /// Returns the value under `name`; where there is none, what `compute` returns, which is kept
-    /// for `ttl`, or for `sessions.cache.ttl` where that is `None`.
-    ///
-    /// Requests that miss the same value at once wait, in one process, for one of them to compute
-    /// it. Where that one fails, panics or is dropped, another does; where that one does not get
-    /// through either, each of the others computes for itself, so that nobody waits for more than
-    /// two. Processes do not wait for each other; the first value is kept.
-    ///
-    /// A value is not kept when, since its computation began, any process removed or set what is
-    /// under `name`, or cleared the cache: what was computed from old data never outlives the
-    /// removal. Neither is one that took longer than ten minutes.
-    ///
-    /// While the store cannot be reached, the value is computed and not kept.
-    ///
-    /// `compute` must not ask for the same name: it would wait for itself.
-    ///
-    /// # Errors
-    ///
-    /// What `compute` returns; nothing is kept then. When what is there is not a `T`, or what was
-    /// computed has no form in JSON.
-    pub async fn get_or_compute<T, E, F, Fut>(
-        &self,
-        name: &str,
-        ttl: impl Into<Option<Duration>>,
-        compute: F,
-    ) -> Result<T, E>
-    where
-        T: Serialize + DeserializeOwned,
-        E: From<Error>,
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let key = self.namespace.key(name);
-        let ttl = ttl.into().or(self.ttl);
-        let mut waited = false;
-        let (lease, leader) = loop {
-            let (lease, role) = match self.find(&key).await {
-                Ok(Lookup::Value(bytes)) => return Ok(read(&bytes)?),
-                Ok(Lookup::Lease(lease, role)) => (Some(lease), role),
-                Ok(Lookup::Contended) => (None, Role::Leader(Leader::alone())),
-                // The store is down, which was logged.
-                Err(_) => (None, self.single_flight.join(key.as_str().as_bytes())),
-            };
-            match role {
-                Role::Leader(leader) => break (lease, Some(leader)),
-                Role::Follower(follower) => match follower.outcome().await {
-                    Some(bytes) => return Ok(read(&bytes)?),
-                    None if waited => break (lease, None),
-                    None => waited = true,
-                },
-            }
-        };
-        let value = compute().await?;
-        let bytes: Arc<[u8]> = write(&value)?.into();
-        if let Some(leader) = &leader {
-            leader.finish(Arc::clone(&bytes));
-        }
-        if let Some(lease) = lease {
-            let keeping = self.store.swap(&key, Some(&lease), &bytes, ttl);
-            // A failure was logged, and takes nothing from whoever has the value.
-            let _ = self.bounds.call("keep a value of the cache", keeping).await;
-        }
-        Ok(value)
-    }
-
-    /// Looks for the value under `key`, and where there is none for the right to keep one.
-    async fn find(&self, key: &Key) -> Result<Lookup> {
-        for _ in 0..4 {
-            let lease = match self.look(key).await? {
-                Some(bytes) if !is_lease(&bytes) => return Ok(Lookup::Value(bytes)),
-                Some(lease) => lease,
-                None => {
-                    let lease = new_lease();
-                    let adding = self.store.add(key, &lease, Some(LEASE));
-                    if self
-                        .bounds
-                        .call("keep a value of the cache", adding)
-                        .await?
-                    {
-                        let role = self.single_flight.join(&lease);
-                        return Ok(Lookup::Lease(lease, role));
-                    }
-                    continue;
-                }
-            };
-            // The lease is another's, in this process or in another. Whoever goes by it keeps the
-            // value unless it was removed since.
-            match self.single_flight.join(&lease) {
-                // Its follower may have landed between the look and the boarding.
-                Role::Leader(leader) => match self.look(key).await? {
-                    Some(bytes) if bytes == lease => {
-                        return Ok(Lookup::Lease(lease, Role::Leader(leader)));
-                    }
-                    Some(bytes) if !is_lease(&bytes) => {
-                        leader.finish(bytes.as_slice().into());
-                        return Ok(Lookup::Value(bytes));
-                    }
-                    _ => {}
-                },
-                follower => return Ok(Lookup::Lease(lease, follower)),
-            }
-        }
-        Ok(Lookup::Contended)
-    }
-
-    async fn look(&self, key: &Key) -> Result<Option<Vec<u8>>> {
-        let looking = self.store.get(key);
-        self.bounds.call("read a value of the cache", looking).await
+    async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        let reading = self.store.get(key);
+        self.bounds.call("read a value of the cache", reading).await
     }
 
     async fn keep<T: Serialize + ?Sized>(
@@ -379,29 +260,19 @@ impl Cache {
         value: &T,
         ttl: Option<Duration>,
     ) -> Result<()> {
-        let (key, bytes) = (self.namespace.key(name), write(value)?);
+        let (key, bytes) = (self.namespace.key(name), encode(value)?);
         let keeping = self.store.set(&key, &bytes, ttl);
         self.bounds.call("keep a value of the cache", keeping).await
     }
 }
 
-fn new_lease() -> Vec<u8> {
-    let mut lease = vec![LEASE_MARK];
-    lease.extend_from_slice(Uuid::new_v4().simple().to_string().as_bytes());
-    lease
-}
-
-fn is_lease(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&LEASE_MARK)
-}
-
-fn read_if_value<T: DeserializeOwned>(there: Option<Vec<u8>>) -> Result<Option<T>> {
+fn decode_if_value<T: DeserializeOwned>(there: Option<Vec<u8>>) -> Result<Option<T>> {
     let value = there.filter(|bytes| !is_lease(bytes));
-    value.map(|bytes| read(&bytes)).transpose()
+    value.map(|bytes| decode(&bytes)).transpose()
 }
 
 /// Returns `bytes` as a `T`. The error tells the type, never the data.
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|_| {
         let why = "what is there is of another type; get rid of it with `remove` or `clear`, or \
                    `set` it anew";
@@ -412,7 +283,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 }
 
 /// Returns `value` as JSON. The error tells the type, never the data.
-fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
+fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|_| {
         Error::new(ErrorKind::Value, "write a value of the cache")
             .at(std::any::type_name::<T>())

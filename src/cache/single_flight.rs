@@ -1,4 +1,5 @@
-//! SingleFlight: computations under way in this process, and those who wait for their values.
+//! Single flight: of the requests of a process that need one value, a leader computes it and the others
+//! follow.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,23 +16,23 @@ type Waiting = HashMap<Vec<u8>, watch::Receiver<Outcome>>;
 #[derive(Default)]
 pub(super) struct SingleFlight(Arc<Mutex<Waiting>>);
 
-/// A place in a computation.
+/// A part in a computation.
 pub(super) enum Role {
     Leader(Leader),
     Follower(Follower),
 }
 
-/// Whoever has this computes. Dropping it ends the wait of all others, whatever became of it.
+/// The request that computes. Dropping it ends the wait of all followers, with or without a value.
 pub(super) struct Leader {
     outcome: watch::Sender<Outcome>,
     listed: Option<(Arc<Mutex<Waiting>>, Vec<u8>)>,
 }
 
-/// A computation that somebody else does.
+/// A request that waits for the leader.
 pub(super) struct Follower(watch::Receiver<Outcome>);
 
 impl SingleFlight {
-    /// Returns a role in the computation that goes by `lease`; the leader, where there is none.
+    /// Joins the computation under `lease`, as its leader if there is none.
     pub(super) fn join(&self, lease: &[u8]) -> Role {
         let mut waiting = self.0.lock();
         if let Some(follower) = waiting.get(lease) {
@@ -45,7 +46,7 @@ impl SingleFlight {
 }
 
 impl Leader {
-    /// Returns the leader of a computation that nobody else knows of.
+    /// Returns the leader of a computation without followers.
     pub(super) fn alone() -> Self {
         Self {
             outcome: watch::Sender::default(),
@@ -53,7 +54,7 @@ impl Leader {
         }
     }
 
-    /// Gives the value to all who wait. Who comes later gets it too, until this is dropped.
+    /// Gives the value to all followers, and to those that join before this is dropped.
     pub(super) fn finish(&self, value: Arc<[u8]>) {
         self.outcome.send_replace(Some(value));
     }
@@ -68,7 +69,7 @@ impl Drop for Leader {
 }
 
 impl Follower {
-    /// Returns the value; `None` when the computation ended without one.
+    /// Waits for the value. It is `None` when the computation ended without one.
     pub(super) async fn outcome(mut self) -> Outcome {
         let arrived = self.0.wait_for(Option::is_some).await;
         arrived.ok().and_then(|value| value.clone())

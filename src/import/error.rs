@@ -1,32 +1,32 @@
-//! Why something cannot be imported, and where.
+//! Why a session cannot be imported.
 
 use std::fmt;
 
-/// What sort of thing is wrong. It names types and classes, and holds no value.
+/// The kind of an import [`Error`]. It names types and classes, and holds no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// It is longer than 1 MiB, would become JSON longer than that, or takes too much work.
+    /// The input, or its form in JSON, is longer than 1 MiB, or reading it takes too much work.
     TooLarge,
     /// Lists and dicts are nested more than 100 deep.
     TooDeep,
     /// A value contains itself.
     Recursive,
-    /// It ends too early.
+    /// The input ends too early.
     Truncated,
-    /// It is not what Python's `pickle` or `json` writes.
+    /// Python's `pickle` and `json` write no such input.
     Malformed(&'static str),
-    /// It holds something that has no form in JSON, or not the one that is needed there.
+    /// The input holds a value of a type that has no form in JSON, or that is wrong in its place.
     Type(String),
-    /// It can be read and is something else than a session.
+    /// The input can be read, and is no session.
     NotASession,
     /// The file or directory cannot be read.
     Io(std::io::ErrorKind),
 }
 
-/// Why a session is not imported: the kind, and the byte where it is wrong.
+/// Why a session cannot be imported: the kind of the error, and its offset in the input.
 ///
-/// It reads as a sentence and holds nothing of a visitor.
+/// It reads as a sentence, and shows no data of a visitor.
 ///
 /// # Example
 ///
@@ -34,7 +34,7 @@ pub enum ErrorKind {
 /// use std::time::SystemTime;
 /// use rocket_session_kit::import::{self, ErrorKind};
 ///
-/// // pickle.dumps({"visits": 3}, 2), of which the end is missing.
+/// // pickle.dumps({"visits": 3}, 2), without its end.
 /// let session = b"\x80\x02}q\x00X\x06\x00\x00\x00visi";
 /// let error = import::pycket(Some(session), None, SystemTime::now()).unwrap_err();
 ///
@@ -59,18 +59,18 @@ impl Error {
         }
     }
 
-    /// Adds the place.
+    /// Adds the offset.
     pub(super) fn at(mut self, offset: usize) -> Self {
         self.offset = Some(offset);
         self
     }
 
-    /// Returns what sort of thing is wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
     }
 
-    /// Returns the byte where what is wrong begins, counted from 0; `None` when it is the whole.
+    /// Returns the offset of the wrong byte, counted from 0; `None` if the error is about the whole input.
     pub fn offset(&self) -> Option<usize> {
         self.offset
     }

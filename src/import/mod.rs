@@ -1,14 +1,21 @@
-//! Reads the sessions that Python's pycket, pyramid_kvs and Session3 kept.
+//! Reads the sessions of the Python systems pycket, pyramid_kvs and Session3.
 //!
-//! Nothing in a pickle is ever looked up, built or called: it is read as data, within bounds of
-//! size, depth and work. What has no form in JSON is refused by an error that names its type or
-//! class and its place, and shows no value.
+//! A pickle is read as data, within bounds of size, depth and work: nothing in it is looked up, built
+//! or called. For a value without a form in JSON there is an error, which names its type or class and
+//! its offset, and shows no value.
 
+mod directory;
 mod error;
+mod input;
+mod json;
 mod machine;
+mod node;
+mod opcode;
 mod pickle;
+mod reduce;
 mod session3;
 mod spelling;
+mod step;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,28 +26,31 @@ use crate::id::SessionId;
 use crate::message::StoredMessage;
 use crate::record::Record;
 use crate::store::{Precondition, Save, Saved, SessionStore};
-use machine::{At, MAX_INPUT, Node};
+use machine::MAX_INPUT;
+use node::{At, Node};
 use pickle::Pickle;
 
+pub use directory::Session3Directory;
 pub use error::{Error, ErrorKind};
-pub use session3::{Session3Directory, session3};
+pub use session3::session3;
 
-/// What is read, for errors.
+/// What errors call the two forms of a session.
 const PICKLED: &str = "pickled session";
 const JSON: &str = "session in JSON";
 
-/// JSON texts under their names.
+/// Values by name, each as JSON text.
 type Named = IndexMap<String, Box<RawValue>>;
 
-/// Returns the session that pycket kept as `session` (in Redis: in `db_sessions`), with the
-/// notifications that it kept under the same key (in `db_notifications`): values under a name, each
-/// to be read once by [`Notifications::take`](crate::Notifications::take).
+/// Returns the session that pycket keeps as `session`, with its `notifications`.
 ///
-/// pycket keeps no times and no user: the session begins `now`.
+/// In Redis pycket keeps the two under one key, in the databases `db_sessions` and
+/// `db_notifications`. Each notification becomes a value under its name for
+/// [`Notifications::take`](crate::Notifications::take). pycket keeps no times and no user: the
+/// session begins `now`.
 ///
 /// # Errors
 ///
-/// When either is no pickled dict, or holds what has no form in JSON.
+/// When one of them is no pickled dict, or holds a value without a form in JSON.
 ///
 /// # Example
 ///
@@ -74,16 +84,15 @@ pub fn pycket(
     Ok(record)
 }
 
-/// Returns the session that pyramid_kvs kept as `bytes`, whichever of its codecs `json` and
-/// `pickle` wrote it.
+/// Returns the session that pyramid_kvs keeps as `bytes`, written by its codec `json` or `pickle`.
 ///
-/// Flashed messages become notifications, in the queue `info` if they had no name. The token against
-/// forged requests is left out: the session is given another, and a form that is open at that moment
+/// Flashed messages become notifications; those of the queue without a name go to the queue `info`.
+/// The CSRF token is left out: the session gets another one, and a form that is open at that moment
 /// has to be loaded again. pyramid_kvs keeps no times and no user: the session begins `now`.
 ///
 /// # Errors
 ///
-/// When it is neither a JSON object nor a pickled dict, or holds what has no form in JSON.
+/// When `bytes` are neither a JSON object nor a pickled dict, or hold a value without a form in JSON.
 ///
 /// # Example
 ///
@@ -96,8 +105,8 @@ pub fn pycket(
 /// assert_eq!(record.keys(), ["visits"]);
 /// ```
 pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
-    // pyramid_kvs tries its own codec first and `pickle` then. No text is both: no pickle begins
-    // with a brace.
+    // pyramid_kvs tries its own codec first, and then `pickle`. No session is both, because no pickle
+    // begins with a brace.
     let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
     let (what, values) = match is_json {
         true => (JSON, json_object(bytes)?),
@@ -120,7 +129,7 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
             )
         })?;
         for message in messages {
-            // What is no text is shown as JSON.
+            // A message that is no text is shown as JSON.
             let text = serde_json::from_str(message.get());
             let text = text.unwrap_or_else(|_| message.get().to_owned());
             record
@@ -131,12 +140,12 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
     Ok(record)
 }
 
-/// Keeps `record` in `store` for `ttl`, as a session under a new id, which is returned; `None` when
-/// there is nothing in it to keep.
+/// Saves `record` in `store` for `ttl`, as a session under a new id, and returns the id; `None` if the
+/// record holds nothing worth saving.
 ///
-/// A session that had not been used for `idle_timeout` is over here too, when somebody comes with
-/// it. `[default.sessions.limits]` are not asked: what a visitor had stays, and what would make a
-/// session grow beyond them is refused later.
+/// The `idle_timeout` of the application counts from the last use of the old session.
+/// `[default.sessions.limits]` do not apply: an imported session that is larger stays, and later
+/// changes that would make it grow are refused.
 ///
 /// # Errors
 ///
@@ -167,7 +176,7 @@ pub async fn keep(
     }
     let id = SessionId::random();
     let now = seconds(SystemTime::now());
-    // The other clock may have been ahead.
+    // The clock of the old system may be ahead.
     record.created = record.created.min(now);
     record.accessed = record.accessed.min(now);
     record.tag();
@@ -187,7 +196,7 @@ pub async fn keep(
     }
 }
 
-/// Returns the names of the pickled dict `bytes`, which is `what`, and the JSON text under each.
+/// Returns the values of the pickled dict `bytes`, which errors call `what`.
 fn pickled_dict(bytes: &[u8], what: &'static str) -> Result<Named, Error> {
     let pickle = Pickle::read(bytes, what)?;
     if !matches!(pickle.node(pickle.root), Node::Dict(_)) {
@@ -196,18 +205,19 @@ fn pickled_dict(bytes: &[u8], what: &'static str) -> Result<Named, Error> {
     values(&pickle, pickle.root)
 }
 
-/// Returns the names of the dict at `at` and the JSON text under each.
+/// Returns the values of the dict at `at`.
 fn values(pickle: &Pickle<'_>, at: At) -> Result<Named, Error> {
-    // As one text first: the bounds are those of the whole.
+    // The dict becomes one text first, so that the bounds apply to all of it.
     json_object(pickle.json(at)?.as_bytes())
 }
 
+/// Returns the values of the JSON object `bytes`.
 fn json_object(bytes: &[u8]) -> Result<Named, Error> {
     if bytes.len() > MAX_INPUT {
         return Err(Error::new(ErrorKind::TooLarge, JSON).at(MAX_INPUT));
     }
-    // What a session's reader could not read later is found here: numbers beyond a float's
-    // range, half a surrogate pair, too deep a nesting.
+    // This finds values that no session could read later: numbers beyond the range of a float, half a
+    // surrogate pair, too deep a nesting.
     serde_json::from_slice::<serde_json::Value>(bytes).map_err(|error| {
         if error.is_eof() {
             return Error::new(ErrorKind::Truncated, JSON).at(bytes.len());

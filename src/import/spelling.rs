@@ -1,24 +1,24 @@
-//! How Python spells numbers, texts and dates in a pickle.
+//! The spelling of numbers, texts and dates in a pickle.
 
 use super::error::ErrorKind;
 
-/// The largest whole number, in bytes: beyond it there are some that no float is near to, which
-/// readers of JSON refuse.
+/// The length of the largest whole number, in bytes. Readers of JSON refuse numbers that are too large
+/// for a float.
 const MAX_INT: usize = 128;
-/// The same, in digits.
+/// The same in digits.
 const MAX_DIGITS: usize = 308;
 
-/// Returns the decimal number as JSON writes it.
+/// Returns the decimal number in the form of JSON.
 pub(super) fn decimal(text: &[u8]) -> Result<String, ErrorKind> {
     let (sign, digits) = match text.strip_prefix(b"-") {
         Some(digits) => ("-", digits),
         None => ("", text),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(ErrorKind::Malformed("an int in it is none"));
+        return Err(ErrorKind::Malformed("an int in it is no number"));
     }
     let digits = std::str::from_utf8(digits)
-        .map_err(|_| ErrorKind::Malformed("an int in it is none"))?
+        .map_err(|_| ErrorKind::Malformed("an int in it is no number"))?
         .trim_start_matches('0');
     match digits {
         "" => Ok("0".into()),
@@ -31,7 +31,7 @@ fn too_many_digits() -> ErrorKind {
     ErrorKind::Type(format!("an int of more than {MAX_DIGITS} digits"))
 }
 
-/// Returns the little-endian number in decimal.
+/// Returns the little-endian number in two's complement as decimal digits.
 pub(super) fn from_twos_complement(bytes: &[u8]) -> Result<String, ErrorKind> {
     if bytes.len() > MAX_INT {
         return Err(too_many_digits());
@@ -47,7 +47,7 @@ pub(super) fn from_twos_complement(bytes: &[u8]) -> Result<String, ErrorKind> {
             magnitude.push(1);
         }
     }
-    // Nine decimal digits at a time, the lowest first.
+    // Groups of nine decimal digits, the lowest first.
     let mut groups: Vec<u64> = vec![0];
     for &byte in magnitude.iter().rev() {
         let mut carry = u64::from(byte);
@@ -67,9 +67,9 @@ pub(super) fn from_twos_complement(bytes: &[u8]) -> Result<String, ErrorKind> {
     decimal(text.as_bytes())
 }
 
-/// Returns what Python 2's `repr` of a string stands for.
+/// Returns the string whose `repr` in Python 2 is `line`.
 pub(super) fn unquote(line: &[u8]) -> Result<Vec<u8>, ErrorKind> {
-    const BAD: ErrorKind = ErrorKind::Malformed("a string in it is not written as Python does");
+    const BAD: ErrorKind = ErrorKind::Malformed("a string in it is not spelled as in Python");
     let inner = match line {
         [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
         _ => return Err(BAD),
@@ -97,9 +97,9 @@ pub(super) fn unquote(line: &[u8]) -> Result<Vec<u8>, ErrorKind> {
     Ok(out)
 }
 
-/// Returns the text that Python's codec `raw-unicode-escape` wrote.
+/// Returns the text that Python's codec `raw-unicode-escape` writes as `line`.
 pub(super) fn unescape(line: &[u8]) -> Result<String, ErrorKind> {
-    const BAD: ErrorKind = ErrorKind::Malformed("a str in it is not written as Python does");
+    const BAD: ErrorKind = ErrorKind::Malformed("a str in it is not spelled as in Python");
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
     while let Some((&byte, after)) = rest.split_first() {
@@ -127,23 +127,25 @@ pub(super) fn unescape(line: &[u8]) -> Result<String, ErrorKind> {
     Ok(out)
 }
 
+/// Returns the number that `hex` stands for.
 fn code(hex: &[u8]) -> Option<u32> {
     let all = hex.iter().all(u8::is_ascii_hexdigit);
     let hex = all.then(|| std::str::from_utf8(hex).ok()).flatten()?;
     u32::from_str_radix(hex, 16).ok()
 }
 
+/// Returns the bytes whose text in Latin-1 is `text`.
 pub(super) fn latin_1(text: &str) -> Result<Vec<u8>, ErrorKind> {
     text.chars()
-        .map(|c| u8::try_from(c).map_err(|_| ErrorKind::Malformed("bytes in it are none")))
+        .map(|c| u8::try_from(c).map_err(|_| ErrorKind::Malformed("bytes in it are not bytes")))
         .collect()
 }
 
-/// Returns a date or a time without a zone as Python's `isoformat()` does.
+/// Returns a date, or a time without a zone, in the form of Python's `isoformat()`.
 pub(super) fn iso_8601(packed: &[u8]) -> Option<String> {
     let (&[high, low, month, day], time) = packed.split_first_chunk::<4>()?;
     let year = u16::from_be_bytes([high, low]);
-    // The highest bit tells the second of two equal hours, when clocks are put back.
+    // The highest bit marks the second of two equal hours, when clocks are set back.
     let month = month & 0x7f;
     if !(1..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;

@@ -1,25 +1,23 @@
-//! What an image holds, as decoded: nodes that name each other by number, so that a thing can be
-//! shared, contain itself or be nested without end, and is still copied and dropped without
-//! recursion.
+//! The values of a decoded image: nodes that refer to each other by number. A node can be shared,
+//! contain itself or be nested without end, and is copied and dropped without recursion.
 
 use std::ops::Range;
 
 use super::string::{Encoding, PerlString};
 
-/// The number of a node: how many things stand before it in the image. Storable's tags are the same
-/// numbers.
+/// The number of a node, in the order of the image. Storable's tags are the same numbers.
 pub(super) type NodeId = u32;
 
-/// The number of a class: how many classes are named before it in the image.
+/// The number of a class, in the order in which the image names them.
 pub(super) type ClassId = u32;
 
-/// The number of no node: every image has fewer.
+/// The number that stands for no node. Every image has fewer nodes.
 pub(super) const NO_NODE: NodeId = NodeId::MAX;
 
-/// The class of a thing that is not blessed.
+/// The class of a value that is not blessed.
 pub(super) const NO_CLASS: ClassId = ClassId::MAX;
 
-/// The nodes of an image, and the bytes they were read from.
+/// The nodes of an image, and its bytes.
 #[derive(Clone)]
 pub(super) struct Arena<'a> {
     pub(super) image: &'a [u8],
@@ -30,11 +28,11 @@ pub(super) struct Arena<'a> {
     pub(super) classes: Vec<Span>,
 }
 
-/// One thing of an image.
+/// One value of an image.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) data: Data,
-    /// Where its opcode stands in the image.
+    /// The offset of its opcode in the image.
     pub(super) offset: u32,
     pub(super) class: ClassId,
 }
@@ -45,10 +43,10 @@ pub(super) enum Data {
     Boolean(bool),
     Integer(i64),
     Double(f64),
-    /// A string that is, or is not, marked as UTF-8.
+    /// A string, and whether it is marked as UTF-8.
     String(Span, bool),
-    /// The pattern of a regular expression. A byte with the length of its flags, and the flags,
-    /// follow it.
+    /// The pattern of a regular expression. In the image, the length of its flags in one byte and the
+    /// flags follow.
     Regexp(Span),
     Reference(Reference),
     /// A part of [`Arena::elements`].
@@ -57,13 +55,13 @@ pub(super) enum Data {
     Hash(Span),
 }
 
-/// A reference, and what is at the end of the references it leads to.
+/// A reference, and the end of the chain of references that begins with it.
 #[derive(Clone, Copy)]
 pub(super) struct Reference {
     pub(super) target: NodeId,
-    /// [`NO_NODE`] when the references go round in a circle.
+    /// [`NO_NODE`] if the references form a circle.
     pub(super) end: NodeId,
-    /// How many references there are to the end, with this one.
+    /// How many references the chain has, with this one.
     pub(super) steps: u32,
 }
 
@@ -75,7 +73,7 @@ pub(super) struct Entry {
     pub(super) value: NodeId,
 }
 
-/// A part of the image, or of a list. No image has four gibibytes, so 32 bits suffice.
+/// A part of the image, or of a list. Every image is smaller than four gibibytes, so 32 bits suffice.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
     pub(super) start: u32,
@@ -107,7 +105,7 @@ impl<'a> Arena<'a> {
         }
     }
 
-    /// Gives back the memory that nothing is in.
+    /// Frees the memory that is not used.
     pub(super) fn shrink(&mut self) {
         self.nodes.shrink_to_fit();
         self.elements.shrink_to_fit();
@@ -128,16 +126,14 @@ impl<'a> Arena<'a> {
         &self.image[span.range()]
     }
 
-    /// Finds the end of every reference, each in turn, so that nobody has to walk a long chain
-    /// again and again.
+    /// Finds the end of every reference, so that no caller follows a long chain again and again.
     pub(super) fn find_ends(&mut self) {
         let mut chain = Vec::new();
         for start in 0..self.nodes.len() {
             let mut at = start;
             let (end, mut steps) = loop {
                 match &mut self.nodes[at].data {
-                    // Met for the first time. If it is met again before its end is known, it is in
-                    // a circle.
+                    // The first visit. A second one before the end is known means a circle.
                     Data::Reference(reference @ Reference { steps: 0, .. }) => {
                         reference.steps = u32::MAX;
                         chain.push(at as NodeId);

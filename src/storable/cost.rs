@@ -1,21 +1,21 @@
-//! What a value costs: how many bytes of memory it takes as a `serde_json::Value`, which is what most
-//! types take at most.
+//! The cost of a value: the bytes of memory that it takes as a `serde_json::Value`. Most types take no
+//! more.
 
-use super::image::Kind;
 use super::string::PerlString;
+use super::value::Kind;
 
-/// What it costs to look at anything, so that nobody looks without end.
+/// The cost of reading any value, so that no walk is endless.
 pub(super) const LOOK: usize = 1;
 
 /// A value in an array.
 const VALUE: usize = 32;
 
-/// A node of a map, which is a B-tree: room for 11 keys and values, and in an inner node for those
-/// below it.
+/// A node of a map, which is a B-tree: it holds 11 keys and values, and an inner node also the nodes
+/// below.
 const NODE: usize = 11 * (24 + VALUE) + 16;
 const INNER_NODE: usize = NODE + 12 * 8;
 
-/// Returns what a thing costs without what is in it.
+/// Returns the cost of a value without its parts.
 pub(super) fn of(kind: &Kind<'_>) -> usize {
     LOOK + match kind {
         Kind::String(string) => of_text(*string),
@@ -26,7 +26,7 @@ pub(super) fn of(kind: &Kind<'_>) -> usize {
     }
 }
 
-/// Returns what a string costs. One in Latin-1 grows while it is decoded.
+/// Returns the cost of a string. One in Latin-1 grows while it is decoded.
 pub(super) fn of_text(string: PerlString<'_>) -> usize {
     let bytes = string.bytes();
     LOOK + match bytes.is_ascii() {
@@ -35,7 +35,7 @@ pub(super) fn of_text(string: PerlString<'_>) -> usize {
     }
 }
 
-/// Room for four values is made at first, and doubled when it is full.
+/// Returns the cost of an array. It has room for four values at first, and doubles when it is full.
 fn of_array(elements: usize) -> usize {
     let room = match elements {
         0 => 0,
@@ -44,7 +44,8 @@ fn of_array(elements: usize) -> usize {
     room.saturating_mul(VALUE)
 }
 
-/// Nodes are full to 6 of 11 at least, but for the last ones, when keys come in order.
+/// Returns the cost of a hash. A node has at least 6 of 11 entries, except the last nodes if the keys
+/// are sorted.
 fn of_hash(entries: usize) -> usize {
     match entries {
         0 => 0,

@@ -3,19 +3,19 @@
 use std::collections::HashSet;
 
 use super::arena::{Arena, ClassId, Data, Entry, NO_CLASS, NO_NODE, Node, NodeId, Reference, Span};
-use super::error::{Error, ErrorKind, Refused, Result};
+use super::error::{Error, Result};
+use super::error_kind::{ErrorKind, Refused};
 use super::header::{self, Layout};
 use super::input::Input;
 use super::opcode::*;
-use super::string::Encoding;
 
-/// The bytes that an entry of a hash takes at least: a value, perhaps flags, and the length of the
-/// key.
+/// The smallest size of a hash entry, in bytes: a value and the length of the key, without and with
+/// flags.
 const ENTRY: usize = 5;
 const FLAGGED_ENTRY: usize = 6;
 
-/// Decodes the whole of an image, in memory of 64 times its size at most. What follows its end is an error unless `trailing_bytes` are
-/// allowed.
+/// Decodes a whole image, in memory of at most 64 times its size. Bytes after its end are an error,
+/// unless `trailing_bytes` allows them.
 pub(super) fn decode(image: &[u8], trailing_bytes: bool) -> Result<Arena<'_>> {
     let mut decoder = Decoder::new(image)?;
     let root = decoder.root()?;
@@ -31,19 +31,19 @@ pub(super) fn decode(image: &[u8], trailing_bytes: bool) -> Result<Arena<'_>> {
 
 /// An image being decoded.
 ///
-/// The parts of an array need not stand side by side in the image, as parts of parts come between
-/// them. So they wait until the array is complete, on a stack that all open arrays share: the parts
-/// of the innermost are on top.
-struct Decoder<'a> {
-    input: Input<'a>,
-    layout: Layout,
-    arena: Arena<'a>,
+/// The elements of an array are not contiguous in the image: each is followed by its own elements. So
+/// they wait until the array is complete, on a stack that all open arrays share. The elements of the
+/// innermost array are on top.
+pub(super) struct Decoder<'a> {
+    pub(super) input: Input<'a>,
+    pub(super) layout: Layout,
+    pub(super) arena: Arena<'a>,
     open: Vec<Open>,
     waiting_elements: Vec<NodeId>,
     waiting_entries: Vec<Entry>,
 }
 
-/// A thing whose parts are being read.
+/// A value whose parts are being read.
 enum Open {
     Reference {
         node: NodeId,
@@ -62,7 +62,7 @@ enum Open {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads the head of an image.
+    /// Reads the header of an image.
     fn new(image: &'a [u8]) -> Result<Self> {
         if u32::try_from(image.len()).is_err() {
             return Err(Error::new(ErrorKind::TooLarge, 0));
@@ -79,15 +79,15 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Returns what was read. All else is given back.
+    /// Returns the decoded values, and frees the rest.
     fn done(self) -> Arena<'a> {
         self.arena
     }
 
-    /// Reads the root and all it holds.
+    /// Reads the outermost value with everything inside.
     fn root(&mut self) -> Result<NodeId> {
         loop {
-            let mut complete = self.thing()?;
+            let mut complete = self.value()?;
             while let Some(part) = complete {
                 match self.open.pop() {
                     Some(whole) => complete = self.put(part, whole)?,
@@ -97,8 +97,8 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads one thing: `None` if its parts follow.
-    fn thing(&mut self) -> Result<Option<NodeId>> {
+    /// Reads one value; returns `None` if its parts follow.
+    fn value(&mut self) -> Result<Option<NodeId>> {
         let mut class = NO_CLASS;
         loop {
             let at = self.input.offset();
@@ -113,7 +113,7 @@ impl<'a> Decoder<'a> {
                     class = self.numbered_class()?;
                     continue;
                 }
-                // How a version string was written. What it says follows.
+                // The spelling of a version string. Its value follows.
                 VSTRING => {
                     self.short()?;
                     continue;
@@ -152,7 +152,7 @@ impl<'a> Decoder<'a> {
                     return Ok(self.hash(at, class, left, false));
                 }
                 FLAG_HASH => {
-                    // Whether the hash is restricted, which its data does not depend on.
+                    // Whether the hash is restricted. Its data is the same.
                     self.input.byte()?;
                     let left = self.layout.length(&mut self.input, FLAGGED_ENTRY)?;
                     return Ok(self.hash(at, class, left, true));
@@ -172,7 +172,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Puts a part where it belongs, and returns the whole once that is complete.
+    /// Adds `part` to `whole`, and returns the whole if it is complete.
     fn put(&mut self, part: NodeId, mut whole: Open) -> Result<Option<NodeId>> {
         match &mut whole {
             Open::Reference { node } => {
@@ -192,7 +192,7 @@ impl<'a> Decoder<'a> {
         Ok(self.open_unless_empty(whole))
     }
 
-    /// Leaves a thing open, or completes it and returns it if none of its parts are left to read.
+    /// Leaves a value open, or completes and returns it if it has no more parts.
     fn open_unless_empty(&mut self, whole: Open) -> Option<NodeId> {
         match whole {
             Open::Array {
@@ -233,28 +233,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Reads the key that follows a value: no entry if it only says that a restricted hash allows
-    /// the key.
-    fn entry(&mut self, value: NodeId, flagged: bool) -> Result<Option<Entry>> {
-        let at = self.input.offset();
-        let flags = if flagged { self.input.byte()? } else { 0 };
-        if flags & KEY_OBJECT != 0 {
-            return Err(refused(Refused::KeyObject, at));
-        }
-        let encoding = match flags {
-            _ if flags & KEY_UTF8 != 0 => Encoding::Utf8,
-            _ if flags & KEY_WAS_UTF8 != 0 => Encoding::Latin1,
-            _ => Encoding::Unknown,
-        };
-        let key = self.long()?;
-        Ok((flags & KEY_PLACEHOLDER == 0).then_some(Entry {
-            key,
-            encoding,
-            value,
-        }))
-    }
-
-    /// Takes the entries that wait. Of those with the same key the last one counts.
+    /// Takes the waiting entries. The last one with a key counts.
     fn complete_hash(&mut self, start: usize) -> Span {
         let mut keys = HashSet::new();
         let arena = &self.arena;
@@ -269,72 +248,6 @@ impl<'a> Decoder<'a> {
         let span = append(&mut self.arena.entries, self.waiting_entries.drain(kept..));
         self.waiting_entries.truncate(start);
         span
-    }
-
-    /// Reads the number of a thing that was read before.
-    fn back_reference(&mut self, at: usize) -> Result<NodeId> {
-        let node = NodeId::from_be_bytes(self.input.array()?);
-        let known = (node as usize) < self.arena.nodes.len();
-        if known {
-            Ok(node)
-        } else {
-            Err(Error::new(ErrorKind::Tag, at))
-        }
-    }
-
-    /// Reads the name of a class, which the thing that follows is an object of.
-    fn named_class(&mut self) -> Result<ClassId> {
-        let at = self.input.offset();
-        let name = match self.input.byte()? {
-            first if first & LONG_CLASS != 0 => self.long()?,
-            length => self.span(length.into(), at)?,
-        };
-        self.arena.classes.push(name);
-        Ok(self.arena.classes.len() as ClassId - 1)
-    }
-
-    /// Reads the number of a class that was named before.
-    fn numbered_class(&mut self) -> Result<ClassId> {
-        let at = self.input.offset();
-        let class = match self.input.byte()? {
-            first if first & LONG_CLASS != 0 => self.layout.number(&mut self.input)?,
-            class => class.into(),
-        };
-        let known = (class as usize) < self.arena.classes.len();
-        if known {
-            Ok(class)
-        } else {
-            Err(Error::new(ErrorKind::Class, at))
-        }
-    }
-
-    fn regexp(&mut self) -> Result<Data> {
-        let long = self.input.byte()? & LONG_PATTERN != 0;
-        let pattern = if long { self.long()? } else { self.short()? };
-        self.short()?;
-        Ok(Data::Regexp(pattern))
-    }
-
-    /// Passes over a string whose length has one byte.
-    fn short(&mut self) -> Result<Span> {
-        let at = self.input.offset();
-        let length = self.input.byte()?;
-        self.span(length.into(), at)
-    }
-
-    /// Passes over a string whose length has four bytes.
-    fn long(&mut self) -> Result<Span> {
-        let at = self.input.offset();
-        let length = self.layout.length(&mut self.input, 1)?;
-        self.span(length, at)
-    }
-
-    fn span(&mut self, length: u32, length_at: usize) -> Result<Span> {
-        let start = self.input.offset() as u32;
-        match self.input.take(length as usize) {
-            Ok(_) => Ok(Span { start, length }),
-            Err(_) => Err(Error::new(ErrorKind::Length, length_at)),
-        }
     }
 
     fn add(&mut self, at: usize, class: ClassId, data: Data) -> NodeId {
@@ -352,7 +265,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Returns a reference whose end is not known yet.
+/// Returns a reference to `target` whose end is not known yet.
 fn reference_to(target: NodeId) -> Reference {
     Reference {
         target,
@@ -361,7 +274,8 @@ fn reference_to(target: NodeId) -> Reference {
     }
 }
 
-fn refused(what: Refused, at: usize) -> Error {
+/// Returns the error about something that only Perl code can restore.
+pub(super) fn refused(what: Refused, at: usize) -> Error {
     Error::new(ErrorKind::Refused(what), at)
 }
 
@@ -378,7 +292,7 @@ fn append<T>(list: &mut Vec<T>, items: impl Iterator<Item = T>) -> Span {
 mod tests {
     use super::*;
 
-    /// Returns how many bytes of memory an image takes while it is decoded, for each of its own.
+    /// Returns how many bytes of memory the decoder takes for each byte of the image.
     fn memory_per_byte(image: &[u8]) -> usize {
         let mut decoder = Decoder::new(image).expect("the header is right");
         decoder.root().expect("the image is right");

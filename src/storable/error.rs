@@ -1,101 +1,16 @@
-//! What can be wrong with an image, or with what is asked of it.
+//! The error about an image, with its offset.
 
 use std::fmt;
 
-use serde::de::{self, Expected, Unexpected};
+use super::error_kind::ErrorKind;
 
-/// What this module's functions return: a `T`, or an [`Error`].
+/// The result of this module's functions: a `T`, or an [`Error`].
 pub(super) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of thing is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The bytes do not begin as a Storable image does.
-    NotAnImage,
-    /// The image is older than format 2.0 (before Storable 0.7, of the year 2000) or newer than
-    /// 2.12.
-    Version,
-    /// The image was written on a machine whose byte order or sizes of numbers are not known.
-    Machine,
-    /// The image has four gibibytes or more.
-    TooLarge,
-    /// The image ends before it is complete.
-    Truncated,
-    /// A length or a count is larger than what is left of the image.
-    Length,
-    /// There is no such opcode.
-    Opcode,
-    /// What stands there cannot be had without running Perl code.
-    Refused(Refused),
-    /// A back-reference names something that was not read before.
-    Tag,
-    /// An object names its class by the number of a class that was not read before.
-    Class,
-    /// A number has a form that cannot be converted: see [the policies](super#policies).
-    Number,
-    /// Bytes follow the end of the image.
-    TrailingBytes,
-    /// A thing contains itself, and was to become a tree.
-    Cycle,
-    /// References, arrays and hashes are nested deeper than
-    /// [`Options::max_depth`](super::Options::max_depth) allows.
-    Depth,
-    /// The value would take more memory than
-    /// [`Options::max_growth`](super::Options::max_growth) allows: most often, as it repeats what is
-    /// shared.
-    Growth,
-    /// A string that is marked as UTF-8 is no UTF-8 that Rust knows.
-    Text,
-    /// A value does not fit the type it was to become.
-    Type,
-}
-
-/// What an image may hold and this reader does not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Refused {
-    /// An object that its class froze by a hook of its own (`STORABLE_freeze`).
-    Hook,
-    /// The source text of a function.
-    Code,
-    /// An array tied to an object.
-    TiedArray,
-    /// A hash tied to an object.
-    TiedHash,
-    /// A scalar tied to an object.
-    TiedScalar,
-    /// An element of a tied hash.
-    TiedKey,
-    /// An element of a tied array.
-    TiedIndex,
-    /// A string, array or hash of more than 2³¹ − 1 bytes or elements.
-    LargeObject,
-    /// A hash key that is an object of its own. Perl reads such keys and never writes them.
-    KeyObject,
-}
-
-impl Refused {
-    fn describe(self) -> &'static str {
-        match self {
-            Self::Hook => "an object frozen by a hook of its class",
-            Self::Code => "code",
-            Self::TiedArray => "a tied array",
-            Self::TiedHash => "a tied hash",
-            Self::TiedScalar => "a tied scalar",
-            Self::TiedKey => "an element of a tied hash",
-            Self::TiedIndex => "an element of a tied array",
-            Self::LargeObject => "a large object",
-            Self::KeyObject => "a hash key that is an object",
-        }
-    }
-}
-
-/// What is wrong with an image: its kind, and the byte of the image where it is wrong.
+/// Why an image cannot be read: the kind of the error, and its offset in the image.
 ///
-/// It reads as a sentence and holds nothing of the image's data, which may be secret. The one
-/// exception is what a type of the caller's says of itself while it is being read, which stays in
-/// [`detail`](Self::detail).
+/// It reads as a sentence, and shows no data of the image, which may be secret. Only
+/// [`detail`](Self::detail) may do so: it is the message of a type that refuses a value.
 ///
 /// # Example
 ///
@@ -111,11 +26,11 @@ impl Refused {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Error(Box<Wrong>);
+pub struct Error(Box<Parts>);
 
-/// In a box, as results are passed through many hands, and are mostly no errors.
+/// The parts of an error, in a box: most results are no errors, and are passed on often.
 #[derive(Clone, PartialEq, Eq)]
-struct Wrong {
+struct Parts {
     kind: ErrorKind,
     offset: Option<usize>,
     words: Option<String>,
@@ -123,13 +38,13 @@ struct Wrong {
 }
 
 impl Error {
-    fn with(
+    pub(super) fn with(
         kind: ErrorKind,
         offset: Option<usize>,
         words: Option<String>,
         detail: Option<String>,
     ) -> Self {
-        Self(Box::new(Wrong {
+        Self(Box::new(Parts {
             kind,
             offset,
             words,
@@ -141,18 +56,18 @@ impl Error {
         Self::with(kind, Some(offset), None, None)
     }
 
-    /// Returns an error about a type, whose place is not known yet.
-    fn mismatch(words: String) -> Self {
+    /// Returns an error about a type, without an offset yet.
+    pub(super) fn mismatch(words: String) -> Self {
         Self::with(ErrorKind::Type, None, Some(words), None)
     }
 
-    /// Adds the place, unless a place further inside is known.
+    /// Adds the offset, unless the error has one further inside.
     pub(super) fn at(mut self, offset: usize) -> Self {
         self.0.offset.get_or_insert(offset);
         self
     }
 
-    /// Returns what sort of thing is wrong.
+    /// Returns the kind of the error.
     ///
     /// # Example
     ///
@@ -166,9 +81,9 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the byte of the image where it is wrong, counted from 0.
+    /// Returns the offset of the wrong byte in the image, counted from 0.
     ///
-    /// `None` only when a type of the caller's makes an error outside of any value.
+    /// `None` only if a type of the caller reports an error outside of any value.
     ///
     /// # Example
     ///
@@ -183,10 +98,10 @@ impl Error {
         self.0.offset
     }
 
-    /// Returns what the type asked for said when it refused a value, if it said anything.
+    /// Returns the message of the requested type when it refuses a value.
     ///
-    /// These are the words of that type's own `Deserialize`. They may repeat data of the image, and
-    /// are therefore no part of the error's text.
+    /// It comes from the `Deserialize` of that type. It may repeat data of the image, and is therefore
+    /// no part of the error's text.
     ///
     /// # Example
     ///
@@ -196,7 +111,7 @@ impl Error {
     /// use rocket_session_kit::storable;
     ///
     /// let error = storable::from_slice::<IpAddr>(b"\x05\x0b\x0a\x04home").unwrap_err();
-    /// assert_eq!(error.to_string(), "byte 2 of the Storable image: the type asked for refuses the value");
+    /// assert_eq!(error.to_string(), "byte 2 of the Storable image: the requested type refuses the value");
     /// assert_eq!(error.detail(), Some("invalid IP address syntax"));
     /// ```
     pub fn detail(&self) -> Option<&str> {
@@ -204,27 +119,9 @@ impl Error {
     }
 
     fn describe(&self) -> &str {
-        if let Some(words) = &self.0.words {
-            return words;
-        }
-        match self.0.kind {
-            ErrorKind::NotAnImage => "it does not begin as an image does",
-            ErrorKind::Version => "its format is not one of the versions 2.0 to 2.12",
-            ErrorKind::Machine => "it was written on a machine of unknown byte order or sizes",
-            ErrorKind::TooLarge => "it has four gibibytes or more",
-            ErrorKind::Truncated => "it ends too early",
-            ErrorKind::Length => "a length or a count is larger than what is left",
-            ErrorKind::Opcode => "there is no such opcode",
-            ErrorKind::Refused(refused) => refused.describe(),
-            ErrorKind::Tag => "a back-reference to something that was not read before",
-            ErrorKind::Class => "an object of a class that was not named before",
-            ErrorKind::Number => "a number of a form that cannot be converted",
-            ErrorKind::TrailingBytes => "bytes follow its end",
-            ErrorKind::Cycle => "a thing that contains itself cannot become a tree",
-            ErrorKind::Depth => "it is nested deeper than is allowed",
-            ErrorKind::Growth => "it takes more memory than is allowed",
-            ErrorKind::Text => "a string marked as UTF-8 is not UTF-8",
-            ErrorKind::Type => "the type asked for refuses the value",
+        match &self.0.words {
+            Some(words) => words,
+            None => self.0.kind.describe(),
         }
     }
 }
@@ -244,7 +141,7 @@ impl fmt::Display for Error {
 }
 
 impl fmt::Debug for Error {
-    /// As `Display`, so that no data of the image ends up in a log.
+    /// Like `Display`, so that no data of the image ends up in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)
     }
@@ -252,89 +149,12 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// The errors that types make while they are being read. None repeats the value it is about.
-impl de::Error for Error {
-    fn custom<T: fmt::Display>(words: T) -> Self {
-        Self::with(ErrorKind::Type, None, None, Some(words.to_string()))
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::mismatch(format!("found {}, expected {expected}", sort(found)))
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::mismatch(format!(
-            "found {} that does not fit, expected {expected}",
-            sort(found)
-        ))
-    }
-
-    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::mismatch(format!("found {length} elements, expected {expected}"))
-    }
-
-    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
-        Self::mismatch(format!(
-            "found an unknown variant, expected {}",
-            OneOf(expected)
-        ))
-    }
-
-    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
-        Self::mismatch(format!(
-            "found an unknown field, expected {}",
-            OneOf(expected)
-        ))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::mismatch(format!("the field `{field}` is missing"))
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self::mismatch(format!("the field `{field}` is there twice"))
-    }
-}
-
-/// Returns what sort of value was found, without the value.
-fn sort(found: Unexpected<'_>) -> &'static str {
-    match found {
-        Unexpected::Bool(_) => "a boolean",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "an integer",
-        Unexpected::Float(_) => "a double",
-        Unexpected::Char(_) | Unexpected::Str(_) => "a string",
-        Unexpected::Bytes(_) => "bytes",
-        Unexpected::Unit => "undef",
-        Unexpected::Option => "an optional value",
-        Unexpected::NewtypeStruct => "a wrapped value",
-        Unexpected::Seq => "an array",
-        Unexpected::Map => "a hash",
-        Unexpected::Enum => "an enum",
-        Unexpected::UnitVariant => "a variant without data",
-        Unexpected::NewtypeVariant => "a variant with a value",
-        Unexpected::TupleVariant => "a variant with an array",
-        Unexpected::StructVariant => "a variant with a hash",
-        Unexpected::Other(_) => "something else",
-    }
-}
-
-/// Writes the names that a type knows.
-struct OneOf(&'static [&'static str]);
-
-impl fmt::Display for OneOf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, rest)) = self.0.split_first() else {
-            return f.write_str("none");
-        };
-        write!(f, "`{first}`")?;
-        rest.iter().try_for_each(|name| write!(f, ", `{name}`"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde::de::{Error as _, Unexpected};
+
+    use super::super::error_kind::Refused;
     use super::*;
-    use serde::de::Error as _;
 
     #[test]
     fn an_error_reads_as_a_sentence() {

@@ -1,15 +1,16 @@
-//! The head of an image: which format it has, and how the machine that wrote it lays out numbers.
+//! The header of an image: its format, and the number layout of the machine that wrote it.
 
-use super::error::{Error, ErrorKind, Result};
+use super::error::{Error, Result};
+use super::error_kind::ErrorKind;
 use super::input::Input;
 
-/// How the numbers of an image are laid out.
+/// The layout of the numbers in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
     /// In network order (`nfreeze`, `nstore`): lengths are big-endian, and there are no native
     /// numbers.
     Network,
-    /// As the machine that wrote the image has them (`freeze`, `store`).
+    /// In the layout of the machine that wrote the image (`freeze`, `store`).
     Native {
         order: Order,
         integer: IntegerSize,
@@ -17,7 +18,7 @@ pub(super) enum Layout {
     },
 }
 
-/// Which end of a number comes first.
+/// The end of a number that comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     Little,
@@ -43,13 +44,13 @@ pub(super) enum DoubleSize {
 const MAJOR: u8 = 2;
 const NEWEST_MINOR: u8 = 12;
 
-/// Since this minor version the size of a floating-point number is told.
+/// The first minor version that contains the size of a floating-point number.
 const TELLS_DOUBLE_SIZE: u8 = 2;
 
-/// No Storable has written so high a major version: what seems to have it is something else.
+/// No Storable writes so high a major version, so these bytes are no image.
 const IMPLAUSIBLE_MAJOR: u8 = 4;
 
-/// Reads the head of an image, with or without the magic number that files begin with.
+/// Reads the header of an image, with or without the magic number of a file.
 pub(super) fn read(input: &mut Input<'_>) -> Result<Layout> {
     if input.skip(b"perl-store") {
         return Err(Error::new(ErrorKind::Version, 0));
@@ -75,7 +76,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<Layout> {
     }
 }
 
-/// Reads how the machine that wrote the image lays out numbers.
+/// Reads the number layout of the machine that wrote the image.
 fn native(input: &mut Input<'_>, minor: u8) -> Result<Layout> {
     let start = input.offset();
     let digits = input.byte()?;
@@ -87,7 +88,7 @@ fn native(input: &mut Input<'_>, minor: u8) -> Result<Layout> {
         _ => return Err(Error::new(ErrorKind::Machine, start)),
     };
 
-    // The sizes of an int, a long and a pointer, on which nothing that follows depends.
+    // The sizes of an int, a long and a pointer, which do not matter.
     for _ in 0..3 {
         let at = input.offset();
         if !matches!(input.byte()?, 4 | 8) {

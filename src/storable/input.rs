@@ -1,8 +1,9 @@
-//! The bytes of an image, read one after the other.
+//! The bytes of an image, read from the first to the last.
 
-use super::error::{Error, ErrorKind, Result};
+use super::error::{Error, Result};
+use super::error_kind::ErrorKind;
 
-/// The bytes of an image, and how far they have been read.
+/// The bytes of an image, and the offset of the next one.
 pub(super) struct Input<'a> {
     image: &'a [u8],
     offset: usize,
@@ -45,7 +46,7 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    /// Passes over `prefix`, if that is what comes next.
+    /// Skips `prefix` if it comes next, and returns whether it does.
     pub(super) fn skip(&mut self, prefix: &[u8]) -> bool {
         let found = self.image[self.offset..].starts_with(prefix);
         if found {

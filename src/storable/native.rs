@@ -1,6 +1,7 @@
 //! The numbers of an image, converted from the machine that wrote it.
 
-use super::error::{Error, ErrorKind, Result};
+use super::error::{Error, Result};
+use super::error_kind::ErrorKind;
 use super::header::{DoubleSize, IntegerSize, Layout, Order};
 use super::input::Input;
 
@@ -20,7 +21,8 @@ impl Layout {
         })
     }
 
-    /// Reads how many things follow, each of which takes `each` bytes or more: never more than can.
+    /// Reads the number of values that follow. Each takes at least `each` bytes, so a number that is too
+    /// large is an error.
     pub(super) fn length(self, input: &mut Input<'_>, each: usize) -> Result<u32> {
         let at = input.offset();
         let length = self.number(input)?;
@@ -60,7 +62,7 @@ impl Layout {
             }
             (DoubleSize::Sixteen, Order::Little) => {
                 let extended = input.array()?;
-                // A quadruple has its exponent here, an extended double zeros.
+                // Here a quadruple has its exponent, and an extended double has zeros.
                 let padding = input.array::<6>()?;
                 if padding != [0; 6] {
                     return Err(refused);
@@ -106,8 +108,8 @@ fn extended_to_double(bytes: [u8; 10]) -> Option<f64> {
         return Some(f64::from_bits(sign | INFINITY));
     }
 
-    // A double has 53 bits, and fewer below its smallest exponent. The nearest is taken, the even
-    // one of two.
+    // A double has 53 bits, and fewer below its smallest exponent. The result is the nearest double;
+    // of two, the even one.
     let subnormal = (1 - DOUBLE_BIAS - exponent).max(0);
     let dropped = 11 + subnormal;
     let magnitude = if dropped > 64 {
@@ -117,7 +119,7 @@ fn extended_to_double(bytes: [u8; 10]) -> Option<f64> {
         let (kept, rest) = ((wide >> dropped) as u64, wide & (2 * half - 1));
         let rounded = kept + u64::from(rest > half || (rest == half && kept & 1 == 1));
         match subnormal {
-            // A carry out of the significand steps the exponent, up to infinity.
+            // A carry out of the significand increments the exponent, up to infinity.
             0 => (((exponent + DOUBLE_BIAS) as u64) << 52) + (rounded - HIDDEN_BIT),
             _ => rounded,
         }

@@ -1,7 +1,6 @@
-//! Numbers as Perl writes them in strings, since a Perl scalar is a number or a string by its last
-//! use.
+//! The strings that Perl makes of numbers: by its last use, a scalar is a number or a string.
 
-/// Returns the integer that `text` is Perl's form of.
+/// Returns the integer for which Perl prints `text`.
 pub(super) fn parse_integer(text: &str) -> Option<i128> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let canonical = digits == "0" || digits.starts_with(|c: char| matches!(c, '1'..='9'));
@@ -9,7 +8,7 @@ pub(super) fn parse_integer(text: &str) -> Option<i128> {
     if canonical { text.parse().ok() } else { None }
 }
 
-/// Returns the floating-point number that `text` is Perl's form of.
+/// Returns the floating-point number for which Perl prints `text`.
 pub(super) fn parse_double(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     if ["inf", "infinity", "nan"]
@@ -35,14 +34,14 @@ pub(super) fn parse_double(text: &str) -> Option<f64> {
     if canonical { text.parse().ok() } else { None }
 }
 
-/// Returns the integer that `number` is, if it is one.
+/// Returns `number` as an integer, if it is a whole number.
 pub(super) fn exact_integer(number: f64) -> Option<i128> {
     // Below 2^127 the cast of a whole number is exact.
     let whole = number.fract() == 0.0 && number.abs() < 2f64.powi(127);
     whole.then_some(number as i128)
 }
 
-/// Returns the text that Perl has for `number`: 15 significant digits, C's `%.15g`.
+/// Returns the text that Perl prints for `number`: 15 significant digits, `%.15g` in C.
 pub(super) fn format_double(number: f64) -> String {
     const DIGITS: i32 = 15;
     if number.is_nan() {

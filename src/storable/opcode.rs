@@ -1,4 +1,4 @@
-//! The opcodes of format 2: the byte that says what follows. Perl's source names them `SX_…`.
+//! The opcodes of format 2: the byte at the start of a value. Perl's source calls them `SX_…`.
 
 pub(super) const OBJECT: u8 = 0;
 pub(super) const LSCALAR: u8 = 1;
@@ -45,9 +45,9 @@ pub(super) const LONG_PATTERN: u8 = 0x01;
 
 /// In the flags of a hash key: its bytes are UTF-8.
 pub(super) const KEY_UTF8: u8 = 0x01;
-/// In the flags of a hash key: it was text, and is written in Latin-1.
+/// In the flags of a hash key: it is text, written in Latin-1.
 pub(super) const KEY_WAS_UTF8: u8 = 0x02;
-/// In the flags of a hash key: the key is an object of its own.
+/// In the flags of a hash key: the key is an object.
 pub(super) const KEY_OBJECT: u8 = 0x08;
 /// In the flags of a hash key: a restricted hash allows this key, and has no value for it.
 pub(super) const KEY_PLACEHOLDER: u8 = 0x10;

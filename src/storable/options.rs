@@ -1,13 +1,13 @@
-//! How much a reader puts up with.
+//! The limits of reading an image.
 
-/// How much a reader puts up with.
+/// The limits of reading an image.
 ///
 /// # Example
 ///
 /// ```rust
 /// use rocket_session_kit::storable::{ErrorKind, Options, from_slice_with};
 ///
-/// // An array, an element that refers to an array, and an integer: three levels.
+/// // An array, a reference to an array in it, and an integer: three levels.
 /// let image = b"\x05\x0b\x02\0\0\0\x01\x04\x02\0\0\0\x01\x08\x87";
 ///
 /// let deep = Options::new().max_depth(3);
@@ -42,14 +42,13 @@ impl Options {
         }
     }
 
-    /// Sets how deep references, arrays and hashes may be nested where an image becomes a value of
-    /// a Rust type.
+    /// Sets how deep references, arrays and hashes may be nested in the value of a Rust type.
     ///
-    /// Each of the three is a level: an array of arrays has three, as its elements are references.
-    /// So is each `Some` and each newtype of the Rust type. Perl writes little more than 1,000
-    /// levels unless it is told to write more. Each level takes some of the thread's stack: a much
-    /// higher limit needs a thread with a larger one. An
-    /// [`Image`](super::Image) itself has no such limit. _Default:_ `1_024`.
+    /// Each of them is a level. An array of arrays has three, because its elements are references.
+    /// Each `Some` and each newtype of the Rust type is a level too. By default, Perl writes little
+    /// more than 1,000 levels. A level takes some of the thread's stack, so a much higher limit needs
+    /// a thread with a larger stack. An [`Image`](super::Image) itself has no such limit.
+    /// _Default:_ `1_024`.
     ///
     /// # Example
     ///
@@ -68,16 +67,16 @@ impl Options {
         self
     }
 
-    /// Sets how many times the size of the image it may take in memory, with its value.
+    /// Sets how much memory an image and its value may take, as a multiple of the image's size.
     ///
-    /// What is shared in Perl is repeated in a Rust value, and a few bytes can repeat repetitions
-    /// without end. Everything counts as what it takes as a `serde_json::Value` (without the feature
-    /// `preserve_order`): 32 bytes an element of an array, and a hash of one key 632. A type that
-    /// takes more for the same data takes more in proportion. An image of less than 16 KiB may
-    /// take as much as one of 16 KiB. _Default:_ `64`.
+    /// A Rust value repeats what Perl shares, and a few bytes can repeat repetitions without end.
+    /// Each part counts as much as it takes in a `serde_json::Value` (without the feature
+    /// `preserve_order`): 32 bytes for an element of an array, 632 bytes for a hash with one key. A
+    /// type that takes more memory for the same data exceeds the limit in proportion. An image
+    /// smaller than 16 KiB counts as one of 16 KiB. _Default:_ `64`.
     ///
-    /// Data of which nothing is shared takes less, unless it is all emptiness: a long array of
-    /// nothing but `undef`, or of hashes with one empty key.
+    /// Without shared values, only nearly empty data takes more: a long array of nothing but `undef`,
+    /// or of hashes with one empty key.
     ///
     /// # Example
     ///

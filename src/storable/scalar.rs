@@ -1,5 +1,5 @@
-//! From a scalar to a Rust value. A Perl scalar is a string or a number by its last use, so either
-//! becomes the other where the Rust type asks for it.
+//! From a scalar to a Rust value. By its last use, a Perl scalar is a string or a number, so each
+//! becomes the other if the Rust type needs it.
 
 use std::borrow::Cow;
 use std::slice;
@@ -8,15 +8,16 @@ use serde::de::value::CowStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::error::{Error, ErrorKind, Result};
-use super::image::Kind;
+use super::error::{Error, Result};
+use super::error_kind::ErrorKind;
 use super::number::{exact_integer, format_double, parse_double, parse_integer};
+use super::value::Kind;
 
-/// A scalar, or a hash key, on its way into a Rust value.
+/// A scalar or a hash key that becomes a Rust value.
 pub(super) struct Scalar<'de> {
     pub(super) kind: Kind<'de>,
     pub(super) offset: usize,
-    /// How many wrappers, such as `Some`, may still be put around it.
+    /// How many more wrappers, such as `Some`, may be around it.
     pub(super) levels_left: usize,
 }
 
@@ -39,7 +40,7 @@ impl<'de> Scalar<'de> {
         }))
     }
 
-    /// Returns the integer that the scalar is, or is the string of.
+    /// Returns the scalar as an integer, if it is one, or the string of one.
     fn integer(&self) -> Option<i128> {
         match &self.kind {
             Kind::Boolean(boolean) => Some(i128::from(*boolean)),
@@ -50,7 +51,7 @@ impl<'de> Scalar<'de> {
         }
     }
 
-    /// Returns the floating-point number that the scalar is, or is the string of.
+    /// Returns the scalar as a floating-point number, if it is a number, or the string of one.
     fn double(&self) -> Option<f64> {
         match &self.kind {
             Kind::Integer(integer) => Some(*integer as f64),
@@ -60,7 +61,7 @@ impl<'de> Scalar<'de> {
         }
     }
 
-    /// Returns the truth that the scalar is: what Perl writes for a boolean before it has booleans.
+    /// Returns the scalar as a boolean, if it is one, or a value that older Perls write for one.
     fn boolean(&self) -> Option<bool> {
         match &self.kind {
             Kind::Boolean(boolean) => Some(*boolean),
@@ -117,7 +118,7 @@ impl<'de> Scalar<'de> {
         }
     }
 
-    /// Shows a string as a sequence of its bytes.
+    /// Hands a string to `visitor` as a sequence of its bytes.
     fn visit_sequence<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let Kind::String(string) = &self.kind else {
             return self.deserialize_any(visitor);
@@ -131,7 +132,7 @@ impl<'de> Scalar<'de> {
     }
 }
 
-/// Defines methods of a `Deserializer` that all do the same.
+/// Defines methods of a `Deserializer` that call the same function.
 macro_rules! alike {
     ($same:ident: $($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -235,7 +236,7 @@ impl<'de> SeqAccess<'de> for Bytes<'de> {
     }
 }
 
-/// A byte of a string. It becomes a `u8` and nothing else: a string is no array of other things.
+/// A byte of a string. It becomes only a `u8`, because a string is no array of other types.
 struct Byte(u8);
 
 impl<'de> Deserializer<'de> for Byte {

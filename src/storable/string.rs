@@ -1,14 +1,13 @@
-//! A string as Perl has it: bytes, or text in one of two encodings.
+//! A string of Perl: bytes, or text in one of two encodings.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// A string of an image: its bytes, and as far as Perl knew it, the text they mean.
+/// A string of an image: its bytes, and Perl's mark for text.
 ///
-/// Perl marks a string as text when it holds characters, and leaves bytes unmarked. Programs often
-/// keep UTF-8 in unmarked strings too, so [`text`](Self::text) reads them as UTF-8 where they are,
-/// and where they are not as Latin-1, which is what Perl itself takes bytes for when it needs
-/// characters.
+/// Perl marks a string of characters as text, and leaves bytes unmarked. Programs often keep UTF-8 in
+/// unmarked strings too. So [`text`](Self::text) reads an unmarked string as UTF-8 if it is valid, and
+/// otherwise as Latin-1, as Perl itself does.
 ///
 /// # Example
 ///
@@ -28,14 +27,14 @@ pub struct PerlString<'i> {
     encoding: Encoding,
 }
 
-/// What the bytes of a string are.
+/// The encoding of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// Perl did not say.
+    /// Not marked.
     Unknown,
-    /// Text in Perl's UTF-8, which can hold code points that Rust's cannot.
+    /// Text in Perl's UTF-8, which has more code points than Rust's.
     Utf8,
-    /// Text in Latin-1: a hash key that was UTF-8 before it was written.
+    /// Text in Latin-1: a hash key that is UTF-8 in memory.
     Latin1,
 }
 
@@ -44,7 +43,7 @@ impl<'i> PerlString<'i> {
         Self { bytes, encoding }
     }
 
-    /// Returns the bytes as they stand in the image.
+    /// Returns the bytes of the image.
     ///
     /// # Example
     ///
@@ -60,10 +59,10 @@ impl<'i> PerlString<'i> {
         self.bytes
     }
 
-    /// Returns the text that the bytes mean.
+    /// Returns the string as text.
     ///
-    /// `None` when they are marked as UTF-8 and are none: Perl's strings can hold surrogates and
-    /// code points above U+10FFFF.
+    /// `None` if it is marked as UTF-8 and is not valid in Rust: Perl's strings can contain surrogates
+    /// and code points above U+10FFFF.
     ///
     /// # Example
     ///
@@ -91,7 +90,7 @@ impl<'i> PerlString<'i> {
         }
     }
 
-    /// Returns what two hash keys have in common when they are one key to Perl.
+    /// Returns a form of a hash key that is equal for keys that are equal in Perl.
     pub(super) fn identity(self) -> (bool, Cow<'i, [u8]>) {
         if self.encoding != Encoding::Utf8 || self.bytes.is_ascii() {
             return (false, Cow::Borrowed(self.bytes));
@@ -109,7 +108,7 @@ impl<'i> PerlString<'i> {
 }
 
 impl fmt::Debug for PerlString<'_> {
-    /// Writes how long the string is. What it says may be secret.
+    /// Writes the length of the string, and no data, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PerlString({} bytes)", self.bytes.len())
     }

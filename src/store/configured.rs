@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::{Config, RedisConfig, StoreName, mistake};
+use crate::config::{Config, StoreName, mistake};
 use crate::error::Result;
-use crate::store::{DirectoryStore, KeyValue, MemoryStore, Server, SessionStore};
+#[cfg(feature = "perl")]
+use crate::store::Server;
+// Without Perl sites a server is a store like any other.
+#[cfg(not(feature = "perl"))]
+use crate::store::SessionStore as Server;
+use crate::store::{DirectoryStore, KeyValue, MemoryStore, SessionStore};
 
 /// What an application keeps things in.
 pub(crate) struct Stores {
@@ -60,57 +65,6 @@ pub(crate) fn stores(
     })
 }
 
-/// Returns the servers on which a Perl site keeps its sessions, if `config` tells of one. None is
-/// reached yet.
-///
-/// # Errors
-///
-/// When a server cannot be reached so, with the key that is wrong.
-pub(crate) fn perl(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn Server>>> {
-    let perl = &config.perl;
-    if perl.cookie_name.is_none() {
-        return Ok(Vec::new());
-    }
-    // Which of several servers has a key, only the site's own client knows: each is one of its own.
-    let each = |servers: &[String], key: &str| {
-        let store = |server: &String| {
-            let mut config = config.clone();
-            config.memcached.servers = vec![server.clone()];
-            memcached(key, &config, clock)
-        };
-        servers.iter().map(store).collect::<Result<Vec<_>>>()
-    };
-    match (&perl.url, &perl.servers[..]) {
-        (Some(url), []) => {
-            let mut config = config.clone();
-            config.redis = RedisConfig {
-                url: Some(url.clone()),
-                ca: config.redis.ca,
-                ..RedisConfig::default()
-            };
-            let key = "sessions.perl.url";
-            let server = redis(key, &config, clock).map_err(|error| error.at(key))?;
-            Ok(vec![server])
-        }
-        (None, [_, ..]) => {
-            let key = "sessions.perl.servers";
-            each(&perl.servers, key).map_err(|error| error.at(key))
-        }
-        (None, []) => match perl.store.unwrap_or(config.store) {
-            StoreName::Redis => Ok(vec![redis("sessions.perl.store", config, clock)?]),
-            StoreName::Memcached => each(&config.memcached.servers, "sessions.perl.store"),
-            StoreName::Directory | StoreName::Memory => {
-                let why = "a Perl site's sessions are read from \"redis\" or \"memcached\"; set it to one of them, or set `url` or `servers`";
-                Err(mistake("sessions.perl.store", why))
-            }
-        },
-        (Some(_), [_, ..]) => {
-            let why = "set only one of `url` (a Redis server) and `servers` (Memcached)";
-            Err(mistake("sessions.perl", why))
-        }
-    }
-}
-
 /// Returns the store called `name`, which the key `key` of the configuration asks for.
 fn store(
     name: StoreName,
@@ -134,7 +88,7 @@ fn store(
 }
 
 #[cfg(feature = "redis")]
-fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
+pub(crate) fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
     use std::time::Duration;
 
     use crate::store::RedisStore;
@@ -180,12 +134,12 @@ fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
+pub(crate) fn redis(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
     Err(left_out(key, "redis"))
 }
 
 #[cfg(feature = "memcached")]
-fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
+pub(crate) fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
     use std::time::Duration;
 
     use crate::store::MemcachedStore;
@@ -202,7 +156,7 @@ fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>>
 }
 
 #[cfg(not(feature = "memcached"))]
-fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
+pub(crate) fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
     Err(left_out(key, "memcached"))
 }
 

@@ -1,55 +1,34 @@
-//! What a change of an entry makes of what is there, for the stores that hold it themselves.
+//! The edits of an entry, for the stores that hold the entries themselves.
 
 use std::time::Duration;
 
+use super::lifetime::Lifetime;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What to do with an entry, and what to tell the caller.
-pub(super) struct Step<T> {
-    pub(super) next: Next,
-    pub(super) answer: T,
+/// The outcome of an edit: the action on the entry, and the output for the caller.
+pub(super) struct Edit<T> {
+    pub(super) action: Action,
+    pub(super) output: T,
 }
 
-/// What becomes of an entry.
-pub(super) enum Next {
-    /// It stays.
-    Same,
-    Keep(Vec<u8>, Lifetime),
-    /// It goes.
-    Nothing,
-}
-
-/// How long an entry is kept from now on.
-pub(super) enum Lifetime {
-    /// From now; `None` is for ever.
-    New(Option<Duration>),
-    /// As long as it would have been without the change.
-    Old,
-}
-
-impl Lifetime {
-    /// Returns when this ends, in milliseconds since 1970; `None` is never.
-    pub(super) fn end(self, now: u64, old: Option<u64>) -> Option<u64> {
-        match self {
-            Self::New(ttl) => ttl.map(|ttl| now.saturating_add(round_up(ttl))),
-            Self::Old => old,
-        }
-    }
-}
-
-/// Returns `ttl` in milliseconds, and never less than was asked for.
-fn round_up(ttl: Duration) -> u64 {
-    u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+/// An action on an entry.
+pub(super) enum Action {
+    /// Leaves the entry as it is.
+    Leave,
+    /// Sets its value and lifetime.
+    Set(Vec<u8>, Lifetime),
+    /// Removes it.
+    Remove,
 }
 
 pub(super) fn set(
     value: &[u8],
     ttl: Option<Duration>,
-) -> impl Fn(Option<&[u8]>) -> Step<()> + Send + Sync + 'static {
+) -> impl Fn(Option<&[u8]>) -> Edit<()> + Send + Sync + 'static {
     let value = value.to_vec();
-    move |_| Step {
-        next: Next::Keep(value.clone(), Lifetime::New(ttl)),
-        answer: (),
+    move |_| Edit {
+        action: Action::Set(value.clone(), Lifetime::New(ttl)),
+        output: (),
     }
 }
 
@@ -57,72 +36,66 @@ pub(super) fn swap(
     expected: Option<&[u8]>,
     value: &[u8],
     ttl: Option<Duration>,
-) -> impl Fn(Option<&[u8]>) -> Step<bool> + Send + Sync + 'static {
+) -> impl Fn(Option<&[u8]>) -> Edit<bool> + Send + Sync + 'static {
     let (expected, value) = (expected.map(<[u8]>::to_vec), value.to_vec());
-    move |there| {
-        let answer = there == expected.as_deref();
-        Step {
-            next: match answer {
-                true => Next::Keep(value.clone(), Lifetime::New(ttl)),
-                false => Next::Same,
+    move |current| {
+        let is_expected = current == expected.as_deref();
+        Edit {
+            action: match is_expected {
+                true => Action::Set(value.clone(), Lifetime::New(ttl)),
+                false => Action::Leave,
             },
-            answer,
+            output: is_expected,
         }
     }
 }
 
-pub(super) fn take(there: Option<&[u8]>) -> Step<Option<Vec<u8>>> {
-    Step {
-        next: Next::Nothing,
-        answer: there.map(<[u8]>::to_vec),
+pub(super) fn take(current: Option<&[u8]>) -> Edit<Option<Vec<u8>>> {
+    Edit {
+        action: Action::Remove,
+        output: current.map(<[u8]>::to_vec),
     }
 }
 
 pub(super) fn increment(
     by: u64,
     ttl: Option<Duration>,
-) -> impl Fn(Option<&[u8]>) -> Step<Result<u64>> + Send + Sync + 'static {
-    move |there| {
-        let (before, lifetime) = match there {
+) -> impl Fn(Option<&[u8]>) -> Edit<Result<u64>> + Send + Sync + 'static {
+    move |current| {
+        let (before, lifetime) = match current {
             None => (Some(0), Lifetime::New(ttl)),
-            Some(there) => (number(there), Lifetime::Old),
+            Some(current) => (number(current), Lifetime::Unchanged),
         };
-        let Some(before) = before else {
-            return Step {
-                next: Next::Same,
-                answer: Err(no_number()),
-            };
-        };
-        match sum(before, by) {
-            Some(sum) => Step {
-                next: Next::Keep(sum.to_string().into_bytes(), lifetime),
-                answer: Ok(sum),
+        let sum = before
+            .ok_or_else(not_a_number)
+            .and_then(|before| sum(before, by).ok_or_else(too_large));
+        Edit {
+            action: match &sum {
+                Ok(sum) => Action::Set(sum.to_string().into_bytes(), lifetime),
+                Err(_) => Action::Leave,
             },
-            None => Step {
-                next: Next::Same,
-                answer: Err(too_large()),
-            },
+            output: sum,
         }
     }
 }
 
-/// Returns the number that decimal digits tell, as `increment` writes them.
+/// Returns the number in decimal digits, as `increment` writes it.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }
 
-/// Returns the sum, unless it is beyond what every store can count.
+/// Returns the sum, unless it is larger than every store can count.
 pub(super) fn sum(before: u64, by: u64) -> Option<u64> {
     let sum = before.checked_add(by)?;
     (sum <= i64::MAX.cast_unsigned()).then_some(sum)
 }
 
-pub(super) fn no_number() -> Error {
-    Error::new(ErrorKind::Value, "increment an entry").because("what is there is no number")
+pub(super) fn not_a_number() -> Error {
+    Error::new(ErrorKind::Value, "increment an entry").because("its value is not a number")
 }
 
 pub(super) fn too_large() -> Error {
-    Error::new(ErrorKind::Value, "increment an entry").because("the sum is beyond 63 bits")
+    Error::new(ErrorKind::Value, "increment an entry").because("the sum does not fit into 63 bits")
 }

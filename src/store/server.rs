@@ -1,11 +1,11 @@
-//! A store on a server, where others may keep things too: these are only read.
+//! A store on a server that other programs use too: their keys can be read.
 
 use super::SessionStore;
 use crate::error::Result;
 
-/// A store on a server.
+/// A store on a server that other programs use too.
 #[rocket::async_trait]
 pub(crate) trait Server: SessionStore {
-    /// Returns the first `most` bytes of what is under `key`, whoever keeps it there, or more.
+    /// Returns the first `most` bytes under any `key` of the server, or more.
     async fn read(&self, key: &str, most: usize) -> Result<Option<Vec<u8>>>;
 }

@@ -1,13 +1,12 @@
-//! A gate: somebody waits at it until a test lets them go.
+//! A gate for tests of races: a task waits there until the test opens it.
 
 use std::sync::Arc;
 
 use rocket::tokio::sync::Semaphore;
 
-/// A gate, for tests of races: a handler or a store waits at it, and the test decides when to open
-/// it.
+/// A gate for tests of races: a handler or a store waits there until the test opens it.
 ///
-/// Copies are the same gate.
+/// Clones are the same gate.
 ///
 /// # Example
 ///
@@ -18,7 +17,7 @@ use rocket::tokio::sync::Semaphore;
 /// let gate = Gate::new();
 /// run(join(gate.pass(), async {
 ///     gate.arrived().await;
-///     // Whoever passes stands at the gate now, and stays there until:
+///     // The other task has reached the gate, and waits until:
 ///     gate.open();
 /// }));
 /// ```
@@ -29,7 +28,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Returns a gate that is shut.
+    /// Returns a closed gate.
     pub fn new() -> Self {
         Self {
             arrivals: Arc::new(Semaphore::new(0)),
@@ -37,23 +36,23 @@ impl Gate {
         }
     }
 
-    /// Announces an arrival, and waits until one is let through.
+    /// Arrives at the gate, and waits until it opens.
     pub async fn pass(&self) {
         self.arrivals.add_permits(1);
         take(&self.permits).await;
     }
 
-    /// Waits until one more has arrived.
+    /// Waits for the next arrival.
     pub async fn arrived(&self) {
         take(&self.arrivals).await;
     }
 
-    /// Lets one through: who waits, or the next who comes.
+    /// Lets one task through: a waiting one, or the next.
     pub fn open(&self) {
         self.permits.add_permits(1);
     }
 
-    /// Lets everybody through, from now on.
+    /// Lets all tasks through, from now on.
     pub fn open_for_all(&self) {
         self.permits.add_permits(Semaphore::MAX_PERMITS / 2);
     }

@@ -1,4 +1,4 @@
-//! What tests need: the suite that every store must pass, a store that fails on demand, and gates
+//! Tools for tests: the suite that every store must pass, a store that fails on demand, and gates
 //! for races.
 //!
 //! All of this is behind the feature `testing`; take it as a dev-dependency:
@@ -25,56 +25,56 @@ use crate::store::{KeyValue, MemoryStore, SessionStore};
 pub use gate::Gate;
 pub use probe::{Act, Calls, Probe};
 
-/// A store to be tried by the [`suite`], and what belongs to it.
+/// A store under test, with the clock and the resources that it uses.
 pub struct Subject<S: ?Sized = dyn SessionStore> {
     pub(crate) store: Arc<S>,
     pub(crate) clock: Clock,
-    _kept: Vec<Box<dyn Any + Send + Sync>>,
+    _resources: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl Subject {
-    /// Returns `store` as a subject whose time is the system's.
+    /// Returns a subject with the system's clock.
     pub fn new(store: impl SessionStore) -> Self {
         Self {
             store: Arc::new(store),
             clock: Clock::system(),
-            _kept: Vec::new(),
+            _resources: Vec::new(),
         }
     }
 }
 
 impl Subject<dyn KeyValue> {
-    /// Returns `store`, as what keeps entries, as a subject whose time is the system's.
+    /// Returns a subject for the [`key_value_suite`], with the system's clock.
     pub fn key_value(store: impl KeyValue) -> Self {
         Self {
             store: Arc::new(store),
             clock: Clock::system(),
-            _kept: Vec::new(),
+            _resources: Vec::new(),
         }
     }
 }
 
 impl<S: ?Sized> Subject<S> {
-    /// Sets the clock that the store goes by, so that the suite can turn it instead of waiting.
+    /// Sets the clock of the store, so that the suite can advance it instead of waiting.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Keeps something, say a directory or a server, for as long as the subject is used.
+    /// Keeps a resource, such as a directory or a server, for as long as the subject exists.
     #[must_use]
-    pub fn keep(mut self, thing: impl Any + Send + Sync) -> Self {
-        self._kept.push(Box::new(thing));
+    pub fn keep(mut self, resource: impl Any + Send + Sync) -> Self {
+        self._resources.push(Box::new(resource));
         self
     }
 }
 
-/// Runs the [`suite`] over a store: one test for each clause of the contract of [`SessionStore`].
+/// Tests a store with the [`suite`]: one test for each clause of the contract of [`SessionStore`].
 ///
-/// The first word names the module that the tests will be in, so that a failure reads
-/// `directory::expired_loads_as_none`. The second is a future of a fresh [`Subject`], which is
-/// awaited in the runtime of the test.
+/// The first argument names the module of the tests, so that a failure reads
+/// `directory::an_expired_session_loads_as_none`. The second is a future that returns a fresh
+/// [`Subject`]. Each test awaits it in its own runtime.
 ///
 /// # Example
 ///
@@ -94,38 +94,38 @@ macro_rules! store_suite {
     ($name:ident, $subject:expr) => {
         $crate::__clauses! {
             suite, $name, $subject;
-            setting_up_twice_keeps_what_is_there
-            what_is_not_there_loads_as_none
-            what_was_created_loads_to_the_byte
-            large_sessions_and_every_character_come_back
-            the_revision_of_a_load_lets_one_save
-            the_revision_of_a_save_lets_save_again
-            a_save_over_a_newer_one_changes_nothing
-            creating_what_exists_changes_nothing
-            saving_what_is_not_there_creates_nothing
-            deleted_is_gone_and_stays_gone
-            a_deletion_of_a_revision_spares_every_other
-            sessions_do_not_touch_each_other
-            expired_loads_as_none
-            expired_stays_gone_until_it_is_created_anew
-            a_save_prolongs_the_life
-            long_lives_do_not_overflow
-            of_many_saves_at_once_one_wins
-            of_many_creations_at_once_one_wins
-            no_increment_is_lost_among_many_tasks
-            a_delete_among_saves_is_final
-            a_save_that_is_dropped_has_happened_or_not
-            every_session_is_listed_once_and_to_the_byte
-            whatever_is_kept_is_listed
+            setting_up_again_keeps_sessions
+            a_missing_session_loads_as_none
+            a_created_session_loads_byte_for_byte
+            large_sessions_with_every_character_load_unchanged
+            sessions_do_not_affect_each_other
+            a_loaded_revision_allows_one_save
+            a_saved_revision_allows_the_next_save
+            a_save_with_an_old_revision_changes_nothing
+            creating_an_existing_session_changes_nothing
+            saving_a_missing_session_creates_nothing
+            a_deleted_session_stays_deleted
+            deleting_an_old_revision_changes_nothing
+            an_expired_session_loads_as_none
+            an_expired_session_stays_gone_until_it_is_created_again
+            a_save_extends_the_lifetime
+            long_lifetimes_do_not_overflow
+            one_of_many_concurrent_saves_wins
+            one_of_many_concurrent_creations_wins
+            concurrent_increments_all_count
+            a_deletion_among_saves_is_final
+            a_dropped_save_has_happened_or_not
+            every_session_is_listed_once_byte_for_byte
+            tombstones_and_damaged_records_are_listed
             old_sessions_are_deleted_and_counted
-            a_sweep_for_what_expired_takes_nothing_else
+            a_sweep_for_expired_sessions_spares_all_others
             a_session_saved_during_a_sweep_survives
         }
     };
 }
 
-/// Runs the [`key_value_suite`] over a store: one test for each clause of the contract of
-/// [`KeyValue`]. It is used as [`store_suite!`](crate::store_suite) is.
+/// Tests a store with the [`key_value_suite`]: one test for each clause of the contract of
+/// [`KeyValue`]. Its arguments are those of [`store_suite!`](crate::store_suite).
 ///
 /// # Example
 ///
@@ -145,27 +145,27 @@ macro_rules! key_value_suite {
     ($name:ident, $subject:expr) => {
         $crate::__clauses! {
             key_value_suite, $name, $subject;
-            what_is_not_there_is_none
-            any_bytes_come_back
-            any_name_has_its_own_entry
+            a_missing_entry_is_none
+            every_value_is_returned_unchanged
+            every_name_has_its_own_entry
             setting_again_replaces_value_and_lifetime
-            adding_keeps_what_is_there
-            of_many_adds_at_once_one_wins
-            swapping_needs_what_was_expected
-            no_swap_is_lost_among_many_tasks
-            removed_is_gone
-            of_many_takers_one_gets_it
+            adding_keeps_an_existing_entry
+            one_of_many_concurrent_adds_wins
+            swapping_needs_the_expected_value
+            concurrent_swaps_all_count
+            a_removed_entry_is_gone
+            one_of_many_concurrent_takes_gets_the_value
             increments_add_up
-            no_increment_is_lost_among_many_tasks
+            concurrent_increments_all_count
             an_increment_keeps_the_lifetime
-            an_increment_of_no_number_changes_nothing
+            incrementing_a_text_changes_nothing
             an_increment_beyond_63_bits_changes_nothing
-            expired_is_gone_for_every_call
-            lifetimes_are_never_shorter_than_asked_for
+            an_expired_entry_is_gone_for_every_call
+            lifetimes_are_never_rounded_down
             long_lifetimes_do_not_overflow
-            without_a_lifetime_it_stays
+            an_entry_without_a_lifetime_stays
             every_name_is_listed_once
-            clearing_leaves_other_namespaces_alone
+            clearing_spares_other_namespaces
         }
     };
 }
@@ -191,7 +191,7 @@ macro_rules! __clauses {
     };
 }
 
-/// Runs a test to its end, on a runtime such as Rocket's.
+/// Runs a test to its end, on a runtime like Rocket's.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
     rocket::async_test(test)
 }

@@ -1,19 +1,18 @@
 //! A store between the application and the real one: it counts calls, and fails, hangs or waits on
 //! demand.
 
+mod forward;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use rocket::futures::stream::BoxStream;
 
 use super::gate::Gate;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::SessionId;
-use crate::store::{Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
+use crate::store::{KeyValue, Saved, SessionStore};
 
-/// A call that a store may get.
+/// A kind of call to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Act {
@@ -26,7 +25,7 @@ pub enum Act {
     /// [`SessionStore::has_session`]
     Has,
     /// [`SessionStore::quarantine`]
-    SetAside,
+    Quarantine,
     /// [`SessionStore::delete_old_sessions`]
     Sweep,
     /// [`KeyValue::get`]
@@ -37,7 +36,7 @@ pub enum Act {
     RemoveEntry,
 }
 
-/// How often a store was called.
+/// The number of calls to a store, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Calls {
@@ -49,7 +48,7 @@ pub struct Calls {
     pub delete: usize,
     /// All other calls about sessions.
     pub other: usize,
-    /// Calls about entries, but for lists of them.
+    /// Calls about entries, except lists.
     pub entries: usize,
 }
 
@@ -60,10 +59,9 @@ impl Calls {
     }
 }
 
-/// A [`SessionStore`] that passes calls on to another, counts them, and misbehaves when a test says
-/// so.
+/// A [`SessionStore`] that forwards all calls to another store, counts them, and fails on demand.
 ///
-/// Copies are the same probe: give one to [`Sessions::with()`](crate::Sessions::with) and keep
+/// Clones share their state: give one to [`Sessions::with()`](crate::Sessions::with) and keep
 /// another.
 ///
 /// # Example
@@ -93,8 +91,9 @@ struct State {
     calls: Calls,
     faults: HashMap<Act, Fault>,
     gates: HashMap<Act, Gate>,
-    answers: Vec<Saved>,
-    repeat: bool,
+    /// The outcomes of the next saves.
+    stubs: Vec<Saved>,
+    repeat_next_save: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -106,7 +105,7 @@ enum Fault {
 }
 
 impl Probe {
-    /// Returns a probe before `store`.
+    /// Returns a probe in front of `store`.
     pub fn new(store: impl SessionStore) -> Self {
         let store: Arc<dyn SessionStore> = Arc::new(store);
         Self {
@@ -116,50 +115,50 @@ impl Probe {
         }
     }
 
-    /// Returns how often the store was called since the last time this was asked.
+    /// Returns the number of calls since the last call of this method.
     pub fn calls(&self) -> Calls {
         std::mem::take(&mut self.state.lock().calls)
     }
 
-    /// Makes every such call fail, without reaching the store, until [`heal`](Self::heal).
+    /// Makes all such calls fail before they reach the store, until [`heal`](Self::heal).
     pub fn fail(&self, act: Act) {
         self.state.lock().faults.insert(act, Fault::Fails);
     }
 
-    /// Makes every such call reach the store and fail afterwards, as when an answer gets lost,
-    /// until [`heal`](Self::heal).
+    /// Makes all such calls reach the store and then fail, as if the response were lost, until
+    /// [`heal`](Self::heal).
     pub fn fail_afterwards(&self, act: Act) {
         self.state.lock().faults.insert(act, Fault::FailsAfterwards);
     }
 
-    /// Makes every such call never answer, until [`heal`](Self::heal).
+    /// Makes all such calls hang, until [`heal`](Self::heal).
     pub fn hang(&self, act: Act) {
         self.state.lock().faults.insert(act, Fault::Hangs);
     }
 
-    /// Makes every such call panic, until [`heal`](Self::heal).
+    /// Makes all such calls panic, until [`heal`](Self::heal).
     pub fn panic(&self, act: Act) {
         self.state.lock().faults.insert(act, Fault::Panics);
     }
 
-    /// Makes every call behave again.
+    /// Ends all failures.
     pub fn heal(&self) {
         self.state.lock().faults.clear();
     }
 
-    /// Makes the next save answer `saved`, without reaching the store. Several such answers are
-    /// given one after the other.
-    pub fn answer(&self, saved: Saved) {
-        self.state.lock().answers.push(saved);
+    /// Makes the next save return `saved` without reaching the store. Several calls affect the next
+    /// saves, in this order.
+    pub fn stub_next_save(&self, saved: Saved) {
+        self.state.lock().stubs.push(saved);
     }
 
-    /// Makes the next save happen twice, and answer what the second time was answered: as when a
-    /// connection breaks before the answer, and the driver asks again.
+    /// Sends the next save twice, and returns the second outcome, as if a connection broke before
+    /// the response and the driver sent the save again.
     pub fn repeat_next_save(&self) {
-        self.state.lock().repeat = true;
+        self.state.lock().repeat_next_save = true;
     }
 
-    /// Puts a gate before every such call: it waits there until the test lets it through.
+    /// Puts a gate in front of all such calls. Each call waits there until the test opens the gate.
     pub fn gate(&self, act: Act) -> Gate {
         let gate = Gate::new();
         self.state.lock().gates.insert(act, gate.clone());
@@ -173,7 +172,7 @@ impl Probe {
                 Act::Load => state.calls.load += 1,
                 Act::Save => state.calls.save += 1,
                 Act::Delete => state.calls.delete += 1,
-                Act::Has | Act::SetAside | Act::Sweep => state.calls.other += 1,
+                Act::Has | Act::Quarantine | Act::Sweep => state.calls.other += 1,
                 Act::GetEntry | Act::KeepEntry | Act::RemoveEntry => state.calls.entries += 1,
             }
             state.gates.get(&act).cloned()
@@ -181,150 +180,18 @@ impl Probe {
         if let Some(gate) = gate {
             gate.pass().await;
         }
-        // A test may decide while the call waits at the gate.
+        // The test may change the fault while the call waits at the gate.
         let fault = self.state.lock().faults.get(&act).copied();
-        let failure =
-            || Err(Error::new(ErrorKind::Unavailable, "reach the store").because("a test says so"));
+        let failure = || {
+            Err(Error::new(ErrorKind::Unavailable, "reach the store")
+                .because("the test demands it"))
+        };
         match fault {
             None => call.await,
             Some(Fault::Fails) => failure(),
             Some(Fault::FailsAfterwards) => call.await.and_then(|_| failure()),
             Some(Fault::Hangs) => std::future::pending().await,
-            Some(Fault::Panics) => panic!("a test makes the store panic"),
+            Some(Fault::Panics) => panic!("the test demands a panic of the store"),
         }
-    }
-}
-
-impl Probe {
-    /// Returns the store as what keeps entries.
-    fn entries(&self) -> &dyn KeyValue {
-        let entries = self.entries.as_deref();
-        entries.expect("the probe's store keeps entries: `key_value` tells who asks")
-    }
-}
-
-#[rocket::async_trait]
-impl SessionStore for Probe {
-    fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
-        match self.entries {
-            Some(_) => Some(self),
-            None => None,
-        }
-    }
-
-    fn is_multiprocess_safe(&self) -> bool {
-        self.store.is_multiprocess_safe()
-    }
-
-    fn is_thread_safe(&self) -> bool {
-        self.store.is_thread_safe()
-    }
-
-    fn expires_by_itself(&self) -> bool {
-        self.store.expires_by_itself()
-    }
-
-    async fn setup(&self) -> Result<()> {
-        self.store.setup().await
-    }
-
-    async fn load_session(&self, id: &SessionId) -> Result<Option<Stored>> {
-        self.call(Act::Load, self.store.load_session(id)).await
-    }
-
-    async fn save_session(&self, id: &SessionId, save: Save<'_>) -> Result<Saved> {
-        self.call(Act::Save, async {
-            let (said, repeat) = {
-                let state = &mut *self.state.lock();
-                let said = (!state.answers.is_empty()).then(|| state.answers.remove(0));
-                (said, std::mem::take(&mut state.repeat))
-            };
-            match said {
-                Some(saved) => Ok(saved),
-                None if repeat => {
-                    self.store.save_session(id, save).await?;
-                    self.store.save_session(id, save).await
-                }
-                None => self.store.save_session(id, save).await,
-            }
-        })
-        .await
-    }
-
-    async fn delete_session(&self, id: &SessionId) -> Result<bool> {
-        self.call(Act::Delete, self.store.delete_session(id)).await
-    }
-
-    async fn delete_session_if(&self, id: &SessionId, revision: Revision) -> Result<bool> {
-        self.call(Act::Delete, self.store.delete_session_if(id, revision))
-            .await
-    }
-
-    async fn has_session(&self, id: &SessionId) -> Result<bool> {
-        self.call(Act::Has, self.store.has_session(id)).await
-    }
-
-    async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
-        self.call(Act::Sweep, self.store.delete_old_sessions(minutes))
-            .await
-    }
-
-    fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
-        self.store.iter_sessions()
-    }
-
-    async fn quarantine(&self, id: &SessionId) -> Result<()> {
-        self.call(Act::SetAside, self.store.quarantine(id)).await
-    }
-}
-
-#[rocket::async_trait]
-impl KeyValue for Probe {
-    async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
-        self.call(Act::GetEntry, self.entries().get(key)).await
-    }
-
-    async fn set(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<()> {
-        let keeping = self.entries().set(key, value, ttl);
-        self.call(Act::KeepEntry, keeping).await
-    }
-
-    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
-        let keeping = self.entries().add(key, value, ttl);
-        self.call(Act::KeepEntry, keeping).await
-    }
-
-    async fn swap(
-        &self,
-        key: &Key,
-        expected: Option<&[u8]>,
-        value: &[u8],
-        ttl: Option<Duration>,
-    ) -> Result<bool> {
-        let keeping = self.entries().swap(key, expected, value, ttl);
-        self.call(Act::KeepEntry, keeping).await
-    }
-
-    async fn remove(&self, key: &Key) -> Result<bool> {
-        self.call(Act::RemoveEntry, self.entries().remove(key))
-            .await
-    }
-
-    async fn take(&self, key: &Key) -> Result<Option<Vec<u8>>> {
-        self.call(Act::RemoveEntry, self.entries().take(key)).await
-    }
-
-    async fn increment(&self, key: &Key, by: u64, ttl: Option<Duration>) -> Result<u64> {
-        let keeping = self.entries().increment(key, by, ttl);
-        self.call(Act::KeepEntry, keeping).await
-    }
-
-    fn keys(&self, namespace: &Namespace) -> BoxStream<'_, Result<Vec<u8>>> {
-        self.entries().keys(namespace)
-    }
-
-    async fn clear(&self, namespace: &Namespace) -> Result<u64> {
-        self.call(Act::RemoveEntry, self.entries().clear(namespace))
-            .await
     }
 }

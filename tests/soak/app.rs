@@ -17,7 +17,7 @@ use rocket::futures::TryStreamExt;
 use rocket::http::Status;
 use rocket::response::status::Custom;
 use rocket::tokio::time::sleep;
-use rocket::{Responder, State, get, launch, routes};
+use rocket::{Build, Responder, Rocket, State, get, routes};
 use rocket_session_kit::{Clock, Error, Notifications, Record, Result, Session, Sessions};
 use serde_json::{Value, json};
 
@@ -221,8 +221,13 @@ fn move_by(clock: &Clock, seconds: i64) {
     }
 }
 
-#[launch]
-fn rocket() -> _ {
+/// Launches the application, until it is killed.
+pub(super) fn launch() {
+    let launched = rocket::execute(rocket().launch());
+    launched.expect("the application launches");
+}
+
+fn rocket() -> Rocket<Build> {
     let path = std::env::var("SOAK_JOURNAL").expect("the soak says where");
     let journal = OpenOptions::new().append(true).create(true).open(path);
     let clock = Clock::manual();

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod act;
+mod app;
 mod checks;
 mod faults;
 mod findings;
@@ -37,7 +38,7 @@ use std::time::{Duration, Instant};
 use faults::Site;
 use random::Random;
 use store::{Kind, Store};
-use support::process::example;
+use support::process::run_program;
 use visitor::Visitor;
 use world::World;
 
@@ -80,7 +81,6 @@ fn soak(kind: Kind) {
     eprintln!("{name}: SOAK_SEED={seed}, for {time:?}");
 
     let mut random = Random::new(seed);
-    example("soaked");
     let there = tempfile::tempdir().expect("there is room for a directory");
     let world = Arc::new(World::new(there.path().to_owned()));
     let store = Store::start(kind, there.path());
@@ -128,4 +128,11 @@ fn soak(kind: Kind) {
     if let Some(told) = world.findings.told() {
         panic!("{name} broke promises with SOAK_SEED={seed} SOAK_STORE={name}\n{told}");
     }
+}
+
+/// The application of the soak, which it starts in processes of their own.
+#[test]
+#[ignore = "a program that the soak starts"]
+fn application() {
+    run_program(|_| app::launch());
 }

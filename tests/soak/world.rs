@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::findings::Findings;
 use crate::model::Model;
 use crate::support::process::free_port;
-use crate::support::process::{Process, example};
+use crate::support::process::{Process, program};
 
 /// Events of the weather that a history begins with.
 const REMEMBERED: usize = 80;
@@ -125,10 +125,12 @@ impl World {
         let (port, offset) = (self.ports[app], self.offsets[app].load(Ordering::SeqCst));
         let log = std::fs::File::create(self.there.join(format!("log-{app}")));
         let log = log.expect("there is room for a file");
+        let application = program("application");
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL"])
-            .arg(example("soaked"))
+            .arg(application.get_program())
+            .args(application.get_args())
             .current_dir(&self.there)
             .env("ROCKET_PORT", port.to_string())
             .env("ROCKET_CLI_COLORS", "false")

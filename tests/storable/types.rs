@@ -361,7 +361,7 @@ fn what_a_type_says_when_it_refuses_a_value_is_kept_apart() {
     let error = read::<Even>(&string("secret")).expect_err("never even");
     assert_eq!(
         error.to_string(),
-        "byte 2 of the Storable image: the type asked for refuses the value"
+        "byte 2 of the Storable image: the requested type refuses the value"
     );
     assert_eq!(error.detail(), Some("`secret` is not even"));
     assert!(!format!("{error:?}").contains("secret"));

@@ -42,6 +42,34 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path.join("examples").join(name)
 }
 
+/// The argument before those of a program.
+const ARGUMENTS: &str = "arguments-of-the-program";
+
+/// Returns the command that starts the program `test`, an ignored test of this binary.
+///
+/// To the test harness, the arguments that follow are names of tests that do not exist.
+pub(crate) fn program(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a program knows where it is"));
+    command.args([
+        "--ignored",
+        "--exact",
+        "--quiet",
+        "--nocapture",
+        test,
+        ARGUMENTS,
+    ]);
+    command
+}
+
+/// Runs `main` with its arguments and exits, if this process was started as a [`program`].
+pub(crate) fn run_program(main: impl FnOnce(&[String])) {
+    let mut arguments = std::env::args().skip_while(|argument| argument != ARGUMENTS);
+    if arguments.next().is_some() {
+        main(&arguments.collect::<Vec<_>>());
+        std::process::exit(0);
+    }
+}
+
 /// A process that dies with the test.
 pub(crate) struct Process(Child);
 
@@ -113,9 +141,9 @@ impl Drop for Process {
     }
 }
 
-/// Runs the worker, whose output is a number, to its end.
+/// Runs the worker, whose last line of output is a number, to its end.
 pub(crate) fn worker(act: &str, directory: &Path, id: &str, times: u64) -> Command {
-    let mut command = Command::new(example("worker"));
+    let mut command = program("programs::worker");
     command
         .arg(act)
         .arg(directory)
@@ -124,7 +152,8 @@ pub(crate) fn worker(act: &str, directory: &Path, id: &str, times: u64) -> Comma
     command
 }
 
-/// An application of this project's examples, listening on a free port of this machine.
+/// An application on a free port of this machine: an example of this project, or a program of the
+/// tests.
 pub(crate) struct Server {
     process: Process,
     port: u16,
@@ -132,7 +161,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts an example with the given `ROCKET_` settings (an empty one is not set), in a
+    /// Starts an application with the given `ROCKET_` settings (an empty one is not set), in a
     /// directory of its own so that it reads no `Rocket.toml`.
     pub(crate) fn start(name: &str, directory: &Path, settings: &[(&str, &str)]) -> Self {
         Self::try_start(name, directory, settings)
@@ -145,7 +174,10 @@ impl Server {
         directory: &Path,
         settings: &[(&str, &str)],
     ) -> Result<Self, String> {
-        let mut command = Command::new(example(name));
+        let mut command = match name {
+            "crowd" | "shared" => program(&format!("programs::{name}")),
+            _ => Command::new(example(name)),
+        };
         command
             .current_dir(directory)
             .stdout(Stdio::piped())
@@ -163,7 +195,7 @@ impl Server {
                 value => command.env(name, value),
             };
         }
-        let mut child = command.spawn().expect("the example is built");
+        let mut child = command.spawn().expect("the application is built");
         let log = std::sync::Arc::new(Mutex::new(String::new()));
         let (sender, receiver) = std::sync::mpsc::channel();
         let stderr = child.stderr.take().expect("it is piped");

@@ -1,26 +1,26 @@
-//! The commands that a server is sent, and what it answers.
+//! The commands to a server, and their responses.
 
 use std::io;
 
 use memcache::exp::{Error as Cause, Operation, parse_meta_result};
 use rocket::tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::pool::Connection;
+use super::connection::Connection;
 
-/// The longest line that `cas` is answered with.
-const LONGEST_LINE: usize = 1024;
+/// The length of the longest response to `cas`.
+const MAX_LINE: usize = 1024;
 
 pub(super) trait Command {
     type Output;
 
-    /// Sends all of it.
+    /// Sends the whole command.
     async fn send(&self, connection: &mut Connection) -> Result<(), Cause>;
 
-    /// Waits for the answer.
+    /// Waits for the response.
     async fn receive(&self, connection: &mut Connection) -> Result<Self::Output, Cause>;
 }
 
-/// A command of the meta protocol, which the driver knows.
+/// A command of the meta protocol, which the driver implements.
 pub(super) struct Meta<'a, O>(pub(super) &'a O);
 
 impl<O: Operation> Command for Meta<'_, O> {
@@ -31,29 +31,28 @@ impl<O: Operation> Command for Meta<'_, O> {
     }
 
     async fn receive(&self, connection: &mut Connection) -> Result<O::Output, Cause> {
-        let answer = connection.stream.receive().await?;
-        self.0.parse(parse_meta_result(answer)?)
+        let response = connection.stream.receive().await?;
+        self.0.parse(parse_meta_result(response)?)
     }
 }
 
-/// `cas`, of the older text protocol, which replaces an item that has a certain CAS.
+/// The command `cas` of the older text protocol, which replaces an item that has a certain CAS.
 ///
-/// A server without memory for the value refuses it and keeps the item. When it refuses `ms`, the
+/// When a server has no memory left for the value, it keeps the item. When it refuses `ms`, the
 /// command of the meta protocol, it removes the item.
 pub(super) struct Replace(Vec<u8>);
 
-/// What became of a [`Replace`].
+/// The outcome of a [`Replace`].
 pub(super) enum Replaced {
     Done,
     /// The item has another CAS.
     Changed,
-    /// There is no item.
+    /// The item does not exist.
     Gone,
 }
 
 impl Replace {
-    /// Returns the command for the item under `key`. `ttl` is as the protocol has it: seconds from
-    /// now up to thirty days, or since 1970.
+    /// Returns the command for the item under `key`, with an expiry as the protocol writes it.
     pub(super) fn new(key: &str, value: &[u8], ttl: u32, cas: u64) -> Self {
         let size = value.len();
         let mut text = format!("cas {key} 0 {ttl} {size} {cas}\r\n").into_bytes();
@@ -72,7 +71,7 @@ impl Command for Replace {
 
     async fn receive(&self, connection: &mut Connection) -> Result<Replaced, Cause> {
         let mut line = Vec::with_capacity(64);
-        while !line.ends_with(b"\n") && line.len() < LONGEST_LINE {
+        while !line.ends_with(b"\n") && line.len() < MAX_LINE {
             if connection.socket.read_buf(&mut line).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
@@ -84,7 +83,9 @@ impl Command for Replace {
             "NOT_FOUND" => Ok(Replaced::Gone),
             "SERVER_ERROR" => Err(Cause::Server(line.into_owned())),
             "CLIENT_ERROR" | "ERROR" => Err(Cause::Rejected(line.into_owned())),
-            _ => Err(Cause::Protocol("this is no answer to `cas`".to_owned())),
+            _ => Err(Cause::Protocol(
+                "this is not a response to `cas`".to_owned(),
+            )),
         }
     }
 }

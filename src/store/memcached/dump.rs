@@ -1,4 +1,4 @@
-//! What the driver cannot ask a server: its version, and the list of its keys.
+//! The requests that the driver does not offer: the version of a server, and a list of its keys.
 //!
 //! Both are lines of the text protocol (`doc/protocol.txt` of Memcached).
 
@@ -10,36 +10,39 @@ use rocket::tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use rocket::tokio::net::TcpStream;
 use rocket::tokio::time::{sleep, timeout};
 
-use super::pool::io_reason;
+use super::failure::io_reason;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The first version whose commands do what is needed here.
+/// The first version with all necessary commands.
 const OLDEST: [u32; 3] = [1, 6, 13];
 
-/// How often to ask a server again that is listing its keys for somebody else.
-const TRIES: u32 = 50;
+/// How often to send the request while the server is listing its keys for another client.
+const ATTEMPTS: u32 = 50;
 
-/// How long to wait between two tries.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection for a few lines. Every line comes within the time for one call.
+/// A connection for a few lines, each of which must arrive within the time limit.
 struct Lines {
     stream: BufReader<TcpStream>,
-    patience: Duration,
+    time_limit: Duration,
 }
 
 /// Refuses a server that is too old.
-pub(super) async fn check_version(address: &str, patience: Duration) -> Result<()> {
+pub(super) async fn check_version(address: &str, time_limit: Duration) -> Result<()> {
     let act = "use the Memcached server";
-    let told = async {
-        let mut lines = Lines::open(address, patience).await?;
-        lines.ask("version").await?;
+    let response = async {
+        let mut lines = Lines::open(address, time_limit).await?;
+        lines.send("version").await?;
         lines.next().await
     };
-    let told = told
+    let response = response
         .await
         .map_err(|error| unavailable(act, address, &error))?;
-    let version = told.strip_prefix("VERSION ").unwrap_or("unknown").trim();
+    let version = response
+        .strip_prefix("VERSION ")
+        .unwrap_or("unknown")
+        .trim();
     let mut parts = version
         .split(['.', '-', '_'])
         .map(|part| part.parse().unwrap_or(0));
@@ -51,15 +54,15 @@ pub(super) async fn check_version(address: &str, patience: Duration) -> Result<(
     Err(Error::new(ErrorKind::Config, act).at(address).because(why))
 }
 
-/// Returns all keys of a server. It is read as fast as it comes: who reads slowly keeps the server
-/// from listing for others.
+/// Returns all keys of a server. It reads them as fast as they arrive, because a server lists keys
+/// for one client at a time.
 pub(super) async fn keys(
     act: &'static str,
     address: &str,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<Vec<String>> {
-    for _ in 0..TRIES {
-        let listed = list(address, patience).await;
+    for _ in 0..ATTEMPTS {
+        let listed = list(address, time_limit).await;
         match listed.map_err(|error| unavailable(act, address, &error))? {
             Listed::Keys(keys) => return Ok(keys),
             Listed::Busy => sleep(PAUSE).await,
@@ -71,7 +74,7 @@ pub(super) async fn keys(
             }
         }
     }
-    let why = "it was listing its keys for somebody else all the time";
+    let why = "it was listing its keys for another client at every attempt";
     Err(Error::new(ErrorKind::Unavailable, act)
         .at(address)
         .because(why))
@@ -83,11 +86,11 @@ enum Listed {
     Refused,
 }
 
-async fn list(address: &str, patience: Duration) -> io::Result<Listed> {
-    let mut lines = Lines::open(address, patience).await?;
-    // By its hash table: a walk along the queues of what was used last leaves out what the server
-    // moves from one to another meanwhile.
-    lines.ask("lru_crawler metadump hash").await?;
+async fn list(address: &str, time_limit: Duration) -> io::Result<Listed> {
+    let mut lines = Lines::open(address, time_limit).await?;
+    // The server walks its hash table. A walk along its LRU queues would miss items that move from
+    // one queue to another meanwhile.
+    lines.send("lru_crawler metadump hash").await?;
     let mut keys = Vec::new();
     loop {
         let line = lines.next().await?;
@@ -104,7 +107,7 @@ async fn list(address: &str, patience: Duration) -> io::Result<Listed> {
             .strip_prefix("key=")
             .and_then(|rest| rest.split(' ').next());
         let key = key.map(|key| percent_decode_str(key).decode_utf8());
-        // All of ours are text.
+        // All keys of the store are text.
         if let Some(Ok(key)) = key {
             keys.push(key.into_owned());
         }
@@ -112,22 +115,22 @@ async fn list(address: &str, patience: Duration) -> io::Result<Listed> {
 }
 
 impl Lines {
-    async fn open(address: &str, patience: Duration) -> io::Result<Self> {
-        let stream = timeout(patience, TcpStream::connect(address)).await??;
+    async fn open(address: &str, time_limit: Duration) -> io::Result<Self> {
+        let stream = timeout(time_limit, TcpStream::connect(address)).await??;
         Ok(Self {
             stream: BufReader::with_capacity(65_536, stream),
-            patience,
+            time_limit,
         })
     }
 
-    async fn ask(&mut self, line: &str) -> io::Result<()> {
+    async fn send(&mut self, line: &str) -> io::Result<()> {
         let line = format!("{line}\r\n");
-        timeout(self.patience, self.stream.write_all(line.as_bytes())).await?
+        timeout(self.time_limit, self.stream.write_all(line.as_bytes())).await?
     }
 
     async fn next(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        match timeout(self.patience, self.stream.read_line(&mut line)).await?? {
+        match timeout(self.time_limit, self.stream.read_line(&mut line)).await?? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(line.trim_end().to_owned()),
         }

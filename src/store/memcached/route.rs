@@ -1,11 +1,11 @@
-//! Which of several servers has a key: the same in every process, every version, and every order
-//! of the servers.
+//! The server that has a key: the same in every process, in every version, and for every order of
+//! the servers.
 
 use memcache::exp::Router;
 
-/// Rendezvous hashing (Thaler and Ravishankar, 1996) over FNV-1a: of all servers, the one whose
-/// address gives the highest hash together with the key. A server that leaves takes only its own
-/// keys along.
+/// Rendezvous hashing (Thaler and Ravishankar, 1996) over FNV-1a: a key belongs to the server whose
+/// address and the key together have the highest hash. If a server is removed, only its own keys
+/// move.
 pub(super) struct Route;
 
 impl Router for Route {
@@ -15,7 +15,7 @@ impl Router for Route {
     }
 }
 
-/// FNV-1a of both parts, with the last step of `MurmurHash3` so that all bits count.
+/// FNV-1a of both parts, with the last step of `MurmurHash3`, by which every bit has an effect.
 fn hash(server: &[u8], key: &[u8]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for byte in server.iter().chain(b" ").chain(key) {
@@ -50,7 +50,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_order_does_not_matter_and_a_server_that_leaves_takes_only_its_own() {
+    fn the_order_has_no_effect_and_a_removed_server_moves_only_its_own_keys() {
         let (all, turned) = (servers(&["a", "b", "c"]), servers(&["c", "a", "b"]));
         let left = servers(&["a", "c"]);
         let mut counts = [0; 3];

@@ -1,4 +1,4 @@
-//! All keys that begin alike, on every server.
+//! All keys with a common prefix, on every server.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -7,33 +7,33 @@ use redis::Value;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use super::link::{Again, Link};
+use super::shared_connection::{Retry, SharedConnection};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many keys the server looks at for one answer: more would make others wait.
+/// How many keys the server examines for one response. Many more would delay other commands.
 const COUNT: usize = 500;
 
-/// How many slots a cluster has.
+/// The number of slots of a cluster.
 const SLOTS: u16 = 16_384;
 
-/// Where a scan goes on.
+/// A position in a scan.
 #[derive(Clone)]
 struct Cursor {
-    /// In a cluster, host and port.
+    /// Host and port of a node of a cluster.
     node: Option<(String, u16)>,
     cursor: String,
 }
 
-/// Returns what follows `prefix` in every key that begins with it, each once.
+/// Returns the rest of every key that begins with `prefix`, each once.
 pub(super) fn keys<'a>(
-    link: &'a Link,
+    connection: &'a SharedConnection,
     act: &'static str,
     prefix: String,
 ) -> BoxStream<'a, Result<String>> {
     let pattern = format!("{}*", escape(&prefix));
-    let first = async move {
-        let nodes = match link.is_cluster() {
-            true => primaries(link, act).await?,
+    let starts = async move {
+        let nodes = match connection.settings().is_cluster() {
+            true => primaries(connection, act).await?,
             false => vec![None],
         };
         let cursors = nodes.into_iter().map(|node| Cursor {
@@ -42,9 +42,9 @@ pub(super) fn keys<'a>(
         });
         Ok::<_, Error>(stream::iter(cursors).map(Ok))
     };
-    // A server that makes room for more keys meanwhile may tell one twice.
+    // A server that grows its hash table meanwhile may return a key twice.
     let (hasher, mut seen) = (RandomState::new(), HashSet::new());
-    stream::once(first)
+    stream::once(starts)
         .try_flatten()
         .map_ok(move |cursor| {
             let pattern = pattern.clone();
@@ -54,7 +54,7 @@ pub(super) fn keys<'a>(
                     let Some(cursor) = cursor else {
                         return Ok::<_, Error>(None);
                     };
-                    let (next, keys) = page(link, act, &cursor, &pattern).await?;
+                    let (next, keys) = page(connection, act, &cursor, &pattern).await?;
                     let next = (next != "0").then_some(Cursor {
                         cursor: next,
                         ..cursor
@@ -73,9 +73,9 @@ pub(super) fn keys<'a>(
         .boxed()
 }
 
-/// Returns a few keys, and where to go on.
+/// Returns some keys, and the next cursor.
 async fn page(
-    link: &Link,
+    connection: &SharedConnection,
     act: &'static str,
     from: &Cursor,
     pattern: &str,
@@ -88,19 +88,17 @@ async fn page(
         .arg("COUNT")
         .arg(COUNT);
     let (next, keys): (String, Vec<Vec<u8>>) = match &from.node {
-        None => link.ask(act, &command, Again::Yes).await?,
+        None => connection.query(act, &command, Retry::Yes).await?,
         Some((host, port)) => {
-            let to = SingleNodeRoutingInfo::ByAddress {
+            let node = SingleNodeRoutingInfo::ByAddress {
                 host: host.clone(),
                 port: *port,
             };
-            let answer = link
-                .route(act, &command, RoutingInfo::SingleNode(to))
-                .await?;
-            read(link, act, answer)?
+            let routing = RoutingInfo::SingleNode(node);
+            connection.send_to(act, &command, routing).await?
         }
     };
-    // All of ours are text.
+    // All keys of the store are text.
     let keys = keys
         .into_iter()
         .filter_map(|key| String::from_utf8(key).ok());
@@ -108,28 +106,36 @@ async fn page(
 }
 
 /// Returns the addresses of a cluster's primaries.
-async fn primaries(link: &Link, act: &'static str) -> Result<Vec<Option<(String, u16)>>> {
+async fn primaries(
+    connection: &SharedConnection,
+    act: &'static str,
+) -> Result<Vec<Option<(String, u16)>>> {
     let mut command = redis::cmd("CLUSTER");
     command.arg("SLOTS");
-    let ranges: Vec<Vec<Value>> = link.ask(act, &command, Again::Yes).await?;
+    let ranges: Vec<Vec<Value>> = connection.query(act, &command, Retry::Yes).await?;
     let mut nodes: Vec<(String, u16)> = Vec::new();
     let mut served = 0;
     for range in ranges {
-        // First slot, last slot, primary, replicas.
+        // A range is its first slot, its last slot, the primary, and the replicas.
         let mut range = range.into_iter();
         let mut next = || range.next().unwrap_or(Value::Nil);
-        let (first, last): (u16, u16) = (read(link, act, next())?, read(link, act, next())?);
-        let primary: Vec<Value> = read(link, act, next())?;
+        let first: u16 = connection.parse(act, next())?;
+        let last: u16 = connection.parse(act, next())?;
+        let primary: Vec<Value> = connection.parse(act, next())?;
         let mut primary = primary.into_iter();
         let mut next = || primary.next().unwrap_or(Value::Nil);
-        let node = (read(link, act, next())?, read(link, act, next())?);
+        let node = (
+            connection.parse(act, next())?,
+            connection.parse(act, next())?,
+        );
         served += last - first + 1;
         if !nodes.contains(&node) {
-            // The driver connects to a node when it is asked for a slot of it, and finds it by its
-            // address only then.
-            let route = Route::new(first, SlotAddr::Master);
-            let to = SingleNodeRoutingInfo::SpecificNode(route);
-            link.route(act, &redis::cmd("PING"), RoutingInfo::SingleNode(to))
+            // The driver connects to a node on the first command for one of its slots. Only then it
+            // finds the node by its address.
+            let route = SingleNodeRoutingInfo::SpecificNode(Route::new(first, SlotAddr::Master));
+            let routing = RoutingInfo::SingleNode(route);
+            let _: Value = connection
+                .send_to(act, &redis::cmd("PING"), routing)
                 .await?;
             nodes.push(node);
         }
@@ -137,23 +143,13 @@ async fn primaries(link: &Link, act: &'static str) -> Result<Vec<Option<(String,
     if served != SLOTS {
         let why = "the cluster does not serve all of its slots at present";
         return Err(Error::new(ErrorKind::Unavailable, act)
-            .at(&link.settings().servers)
+            .at(&connection.settings().servers)
             .because(why));
     }
     Ok(nodes.into_iter().map(Some).collect())
 }
 
-fn read<T: redis::FromRedisValue>(link: &Link, act: &'static str, value: Value) -> Result<T> {
-    redis::from_redis_value(value).map_err(|_| unexpected(link, act))
-}
-
-fn unexpected(link: &Link, act: &'static str) -> Error {
-    Error::new(ErrorKind::Unavailable, act)
-        .at(&link.settings().servers)
-        .because("it answered something that was not expected")
-}
-
-/// Returns a pattern that matches `text` and nothing else.
+/// Returns a pattern that matches `text` only.
 fn escape(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for char in text.chars() {

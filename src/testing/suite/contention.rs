@@ -1,66 +1,54 @@
-//! The clauses of the contract about many calls at once: each is done or not, and none is lost.
+//! The clauses about concurrent calls: each happens or not, and none is lost.
+
+use rocket::futures::FutureExt;
+use rocket::futures::future::{join, join_all};
 
 use super::*;
 
-/// Of many who loaded the same, one may save.
-pub async fn of_many_saves_at_once_one_wins(subject: Subject) {
-    subject.store.setup().await.expect("the store is set up");
+/// Of many saves with the same revision, one succeeds.
+pub async fn one_of_many_concurrent_saves_wins(subject: Subject) {
+    subject.setup().await;
     let id = SessionId::random();
-    let revision = subject.create(&id, HOUR).await;
-    let saves = (1..=20).map(|count| {
-        let subject = &subject;
-        async move {
-            subject
-                .save(
-                    &id,
-                    &mut subject.record(count),
-                    HOUR,
-                    Precondition::Revision(revision),
-                )
-                .await
-        }
-    });
-    let answers = join_all(saves).await;
-    let winners: Vec<_> = (1..)
-        .zip(&answers)
-        .filter(|(_, answer)| matches!(answer, Saved::Saved(_)))
-        .collect();
-    assert_eq!(winners.len(), 1, "{answers:?}");
-    assert_eq!(
-        answers
-            .iter()
-            .filter(|answer| **answer == Saved::Changed)
-            .count(),
-        19,
-        "{answers:?}"
-    );
-    assert_eq!(subject.count(&id).await, Some(winners[0].0));
+    let created = subject.create(&id, HOUR).await;
+    let saves = (1..=20).map(|count| subject.update(&id, count, created));
+    let outcomes = join_all(saves).await;
+    let winner = the_winner(&outcomes);
+    let changed = outcomes.iter().filter(|saved| **saved == Saved::Changed);
+    assert_eq!(changed.count(), 19, "{outcomes:?}");
+    assert_eq!(subject.count(&id).await, Some(winner));
 }
 
-/// Of many who create under one id, one does.
-pub async fn of_many_creations_at_once_one_wins(subject: Subject) {
-    subject.store.setup().await.expect("the store is set up");
+/// Of many creations under one id, one succeeds.
+pub async fn one_of_many_concurrent_creations_wins(subject: Subject) {
+    subject.setup().await;
     let id = SessionId::random();
     let creations = (1..=20).map(|count| {
+        let mut record = subject.record(count);
         let subject = &subject;
         async move {
             subject
-                .save(&id, &mut subject.record(count), HOUR, Precondition::Absent)
+                .save(&id, &mut record, HOUR, Precondition::Absent)
                 .await
         }
     });
-    let answers = join_all(creations).await;
-    let winners: Vec<_> = (1..)
-        .zip(&answers)
-        .filter(|(_, answer)| matches!(answer, Saved::Saved(_)))
-        .collect();
-    assert_eq!(winners.len(), 1, "{answers:?}");
-    assert_eq!(subject.count(&id).await, Some(winners[0].0));
+    let outcomes = join_all(creations).await;
+    assert_eq!(subject.count(&id).await, Some(the_winner(&outcomes)));
 }
 
-/// Compare-and-set adds up.
-pub async fn no_increment_is_lost_among_many_tasks(subject: Subject) {
-    subject.store.setup().await.expect("the store is set up");
+/// Returns the number, from one on, of the only save that succeeded.
+fn the_winner(outcomes: &[Saved]) -> u64 {
+    let winners: Vec<u64> = (1..)
+        .zip(outcomes)
+        .filter(|(_, saved)| matches!(saved, Saved::Saved(_)))
+        .map(|(count, _)| count)
+        .collect();
+    assert_eq!(winners.len(), 1, "{outcomes:?}");
+    winners[0]
+}
+
+/// Increments by a load and a save add up.
+pub async fn concurrent_increments_all_count(subject: Subject) {
+    subject.setup().await;
     let id = SessionId::random();
     subject.create(&id, HOUR).await;
     let tasks = (0..8).map(|_| async {
@@ -72,27 +60,19 @@ pub async fn no_increment_is_lost_among_many_tasks(subject: Subject) {
     assert_eq!(subject.count(&id).await, Some(200));
 }
 
-/// Whichever way a delete and saves meet, nothing is left.
-pub async fn a_delete_among_saves_is_final(subject: Subject) {
-    subject.store.setup().await.expect("the store is set up");
+/// After a deletion among saves, no session is left.
+pub async fn a_deletion_among_saves_is_final(subject: Subject) {
+    subject.setup().await;
     for _ in 0..50 {
         let id = SessionId::random();
-        let mut revision = subject.create(&id, HOUR).await;
+        let mut current = subject.create(&id, HOUR).await;
         let saves = async {
             for count in 1.. {
                 tokio::task::yield_now().await;
-                match subject
-                    .save(
-                        &id,
-                        &mut subject.record(count),
-                        HOUR,
-                        Precondition::Revision(revision),
-                    )
-                    .await
-                {
-                    Saved::Saved(next) => revision = next,
+                match subject.update(&id, count, current).await {
+                    Saved::Saved(next) => current = next,
                     Saved::Gone => break,
-                    Saved::Changed => panic!("nobody else saves"),
+                    Saved::Changed => panic!("there is no other save"),
                 }
             }
         };
@@ -108,31 +88,26 @@ pub async fn a_delete_among_saves_is_final(subject: Subject) {
     }
 }
 
-/// A caller may give up at any moment.
-pub async fn a_save_that_is_dropped_has_happened_or_not(subject: Subject) {
-    subject.store.setup().await.expect("the store is set up");
+/// A save may be dropped at any moment.
+pub async fn a_dropped_save_has_happened_or_not(subject: Subject) {
+    subject.setup().await;
     let id = SessionId::random();
     subject.create(&id, HOUR).await;
     for polls in 0..40 {
-        let before = subject.load(&id).await.expect("it is there");
-        let mut next = subject.record(count(&id, &before) + 1);
-        let mut save = Box::pin(subject.save(
-            &id,
-            &mut next,
-            HOUR,
-            Precondition::Revision(before.revision),
-        ));
+        let before = subject.load_existing(&id).await;
+        let before_count = count(&id, &before);
+        let mut save = Box::pin(subject.update(&id, before_count + 1, before.revision));
         for _ in 0..polls % 5 {
+            // A finished future must not be polled again.
             if (&mut save).now_or_never().is_some() {
                 break;
             }
             tokio::task::yield_now().await;
         }
-        // It may have finished; polled again it must not be.
         drop(save);
-        let after = subject.count(&id).await.expect("it is there");
-        assert!(after == count(&id, &before) || after == count(&id, &before) + 1);
+        let after = subject.count(&id).await.expect("the session exists");
+        assert!(after == before_count || after == before_count + 1);
     }
-    // And the session can be used as ever.
+    // The session still works.
     subject.increment(&id).await;
 }

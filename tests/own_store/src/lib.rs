@@ -178,10 +178,6 @@ impl SessionStore for SqliteStore {
         true
     }
 
-    fn is_thread_safe(&self) -> bool {
-        true
-    }
-
     async fn setup(&self) -> Result<()> {
         self.transact("set the store up", |transaction| {
             transaction.execute_batch(TABLES)
@@ -202,7 +198,7 @@ impl SessionStore for SqliteStore {
         let (id, now, precondition) = (*id, self.now(), save.precondition);
         let bytes = save.bytes.to_vec();
         let RecordHeader { revision, .. } = RecordHeader::read(&bytes)
-            .ok_or_else(|| Error::new(ErrorKind::Invalid, act).because("it has no head"))?;
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, act).because("its bytes have no header"))?;
         let expires = now.saturating_add(millis(save.ttl));
         self.transact(act, move |transaction| {
             let there = session(transaction, &id, now)?.map(|stored| stored.revision);
@@ -239,10 +235,6 @@ impl SessionStore for SqliteStore {
             Ok(same)
         })
         .await
-    }
-
-    async fn has_session(&self, id: &SessionId) -> Result<bool> {
-        Ok(self.load_session(id).await?.is_some())
     }
 
     async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
@@ -346,7 +338,7 @@ impl KeyValue for SqliteStore {
                 Some(there) => (number(&there.value), there.expires),
             };
             let Some(before) = before else {
-                return wrong("what is there is no number");
+                return wrong("its value is not a number");
             };
             match before
                 .checked_add(by)
@@ -356,7 +348,7 @@ impl KeyValue for SqliteStore {
                     let value = sum.to_string().into_bytes();
                     (Some(Next::Keep(Entry { value, expires })), Ok(sum))
                 }
-                None => wrong("the sum is beyond 63 bits"),
+                None => wrong("the sum does not fit into 63 bits"),
             }
         });
         sum.await?

@@ -53,8 +53,8 @@ async fn increment(store: &DirectoryStore, id: &SessionId) -> Saved {
     }
 }
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+/// Does what `arguments` say, and prints how often.
+pub(super) fn work(arguments: &[String]) {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let [act, directory, id, times] = arguments[..] else {
         panic!("usage: worker ACT DIRECTORY ID TIMES")

@@ -1,6 +1,6 @@
 //! An application that several processes serve at once, to visitors who stop half-way at a gate.
 
-use rocket::{State, get, launch, routes};
+use rocket::{Build, Rocket, State, get, routes};
 use rocket_session_kit::testing::Gate;
 use rocket_session_kit::{Result, Session, Sessions};
 
@@ -54,8 +54,13 @@ fn open(gate: &State<Gate>) {
     gate.open();
 }
 
-#[launch]
-fn rocket() -> _ {
+/// Launches the application, until it is shut down.
+pub(super) fn launch() {
+    let launched = rocket::execute(rocket().launch());
+    launched.expect("the application launches");
+}
+
+fn rocket() -> Rocket<Build> {
     let routes = routes![add, keys, who, log_in, log_out, slow, arrived, open];
     let rocket = rocket::build().manage(Gate::new()).mount("/", routes);
     rocket.attach(Sessions::fairing())

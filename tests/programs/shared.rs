@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rocket::{get, launch, routes};
+use rocket::{Build, Rocket, get, routes};
 use rocket_session_kit::{Cache, Error, Limit, RateLimit, Result, Sessions};
 
 struct Narrow;
@@ -45,8 +45,13 @@ async fn compute(name: &str, value: &str, cache: &Cache) -> Result<String> {
     cache.get_or_compute(name, None, slowly).await
 }
 
-#[launch]
-fn rocket() -> _ {
+/// Launches the application, until it is shut down.
+pub(super) fn launch() {
+    let launched = rocket::execute(rocket().launch());
+    launched.expect("the application launches");
+}
+
+fn rocket() -> Rocket<Build> {
     rocket::build()
         .mount("/", routes![limited, get, remove, compute])
         .attach(Sessions::fairing())

@@ -1,0 +1,113 @@
+//! The values of a pickle, written as JSON.
+
+use super::error::{Error, ErrorKind};
+use super::machine::MAX_INPUT;
+use super::node::{At, Node};
+use super::pickle::{Fault, Pickle};
+
+/// The length of the longest JSON text that a pickle may become, in bytes. It bounds the work too: a
+/// value that a memo names again is written again.
+const MAX_OUTPUT: usize = MAX_INPUT;
+/// How deep lists and dicts may be nested. JSON parsers take 128 levels.
+const MAX_DEPTH: usize = 100;
+
+impl Pickle<'_> {
+    /// Returns the value at `at` as JSON text.
+    pub(super) fn json(&self, at: At) -> Result<String, Error> {
+        let mut writer = Writer::new(self);
+        writer.write(at).map_err(|fault| self.locate(fault))?;
+        Ok(writer.out)
+    }
+}
+
+/// Writes values of a pickle as JSON.
+struct Writer<'p, 'a> {
+    pickle: &'p Pickle<'a>,
+    out: String,
+    /// The values that are not complete yet. One that is met again contains itself.
+    path: Vec<At>,
+}
+
+impl<'p, 'a> Writer<'p, 'a> {
+    fn new(pickle: &'p Pickle<'a>) -> Self {
+        Self {
+            pickle,
+            out: String::new(),
+            path: Vec::new(),
+        }
+    }
+
+    /// Writes the value at `at`.
+    fn write(&mut self, at: At) -> Result<(), Fault> {
+        let fail = |kind| (at, kind);
+        if self.path.contains(&at) {
+            return Err(fail(ErrorKind::Recursive));
+        }
+        if self.path.len() > MAX_DEPTH {
+            return Err(fail(ErrorKind::TooDeep));
+        }
+        match self.pickle.node(at) {
+            Node::None => self.out.push_str("null"),
+            Node::Bool(true) => self.out.push_str("true"),
+            Node::Bool(false) => self.out.push_str("false"),
+            Node::Int(digits) => self.out.push_str(digits),
+            Node::Float(float) if float.is_finite() => {
+                let json = serde_json::to_string(float).map_err(|_| self.no_form(at))?;
+                self.out.push_str(&json);
+            }
+            Node::Text(_) | Node::Bytes(_) => {
+                let text = self.pickle.text(at).ok_or_else(|| self.no_form(at))?;
+                self.string(text).map_err(fail)?;
+            }
+            Node::Items(items) | Node::Tuple(items) => {
+                self.path.push(at);
+                self.out.push('[');
+                for (n, &item) in items.iter().enumerate() {
+                    if n > 0 {
+                        self.out.push(',');
+                    }
+                    self.write(item)?;
+                }
+                self.out.push(']');
+                self.path.pop();
+            }
+            Node::Dict(_) => {
+                self.path.push(at);
+                self.out.push('{');
+                let entries = self.pickle.entries(at)?;
+                for (n, (name, value)) in entries.into_iter().enumerate() {
+                    if n > 0 {
+                        self.out.push(',');
+                    }
+                    self.string(name).map_err(fail)?;
+                    self.out.push(':');
+                    self.write(value)?;
+                }
+                self.out.push('}');
+                self.path.pop();
+            }
+            Node::Float(_) | Node::Global(_) | Node::Object { .. } => {
+                return Err(self.no_form(at));
+            }
+        }
+        if self.out.len() > MAX_OUTPUT {
+            return Err(fail(ErrorKind::TooLarge));
+        }
+        Ok(())
+    }
+
+    fn no_form(&self, at: At) -> Fault {
+        (at, ErrorKind::Type(self.pickle.describe(at)))
+    }
+
+    fn string(&mut self, text: &str) -> Result<(), ErrorKind> {
+        // The check comes before the text: a memo can name one long text many times.
+        if self.out.len() + text.len() > MAX_OUTPUT {
+            return Err(ErrorKind::TooLarge);
+        }
+        let json = serde_json::to_string(text)
+            .map_err(|_| ErrorKind::Type("a str that is no text".into()))?;
+        self.out.push_str(&json);
+        Ok(())
+    }
+}
