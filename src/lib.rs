@@ -20,13 +20,11 @@
 //!     Ok(format!("visits: {visits}\n"))
 //! }
 //!
-//! # /*
 //! #[launch]
 //! fn rocket() -> _ {
 //!     let rocket = rocket::build().mount("/", routes![index]);
 //!     rocket.attach(Sessions::fairing())
 //! }
-//! # */
 //! # rocket_session_kit::testing::doc(routes![index], |client| {
 //! #     assert_eq!(client.get("/").dispatch().into_string().unwrap(), "visits: 1\n");
 //! # });

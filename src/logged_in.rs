@@ -25,7 +25,7 @@ use crate::session::Session;
 /// ```rust
 /// use rocket::get;
 /// use rocket::response::Redirect;
-/// use rocket_session_kit::{LoggedIn, Session};
+/// use rocket_session_kit::LoggedIn;
 ///
 /// #[get("/account")]
 /// fn account(member: LoggedIn<'_>) -> String {
@@ -37,7 +37,7 @@ use crate::session::Session;
 ///     Redirect::to("/login")
 /// }
 /// # #[get("/login/<name>")]
-/// # fn login(name: &str, session: &Session) {
+/// # fn login(name: &str, session: &rocket_session_kit::Session) {
 /// #     session.log_in(name);
 /// # }
 /// # rocket_session_kit::testing::doc(rocket::routes![account, account_of_nobody, login], |client| {

@@ -40,12 +40,10 @@ use crate::store::{SessionStore, Swept};
 ///     Ok(format!("{} visitors", all.len()))
 /// }
 ///
-/// # /*
 /// #[launch]
 /// fn rocket() -> _ {
 ///     rocket::build().attach(Sessions::fairing()).mount("/", routes![index, count])
 /// }
-/// # */
 /// # rocket_session_kit::testing::doc(routes![index, count], |client| {
 /// # client.get("/").dispatch();
 /// # assert_eq!(client.get("/admin/sessions").dispatch().into_string().unwrap(), "1 visitors");
@@ -147,21 +145,18 @@ impl Sessions {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::{get, routes};
+    /// use rocket::post;
     /// use rocket_session_kit::{Result, Session, Sessions};
     ///
-    /// # /*
     /// #[post("/password")]
-    /// # */
-    /// #[get("/password")]
     /// async fn password(session: &Session, sessions: &Sessions) -> Result<String> {
     ///     let Some(user) = session.user() else { return Ok("Please log in.".into()) };
     ///     session.renew();
     ///     let ended = sessions.end_all_of(&user, Some(session)).await?;
     ///     Ok(format!("You were logged out from {ended} other places."))
     /// }
-    /// # rocket_session_kit::testing::doc(routes![password], |client| {
-    /// #     assert_eq!(client.get("/password").dispatch().into_string().unwrap(), "Please log in.");
+    /// # rocket_session_kit::testing::doc(rocket::routes![password], |client| {
+    /// #     assert_eq!(client.post("/password").dispatch().into_string().unwrap(), "Please log in.");
     /// # });
     /// ```
     pub async fn end_all_of(&self, user: &str, except: Option<&Session>) -> Result<u64> {

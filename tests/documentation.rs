@@ -1,7 +1,9 @@
-//! The guide is whole: no page is missing, no link leads nowhere, and the README shows what runs.
+//! The guide is complete: no page is missing, no link is broken, and every example compiles.
+
+mod shown;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -14,6 +16,33 @@ fn pages() -> Vec<String> {
     let entries = fs::read_dir(Path::new(ROOT).join("docs")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.ends_with(".md")).collect()
+}
+
+/// All texts of the project that GitHub shows: the guide, and those beside the README.
+fn markdown() -> Vec<String> {
+    let guide = pages().into_iter().map(|page| format!("docs/{page}"));
+    let names = fs::read_dir(ROOT).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut all: Vec<_> = guide
+        .chain(names.filter(|name| name.ends_with(".md")))
+        .collect();
+    all.sort();
+    all
+}
+
+/// All files of Rust below `folder`.
+fn sources(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The targets of all links in `text` that lead to files.
@@ -40,11 +69,7 @@ fn every_page_is_in_the_summary() {
 
 #[test]
 fn no_link_leads_nowhere() {
-    let files = pages()
-        .into_iter()
-        .map(|page| format!("docs/{page}"))
-        .chain(["README.md".into(), "CHANGELOG.md".into()]);
-    for file in files {
+    for file in markdown() {
         let folder = Path::new(ROOT).join(&file);
         let folder = folder.parent().unwrap();
         for link in links(&read(&file)) {
@@ -107,24 +132,51 @@ fn every_row_of_coming_from_names_a_test_that_shows_it() {
 
 #[test]
 fn every_source_file_says_what_lives_there() {
-    fn look(folder: &Path) {
-        for entry in fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-        {
-            if entry.is_dir() {
-                look(&entry);
-            } else if entry.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&entry).unwrap();
-                assert!(
-                    text.starts_with("//! "),
-                    "{} has no first sentence",
-                    entry.display()
-                );
-            }
-        }
+    for path in ["src", "tests", "examples", "benches"]
+        .into_iter()
+        .flat_map(sources)
+    {
+        let said = read(&path).starts_with("//! ");
+        assert!(said, "{} has no first sentence", path.display());
     }
-    for folder in ["src", "tests", "examples", "benches"] {
-        look(&Path::new(ROOT).join(folder));
+}
+
+#[test]
+fn the_guide_shows_every_setting_of_the_configuration_file() {
+    let file = read("Rocket.toml");
+    let (settings, _key) = file
+        .split_once("\n# For the examples of this project")
+        .expect("the key of the examples is the end");
+    let page = read("docs/configuration.md");
+    assert!(
+        page.contains(&format!("```toml\n{settings}```\n")),
+        "docs/configuration.md does not show Rocket.toml as it is"
+    );
+}
+
+#[test]
+fn no_page_needs_a_program_to_be_read() {
+    for file in markdown() {
+        assert!(!read(&file).contains("{{#"), "{file} has an include");
+    }
+}
+
+#[test]
+fn every_row_of_a_table_has_as_many_cells_as_its_head() {
+    for file in markdown() {
+        let text = read(&file);
+        let mut cells = 0;
+        for line in text.lines().map(str::trim_start) {
+            if !line.starts_with('|') {
+                cells = 0;
+                continue;
+            }
+            let separators = line.replace("\\|", "").matches('|').count();
+            assert!(
+                cells == 0 || cells == separators,
+                "{file} has a row of another length: {line}"
+            );
+            cells = separators;
+        }
     }
 }

@@ -108,7 +108,7 @@ impl Cache {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Cache, Result};
     ///
     /// #[get("/")]
@@ -208,7 +208,7 @@ impl Cache {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Cache, Result};
     ///
     /// #[get("/")]

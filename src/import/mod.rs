@@ -154,17 +154,17 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
 /// # Example
 ///
 /// ```rust
-/// # rocket_session_kit::testing::run(async {
 /// use std::time::{Duration, SystemTime};
-/// use rocket_session_kit::{MemoryStore, import};
 /// use rocket_session_kit::store::SessionStore;
+/// use rocket_session_kit::{MemoryStore, Result, import};
 ///
-/// let store = MemoryStore::new();
-/// let record = import::pyramid_kvs(br#"{"visits": 3}"#, SystemTime::now()).unwrap();
-/// let id = import::keep(&store, record, Duration::from_secs(86_400)).await?.unwrap();
-/// assert!(store.has_session(&id).await?);
-/// # Ok::<(), rocket_session_kit::Error>(())
-/// # }).unwrap();
+/// async fn take_over(store: &MemoryStore) -> Result<()> {
+///     let record = import::pyramid_kvs(br#"{"visits": 3}"#, SystemTime::now()).unwrap();
+///     let id = import::keep(store, record, Duration::from_secs(86_400)).await?.unwrap();
+///     assert!(store.has_session(&id).await?);
+///     Ok(())
+/// }
+/// # rocket_session_kit::testing::run(take_over(&MemoryStore::new())).unwrap();
 /// ```
 pub async fn keep(
     store: &dyn SessionStore,

@@ -47,14 +47,11 @@ pub use notify::Notify;
 /// # Example
 ///
 /// ```rust
-/// use rocket::get;
 /// use rocket::response::Redirect;
+/// use rocket::{get, post};
 /// use rocket_session_kit::{Notifications, Result};
 ///
-/// # /*
 /// #[post("/save")]
-/// # */
-/// #[get("/save")]
 /// fn save(notes: Notifications<'_>) -> Result<Redirect> {
 ///     notes.success("Saved")?;
 ///     Ok(Redirect::to("/"))
@@ -66,7 +63,7 @@ pub use notify::Notify;
 ///     Ok(notes.iter().map(|note| format!("{}: {note}\n", note.queue())).collect())
 /// }
 /// # rocket_session_kit::testing::doc(rocket::routes![save, index], |client| {
-/// # client.get("/save").dispatch();
+/// # client.post("/save").dispatch();
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "success: Saved\n");
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "");
 /// # });
@@ -147,7 +144,7 @@ impl Notifications<'_> {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Notifications, Result};
     ///
     /// #[get("/")]
@@ -183,7 +180,7 @@ impl Notifications<'_> {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Notifications, Result};
     ///
     /// #[get("/")]
@@ -220,10 +217,10 @@ impl Notifications<'_> {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::{get, post};
     /// use rocket_session_kit::{Notifications, Result};
     ///
-    /// #[get("/order")]
+    /// #[post("/order")]
     /// fn order(notes: Notifications<'_>) -> Result<()> {
     ///     notes.set("order", 4711)
     /// }
@@ -235,7 +232,7 @@ impl Notifications<'_> {
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![order, thanks], |client| {
     /// # let thanks = || client.get("/thanks").dispatch().into_string().unwrap();
-    /// # client.get("/order").dispatch();
+    /// # client.post("/order").dispatch();
     /// # assert_eq!(thanks(), "Your order is number 4711");
     /// # assert_eq!(thanks(), "Nothing new");
     /// # });

@@ -27,14 +27,11 @@ use crate::sessions::Sessions;
 /// # Example
 ///
 /// ```rust
-/// use rocket::get;
 /// use rocket::response::Redirect;
+/// use rocket::{get, post};
 /// use rocket_session_kit::{Notification, Notify};
 ///
-/// # /*
 /// #[post("/save")]
-/// # */
-/// #[get("/save")]
 /// fn save() -> Notify<Redirect> {
 ///     Notify::success(Redirect::to("/"), "Saved")
 /// }
@@ -44,7 +41,7 @@ use crate::sessions::Sessions;
 ///     note.map_or("Nothing new".into(), |note| note.to_string())
 /// }
 /// # rocket_session_kit::testing::doc(rocket::routes![save, index], |client| {
-/// # client.get("/save").dispatch();
+/// # client.post("/save").dispatch();
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "Saved");
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "Nothing new");
 /// # });

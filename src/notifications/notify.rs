@@ -18,14 +18,11 @@ use crate::sessions::Sessions;
 /// # Example
 ///
 /// ```rust
-/// use rocket::get;
 /// use rocket::response::Redirect;
+/// use rocket::{get, post};
 /// use rocket_session_kit::{Notification, Notify};
 ///
-/// # /*
 /// #[post("/delete")]
-/// # */
-/// #[get("/delete")]
 /// fn delete() -> Notify<Redirect> {
 ///     Notify::new(Redirect::to("/"), "trash", "Thrown away")
 /// }
@@ -35,7 +32,7 @@ use crate::sessions::Sessions;
 ///     format!("{}: {note}", note.queue())
 /// }
 /// # rocket_session_kit::testing::doc(rocket::routes![delete, index], |client| {
-/// # client.get("/delete").dispatch();
+/// # client.post("/delete").dispatch();
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "trash: Thrown away");
 /// # assert_eq!(client.get("/").dispatch().status(), rocket::http::Status::NotFound);
 /// # });

@@ -33,7 +33,7 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::{get, post};
     /// use rocket_session_kit::{Result, Session};
     ///
     /// #[get("/form")]
@@ -41,13 +41,13 @@ impl Session {
     ///     session.create_form_token()
     /// }
     ///
-    /// #[get("/order?<token>")]
+    /// #[post("/order?<token>")]
     /// async fn order(token: &str, session: &Session) -> Result<&'static str> {
     ///     Ok(if session.remove_form_token(token).await? { "ordered" } else { "nothing done" })
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![form, order], |client| {
     /// # let token = client.get("/form").dispatch().into_string().unwrap();
-    /// # let order = || client.get(format!("/order?token={token}")).dispatch().into_string().unwrap();
+    /// # let order = || client.post(format!("/order?token={token}")).dispatch().into_string().unwrap();
     /// # assert_eq!((order().as_str(), order().as_str()), ("ordered", "nothing done"));
     /// # });
     /// ```

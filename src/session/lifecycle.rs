@@ -24,10 +24,10 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::post;
     /// use rocket_session_kit::{Result, Session, Sessions};
     ///
-    /// #[get("/login/<name>")]
+    /// #[post("/login/<name>")]
     /// fn login(name: &str, session: &Session) -> String {
     ///     session.log_in(name);
     ///     let id = session.id().expect("a user is logged in");
@@ -35,13 +35,13 @@ impl Session {
     ///     id.to_hex()
     /// }
     ///
-    /// #[get("/end/<id>")]
+    /// #[post("/end/<id>")]
     /// async fn end(id: &str, sessions: &Sessions) -> Result<String> {
     ///     Ok(sessions.end(&id.parse()?).await?.to_string())
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![login, end], |client| {
-    /// # let id = client.get("/login/alice").dispatch().into_string().unwrap();
-    /// # assert_eq!(client.get(format!("/end/{id}")).dispatch().into_string().unwrap(), "true");
+    /// # let id = client.post("/login/alice").dispatch().into_string().unwrap();
+    /// # assert_eq!(client.post(format!("/end/{id}")).dispatch().into_string().unwrap(), "true");
     /// # });
     /// ```
     pub fn id(&self) -> Option<SessionId> {
@@ -105,10 +105,10 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::post;
     /// use rocket_session_kit::{Result, Session};
     ///
-    /// #[get("/tokens/<name>")]
+    /// #[post("/tokens/<name>")]
     /// fn token(name: &str, session: &Session) -> Result<String> {
     ///     // Check the client's password first.
     ///     session.log_in(name);
@@ -118,7 +118,7 @@ impl Session {
     /// # let rocket = rocket::custom(figment).mount("/", rocket::routes![token]);
     /// # let rocket = rocket.attach(rocket_session_kit::Sessions::with(rocket_session_kit::MemoryStore::new()));
     /// # let client = rocket::local::blocking::Client::tracked(rocket).unwrap();
-    /// # assert_eq!(client.get("/tokens/alice").dispatch().into_string().unwrap().len(), 43);
+    /// # assert_eq!(client.post("/tokens/alice").dispatch().into_string().unwrap().len(), 43);
     /// ```
     pub fn issue_token(&self) -> Result<String> {
         const ACT: &str = "issue a token";
@@ -148,7 +148,7 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::{get, post};
     /// use rocket_session_kit::{Result, Session};
     ///
     /// #[get("/")]
@@ -156,16 +156,13 @@ impl Session {
     ///     Ok(session.increment("visits", 1)?.to_string())
     /// }
     ///
-    /// # /*
     /// #[post("/forget")]
-    /// # */
-    /// #[get("/forget")]
     /// fn forget(session: &Session) {
     ///     session.end();
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![count, forget], |client| {
     /// # client.get("/").dispatch();
-    /// # client.get("/forget").dispatch();
+    /// # client.post("/forget").dispatch();
     /// # assert!(client.cookies().iter().next().is_none());
     /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "1");
     /// # });
@@ -213,7 +210,7 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket::response::stream::{Event, EventStream};
     /// use rocket_session_kit::Session;
     /// use rocket::tokio::time::{self, Duration};
@@ -278,17 +275,17 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::post;
     /// use rocket_session_kit::{Result, Session};
     ///
-    /// #[get("/")]
+    /// #[post("/order")]
     /// async fn order(session: &Session) -> Result<&'static str> {
     ///     session.insert("order", 4711)?;
     ///     session.save().await?;
     ///     Ok("We have it, whatever happens to this answer.")
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![order], |client| {
-    /// # assert_eq!(client.get("/").dispatch().status(), rocket::http::Status::Ok);
+    /// # assert_eq!(client.post("/order").dispatch().status(), rocket::http::Status::Ok);
     /// # });
     /// ```
     pub async fn save(&self) -> Result<()> {

@@ -19,7 +19,7 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Result, Session};
     ///
     /// #[get("/")]
@@ -52,7 +52,7 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Result, Session};
     ///
     /// #[get("/dark")]
@@ -87,7 +87,7 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Result, Session};
     ///
     /// #[get("/")]
@@ -120,7 +120,7 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Result, Session};
     ///
     /// #[get("/")]
@@ -157,7 +157,7 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::get;
     /// use rocket_session_kit::{Result, Session};
     ///
     /// #[get("/")]
@@ -189,17 +189,17 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::post;
     /// use rocket_session_kit::{Result, Session};
     ///
-    /// #[get("/add/<thing>")]
+    /// #[post("/add/<thing>")]
     /// fn add(thing: String, session: &Session) -> Result<String> {
     ///     let cart = session.update("cart", move |cart: &mut Vec<String>| cart.push(thing.clone()))?;
     ///     Ok(cart.join(", "))
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![add], |client| {
-    /// # client.get("/add/tea").dispatch();
-    /// # assert_eq!(client.get("/add/milk").dispatch().into_string().unwrap(), "tea, milk");
+    /// # client.post("/add/tea").dispatch();
+    /// # assert_eq!(client.post("/add/milk").dispatch().into_string().unwrap(), "tea, milk");
     /// # });
     /// ```
     pub fn update<T, F>(&self, name: &str, f: F) -> Result<T>

@@ -31,19 +31,25 @@ impl Session {
     /// # Example
     ///
     /// ```rust
-    /// # use rocket::get;
+    /// use rocket::FromForm;
+    /// use rocket::form::Form;
+    /// use rocket::post;
     /// use rocket_session_kit::Session;
     ///
-    /// # /*
-    /// #[post("/login", data = "<form>")]
-    /// # */
-    /// #[get("/login/<name>")]
-    /// fn login(name: &str, session: &Session) -> String {
-    ///     session.log_in(name);
+    /// #[derive(FromForm)]
+    /// struct Login<'r> {
+    ///     name: &'r str,
+    /// }
+    ///
+    /// #[post("/login", data = "<login>")]
+    /// fn login(login: Form<Login<'_>>, session: &Session) -> String {
+    ///     // Check the password first.
+    ///     session.log_in(login.name);
     ///     session.user().unwrap_or_default()
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![login], |client| {
-    /// # assert_eq!(client.get("/login/alice").dispatch().into_string().unwrap(), "alice");
+    /// # let login = client.post("/login").header(rocket::http::ContentType::Form).body("name=alice");
+    /// # assert_eq!(login.dispatch().into_string().unwrap(), "alice");
     /// # });
     /// ```
     pub fn log_in(&self, user: &str) {

@@ -8,15 +8,29 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+/// Returns cargo, for this project, as a shell would start it.
+///
+/// A test also finds in its environment what cargo says of the package. Build scripts that read it
+/// would run again, here and when the tests are built next: `ring`, and all that needs it.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
 /// Returns the path of an example of this project, which is built if it is not.
 pub(crate) fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         // A test that is run alone is built without the examples.
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--quiet", "--examples"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        let mut cargo = cargo();
+        cargo.args(["build", "--quiet", "--examples"]);
         assert!(
             cargo.status().expect("cargo runs").success(),
             "the examples do not build"

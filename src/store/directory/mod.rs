@@ -42,12 +42,10 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// # Example
 ///
-/// ```rust
+/// ```rust,no_run
 /// use rocket_session_kit::{DirectoryStore, Durability, Sessions};
 ///
-/// # let there = tempfile::tempdir()?;
-/// # let path = there.path().join("sessions");
-/// let store = DirectoryStore::open(path)?.sync(Durability::Data);
+/// let store = DirectoryStore::open("/var/lib/shop/sessions")?.sync(Durability::Data);
 /// let rocket = rocket::build().attach(Sessions::with(store));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```

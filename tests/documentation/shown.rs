@@ -1,0 +1,195 @@
+//! Each example, as its reader sees and copies it, compiles: what rustdoc hides is no part of it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::{ROOT, markdown, read, sources};
+
+/// An example, and the lines that its reader does not see.
+struct Example {
+    /// The file and the line where it begins, as a file name.
+    place: String,
+    hidden: Vec<String>,
+    shown: Vec<String>,
+}
+
+impl Example {
+    /// Reads a line of the example by the rules of rustdoc.
+    fn push(&mut self, line: &str) {
+        match line.trim_start() {
+            "#" => {}
+            hidden if hidden.starts_with("# ") => self.hidden.push(hidden[2..].to_owned()),
+            escaped if escaped.starts_with("##") => self.shown.push(line.replacen("##", "#", 1)),
+            _ => self.shown.push(line.to_owned()),
+        }
+    }
+}
+
+/// Returns the Rust examples among the `lines` of `file`, which come with their numbers.
+fn examples<'t>(file: &str, lines: impl Iterator<Item = (usize, &'t str)>) -> Vec<Example> {
+    let mut found = Vec::new();
+    let mut open: Option<(bool, Example)> = None;
+    for (number, line) in lines {
+        let fence = line.trim_start().strip_prefix("```");
+        open = match (open.take(), fence) {
+            (None, None) => None,
+            (None, Some(info)) => {
+                let mut words = info.split(',');
+                let rust =
+                    words.next() == Some("rust") && words.all(|word| word.trim() == "no_run");
+                let place = format!("{}-{}.rs", file.replace('/', "-"), number + 1);
+                let example = Example {
+                    place,
+                    hidden: Vec::new(),
+                    shown: Vec::new(),
+                };
+                Some((rust, example))
+            }
+            (Some((rust, example)), Some(_)) => {
+                found.extend(rust.then_some(example));
+                None
+            }
+            (Some((rust, mut example)), None) => {
+                example.push(line);
+                Some((rust, example))
+            }
+        };
+    }
+    assert!(open.is_none(), "a block of {file} does not end");
+    found
+}
+
+/// Returns what the comments of a line of Rust say to rustdoc, if it is such a comment.
+fn documentation(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let text = line.strip_prefix("///").or(line.strip_prefix("//!"))?;
+    Some(text.strip_prefix(' ').unwrap_or(text))
+}
+
+/// Returns the examples of all pages and of all items.
+fn all() -> Vec<Example> {
+    let pages = markdown().into_iter().flat_map(|file| {
+        let text = read(&file);
+        examples(&file, text.lines().enumerate())
+    });
+    let items = sources("src").into_iter().flat_map(|path| {
+        let text = read(&path);
+        let lines = text.lines().enumerate();
+        let lines = lines.filter_map(|(number, line)| Some((number, documentation(line)?)));
+        let file = path.strip_prefix(ROOT).expect("a file of the project");
+        examples(&file.to_string_lossy(), lines)
+    });
+    pages.chain(items).collect()
+}
+
+#[test]
+fn no_example_shows_its_test_or_hides_a_part_of_itself() {
+    for Example {
+        place,
+        hidden,
+        shown,
+    } in all()
+    {
+        assert!(
+            !shown.iter().any(|line| line.contains("testing::doc")),
+            "{place} shows how it is tested"
+        );
+        assert!(
+            !hidden
+                .iter()
+                .any(|line| ["/*", "*/"].contains(&line.trim())),
+            "{place} hides code in a comment"
+        );
+    }
+}
+
+/// Writes `examples` into `folder`, each as a file, and returns the crate that has them all.
+fn write_crate(folder: &Path, examples: &[Example]) -> PathBuf {
+    let mut root = String::from("#![allow(warnings)]\n");
+    for (number, Example { place, shown, .. }) in examples.iter().enumerate() {
+        // As rustdoc does it: the example is the body of a function, where `?` works.
+        let body = shown.join("\n");
+        let module = format!(
+            "fn example() -> Result<(), Box<dyn std::error::Error>> {{\n{body}\n; Ok(()) }}\n"
+        );
+        fs::write(folder.join(place), module).unwrap();
+        writeln!(root, "#[path = {place:?}]\nmod example_{number};").unwrap();
+    }
+    let path = folder.join("shown.rs");
+    fs::write(&path, root).unwrap();
+    path
+}
+
+/// Returns the library that cargo built as `name`, by what it wrote in JSON.
+fn library(built: &str, name: &str) -> PathBuf {
+    let mut libraries = built
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .filter_map(|message| {
+            let files = message["filenames"].as_array()?.iter();
+            let mut files = files.filter_map(|file| file.as_str());
+            files
+                .find(|file| file.ends_with(".rlib"))
+                .map(PathBuf::from)
+        });
+    let library = libraries.next();
+    assert!(
+        libraries.next().is_none(),
+        "cargo built {name} twice: which of them is ours?"
+    );
+    library.unwrap_or_else(|| panic!("cargo built no {name}"))
+}
+
+/// Returns what `command` wrote, if it succeeded.
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{said}");
+    output
+}
+
+/// The libraries are those that this test was built with, so that this takes seconds.
+#[test]
+#[cfg(all(feature = "redis", feature = "memcached"))]
+fn every_example_compiles_as_it_is_copied() {
+    let examples = all();
+    assert!(examples.len() > 80, "{} examples", examples.len());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shown");
+    fs::create_dir_all(&folder).unwrap();
+    let root = write_crate(&folder, &examples);
+
+    let mut cargo = crate::support::process::cargo();
+    cargo.args(["test", "--offline", "--all-features", "--test", "all"]);
+    cargo.args(["--no-run", "--message-format", "json", "--target-dir"]);
+    cargo.arg(folder.ancestors().nth(2).expect("the target directory"));
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let built = run(&mut cargo);
+    let built = String::from_utf8(built.stdout).expect("JSON");
+
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    rustc.args(["--edition", "2024", "--crate-type", "lib"]);
+    rustc.args(["--emit", "metadata", "--out-dir"]).arg(&folder);
+    for name in [
+        "rocket",
+        "rocket_session_kit",
+        "redis",
+        "serde",
+        "serde_json",
+        "tempfile",
+    ] {
+        let library = library(&built, name);
+        rustc
+            .arg("--extern")
+            .arg(format!("{name}={}", library.display()));
+        let beside = library.parent().expect("a file is in a directory");
+        rustc
+            .arg("-L")
+            .arg(format!("dependency={}", beside.display()));
+    }
+    run(rustc.arg(root));
+}
