@@ -77,6 +77,7 @@
 //! - `import`: the module of that name, which reads the sessions of three Python systems.
 //! - `testing`: what tests need, of an application or of a store.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 #[cfg(not(unix))]
