@@ -9,7 +9,7 @@ use rocket::figment::value::Value;
 use rocket::figment::value::magic::RelativePathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::origin::Origin;
 
 /// The table that all of this stands in.
@@ -470,7 +470,7 @@ impl Config {
                     "expected a table, as in `[default.sessions]`, found {}",
                     other.to_actual()
                 );
-                return Err(mistake(TABLE, wrong));
+                return Err(Error::config(TABLE, wrong));
             }
         };
         config.check()?;
@@ -480,19 +480,19 @@ impl Config {
     /// Finds settings that are right one by one, and wrong together.
     fn check(&self) -> Result<()> {
         if self.idle_timeout == 0 {
-            return Err(mistake(
+            return Err(Error::config(
                 "sessions.idle_timeout",
                 "a session needs at least 1 second of life; set it to 1 or more",
             ));
         }
         if self.store_timeout == 0 {
-            return Err(mistake(
+            return Err(Error::config(
                 "sessions.store_timeout",
                 "a store needs time to answer; set it to 1 millisecond or more",
             ));
         }
         if self.rate_limit.window == 0 {
-            return Err(mistake(
+            return Err(Error::config(
                 "sessions.rate_limit.window",
                 "requests are counted over some time; set it to 1 second or more",
             ));
@@ -502,14 +502,14 @@ impl Config {
                 "a session cannot be larger than {} bytes; set it to that or less",
                 Limits::LARGEST
             );
-            return Err(mistake("sessions.limits.size", why));
+            return Err(Error::config("sessions.limits.size", why));
         }
         if self.limits.notifications_size > Limits::LARGEST_NOTIFICATIONS {
             let why = format!(
                 "the notifications of a session cannot take more than {} bytes; set it to that or less",
                 Limits::LARGEST_NOTIFICATIONS
             );
-            return Err(mistake("sessions.limits.notifications_size", why));
+            return Err(Error::config("sessions.limits.notifications_size", why));
         }
         Ok(())
     }
@@ -521,16 +521,6 @@ impl Limits {
 
     /// What it still takes beside that for its notifications.
     pub(crate) const LARGEST_NOTIFICATIONS: usize = 1024 * 1024;
-}
-
-/// Returns an error about `key` of `Rocket.toml`.
-pub(crate) fn mistake(
-    key: &str,
-    why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    Error::new(ErrorKind::Config, "use the configuration")
-        .at(key)
-        .because(why)
 }
 
 /// Tells figment's error with the whole name of the key, and where it was set.
@@ -552,7 +542,7 @@ fn explain(figment: &Figment, mut error: rocket::figment::Error) -> Error {
         _ => String::new(),
     };
     let _ = figment;
-    mistake(
+    Error::config(
         &place.unwrap_or(key),
         format!("{}{known}", kind_of(&error.kind)),
     )

@@ -16,8 +16,8 @@ use rocket::config::SecretKey;
 use rocket::figment::Figment;
 use rocket::http::Header;
 
-use crate::config::{CookieConfig, Prefix, SameSite, mistake};
-use crate::error::Result;
+use crate::config::{CookieConfig, Prefix, SameSite};
+use crate::error::{Error, Result};
 use crate::id::SessionId;
 use crate::private_cookie::PrivateCookie;
 
@@ -54,7 +54,8 @@ impl CookieForm {
     ///
     /// When browsers would refuse such a cookie, or a setting could smuggle attributes in.
     pub(crate) fn new(config: &CookieConfig, debug: bool) -> Result<Self> {
-        let refuse = |key: &str, why: &str| Err(mistake(&format!("sessions.cookie.{key}"), why));
+        let refuse =
+            |key: &str, why: &str| Err(Error::config(&format!("sessions.cookie.{key}"), why));
         let secure = config.secure.unwrap_or(!debug);
         let this_host_alone = config.domain.is_none() && config.path == "/";
 
@@ -242,7 +243,7 @@ pub(crate) fn secret_of(config: &rocket::Config) -> Vec<u8> {
 /// Returns the seal that Rocket uses for private cookies.
 fn seal_of(config: &rocket::Config, name: &str) -> Result<PrivateCookie> {
     PrivateCookie::new(&secret_of(config)).ok_or_else(|| {
-        mistake(
+        Error::config(
             name,
             "there is no key; make one with `openssl rand -base64 32`",
         )

@@ -3,7 +3,7 @@
 use rocket::Request;
 use sha2::{Digest, Sha256};
 
-use crate::config::{HeaderConfig, mistake};
+use crate::config::HeaderConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 
@@ -23,7 +23,7 @@ impl TokenHeaders {
     ///
     /// When a name is none, is there twice, or means something else.
     pub(crate) fn new(config: &HeaderConfig) -> Result<Self> {
-        let refuse = |why: String| Err(mistake("sessions.header.names", why));
+        let refuse = |why: String| Err(Error::config("sessions.header.names", why));
         if config.names.is_empty() {
             return refuse("no header is named; set it to [\"X-Auth-Token\"], for example".into());
         }

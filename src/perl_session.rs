@@ -9,7 +9,7 @@ use rocket::futures::stream::{FuturesUnordered, StreamExt};
 use rocket::{Ignite, Request, Rocket};
 use serde::de::DeserializeOwned;
 
-use crate::config::{PerlConfig, mistake};
+use crate::config::PerlConfig;
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manager::SessionManager;
@@ -168,11 +168,11 @@ impl PerlSite {
                 return Ok(None);
             }
             let why = "no cookie is named; set it to the one that holds the Perl site's session id";
-            return Err(mistake("sessions.perl.cookie_name", why));
+            return Err(Error::config("sessions.perl.cookie_name", why));
         };
         if !cookie::is_good_name(&cookie_name) {
             let why = "a cookie's name has letters, digits, `-`, `_` and `.` only; it is to be that of the Perl site";
-            return Err(mistake("sessions.perl.cookie_name", why));
+            return Err(Error::config("sessions.perl.cookie_name", why));
         }
         let plain = config
             .key_prefix
@@ -180,15 +180,15 @@ impl PerlSite {
             .all(|byte| byte.is_ascii_graphic());
         if !plain || config.key_prefix.len() > 100 {
             let why = "it has at most 100 letters, digits and punctuation marks of ASCII; set it to what the Perl site's keys begin with";
-            return Err(mistake("sessions.perl.key_prefix", why));
+            return Err(Error::config("sessions.perl.key_prefix", why));
         }
         if !(1..=LARGEST).contains(&config.size) {
             let why = format!("a session has between 1 and {LARGEST} bytes; set it to that");
-            return Err(mistake("sessions.perl.size", why));
+            return Err(Error::config("sessions.perl.size", why));
         }
         if config.max_growth == 0 {
             let why = "a session takes at least as much memory as it has bytes; set it to 64, for example";
-            return Err(mistake("sessions.perl.max_growth", why));
+            return Err(Error::config("sessions.perl.max_growth", why));
         }
         Ok(Some(Self {
             cookie_name,

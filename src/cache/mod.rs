@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use self::single_flight::{Leader, Role, SingleFlight};
-use crate::config::{CacheConfig, mistake};
+use crate::config::CacheConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manager::{PATIENCE, SessionManager};
 use crate::sessions::Sessions;
@@ -102,7 +102,7 @@ impl Cache {
         let namespace = Namespace::new(&name).map_err(|_| {
             let why =
                 "a prefix has at most 18 small letters, digits, `-` and `_`; choose such a one";
-            mistake("sessions.cache.prefix", why)
+            Error::config("sessions.cache.prefix", why)
         })?;
         Ok(Self {
             manager,

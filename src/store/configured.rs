@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::{Config, RedisConfig, StoreName, mistake};
-use crate::error::Result;
+use crate::config::{Config, RedisConfig, StoreName};
+use crate::error::{Error, Result};
 use crate::store::{DirectoryStore, KeyValue, MemoryStore, Server, SessionStore};
 
 /// What an application keeps things in.
@@ -101,12 +101,12 @@ pub(crate) fn perl(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn Server>
             StoreName::Memcached => each(&config.memcached.servers, "sessions.perl.store"),
             StoreName::Directory | StoreName::Memory => {
                 let why = "a Perl site's sessions are read from \"redis\" or \"memcached\"; set it to one of them, or set `url` or `servers`";
-                Err(mistake("sessions.perl.store", why))
+                Err(Error::config("sessions.perl.store", why))
             }
         },
         (Some(_), [_, ..]) => {
             let why = "set only one of `url` (a Redis server) and `servers` (Memcached)";
-            Err(mistake("sessions.perl", why))
+            Err(Error::config("sessions.perl", why))
         }
     }
 }
@@ -154,13 +154,13 @@ fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
             let Some(master) = &redis.master else {
                 let why =
                     "the sentinels must be told which master; set it to the name that they give it";
-                return Err(mistake("sessions.redis.master", why));
+                return Err(Error::config("sessions.redis.master", why));
             };
             RedisStore::sentinel(&redis.sentinels, master)
         }
         _ => {
             let why = "set only one of `url` (one server), `urls` (a cluster), and `sentinels` with `master`";
-            return Err(mistake("sessions.redis", why));
+            return Err(Error::config("sessions.redis", why));
         }
     };
     let mut store = store
@@ -208,10 +208,10 @@ fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
 
 #[cfg(not(all(feature = "redis", feature = "memcached")))]
 /// Tells that a store was left out when this crate was compiled.
-fn left_out(key: &str, feature: &str) -> crate::error::Error {
+fn left_out(key: &str, feature: &str) -> Error {
     let why = format!(
         "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \
          Cargo.toml, or choose another store"
     );
-    mistake(key, why)
+    Error::config(key, why)
 }
