@@ -20,6 +20,8 @@ mod settings;
 mod store;
 mod transport;
 
+use std::time::Duration;
+
 use rocket::config::SecretKey;
 use rocket::figment::Figment;
 use rocket::figment::value::Value;
@@ -111,6 +113,11 @@ impl Config {
         };
         config.check()?;
         Ok(config)
+    }
+
+    /// Returns how long one call to a store may take.
+    pub(crate) fn store_timeout(&self) -> Duration {
+        Duration::from_millis(self.store_timeout)
     }
 
     /// Checks the settings whose type alone does not make them valid. Settings of a feature are

@@ -1,28 +1,30 @@
-//! The stores that `Rocket.toml` names, made as it says.
+//! The stores that `Rocket.toml` names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Config, RedisConfig, StoreName};
+use crate::config::{Config, MemcachedConfig, RedisConfig, StoreName};
 use crate::error::{Error, Result};
 use crate::store::{DirectoryStore, KeyValue, MemoryStore, Server, SessionStore};
 
-/// What an application keeps things in.
+/// The stores of one application.
 pub(crate) struct Stores {
     pub(crate) sessions: Arc<dyn SessionStore>,
-    /// `None` where the store of the sessions keeps no entries, and no other is configured.
+    /// `None` if no store is configured for it and the store of the sessions keeps no entries.
     pub(crate) cache: Option<Arc<dyn KeyValue>>,
+    /// As for the cache.
     pub(crate) rate_limit: Option<Arc<dyn KeyValue>>,
-    /// Those for the cache and the rate limit, as far as they are not the one of the sessions.
+    /// The stores of the cache and the rate limit, without that of the sessions.
     pub(crate) others: Vec<Arc<dyn SessionStore>>,
 }
 
 /// Returns the stores that `config` names, with `own`, if there is one, for the sessions. A store
-/// that is named twice is one. No server is reached yet.
+/// that is named twice is opened once. No server is contacted yet.
 ///
 /// # Errors
 ///
-/// When a store cannot be made so, with the key that is wrong.
+/// When a setting cannot work; the error names its key.
 pub(crate) fn stores(
     config: &Config,
     clock: &Clock,
@@ -42,8 +44,8 @@ pub(crate) fn stores(
         let Some(name) = name else {
             return Ok(Arc::clone(&sessions).key_value());
         };
-        if let Some((_, there)) = named.iter().find(|(there, _)| *there == name) {
-            return Ok(Arc::clone(there).key_value());
+        if let Some((_, opened)) = named.iter().find(|(opened, _)| *opened == name) {
+            return Ok(Arc::clone(opened).key_value());
         }
         let other = store(name, key, config, clock)?;
         named.push((name, Arc::clone(&other)));
@@ -60,36 +62,39 @@ pub(crate) fn stores(
     })
 }
 
-/// Returns the servers on which a Perl site keeps its sessions, if `config` tells of one. None is
-/// reached yet.
+/// Returns the servers on which a Perl site keeps its sessions; none if `config` names no such
+/// site. They are not contacted yet.
 ///
 /// # Errors
 ///
-/// When a server cannot be reached so, with the key that is wrong.
+/// When a setting cannot work; the error names its key.
 pub(crate) fn perl(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn Server>>> {
     let perl = &config.perl;
     if perl.cookie_name.is_none() {
         return Ok(Vec::new());
     }
-    // Which of several servers has a key, only the site's own client knows: each is one of its own.
+    let timeout = config.store_timeout();
+    // Only the site's own client knows which of several servers has a key, so each is a store of
+    // its own here.
     let each = |servers: &[String], key: &str| {
         let store = |server: &String| {
-            let mut config = config.clone();
-            config.memcached.servers = vec![server.clone()];
-            memcached(key, &config, clock)
+            let one = MemcachedConfig {
+                servers: vec![server.clone()],
+                ..config.memcached.clone()
+            };
+            memcached(key, &one, timeout, clock)
         };
         servers.iter().map(store).collect::<Result<Vec<_>>>()
     };
     match (&perl.url, &perl.servers[..]) {
         (Some(url), []) => {
-            let mut config = config.clone();
-            config.redis = RedisConfig {
+            let own = RedisConfig {
                 url: Some(url.clone()),
-                ca: config.redis.ca,
+                ca: config.redis.ca.clone(),
                 ..RedisConfig::default()
             };
             let key = "sessions.perl.url";
-            let server = redis(key, &config, clock).map_err(|error| error.at(key))?;
+            let server = redis(key, &own, timeout, clock).map_err(|error| error.at(key))?;
             Ok(vec![server])
         }
         (None, [_, ..]) => {
@@ -97,10 +102,13 @@ pub(crate) fn perl(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn Server>
             each(&perl.servers, key).map_err(|error| error.at(key))
         }
         (None, []) => match perl.store.unwrap_or(config.store) {
-            StoreName::Redis => Ok(vec![redis("sessions.perl.store", config, clock)?]),
+            StoreName::Redis => {
+                let key = "sessions.perl.store";
+                Ok(vec![redis(key, &config.redis, timeout, clock)?])
+            }
             StoreName::Memcached => each(&config.memcached.servers, "sessions.perl.store"),
             StoreName::Directory | StoreName::Memory => {
-                let why = "a Perl site's sessions are read from \"redis\" or \"memcached\"; set it to one of them, or set `url` or `servers`";
+                let why = "the sessions of a Perl site are read from \"redis\" or \"memcached\"; set it to one of them, or set `url` or `servers`";
                 Err(Error::config("sessions.perl.store", why))
             }
         },
@@ -111,7 +119,7 @@ pub(crate) fn perl(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn Server>
     }
 }
 
-/// Returns the store called `name`, which the key `key` of the configuration asks for.
+/// Opens the store called `name`, which the setting `key` asks for.
 fn store(
     name: StoreName,
     key: &str,
@@ -123,8 +131,8 @@ fn store(
             let store = DirectoryStore::open(config.directory.path.relative())?;
             Arc::new(store.sync(config.directory.sync).clock(clock.clone()))
         }
-        StoreName::Redis => redis(key, config, clock)?,
-        StoreName::Memcached => memcached(key, config, clock)?,
+        StoreName::Redis => redis(key, &config.redis, config.store_timeout(), clock)?,
+        StoreName::Memcached => memcached(key, &config.memcached, config.store_timeout(), clock)?,
         StoreName::Memory => Arc::new(
             MemoryStore::new()
                 .capacity(config.memory.capacity)
@@ -133,30 +141,33 @@ fn store(
     })
 }
 
+/// Opens the Redis server, the cluster or the sentinels of `config`, for the setting `key`.
 #[cfg(feature = "redis")]
-fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
-    use std::time::Duration;
-
+fn redis(
+    _key: &str,
+    config: &RedisConfig,
+    timeout: Duration,
+    clock: &Clock,
+) -> Result<Arc<dyn Server>> {
     use crate::store::RedisStore;
 
-    let redis = &config.redis;
-    let (one, cluster) = (redis.url.as_deref(), !redis.urls.is_empty());
-    let sentinel = !redis.sentinels.is_empty() || redis.master.is_some();
-    let mut key = "sessions.redis.url";
-    let store = match (one, cluster, sentinel) {
-        (one, false, false) => RedisStore::open(one.unwrap_or("redis://127.0.0.1:6379")),
-        (None, true, false) => {
-            key = "sessions.redis.urls";
-            RedisStore::cluster(&redis.urls)
-        }
+    let has_cluster = !config.urls.is_empty();
+    let has_sentinels = !config.sentinels.is_empty() || config.master.is_some();
+    let (key, store) = match (config.url.as_deref(), has_cluster, has_sentinels) {
+        (url, false, false) => (
+            "sessions.redis.url",
+            RedisStore::open(url.unwrap_or("redis://127.0.0.1:6379")),
+        ),
+        (None, true, false) => ("sessions.redis.urls", RedisStore::cluster(&config.urls)),
         (None, false, true) => {
-            key = "sessions.redis.sentinels";
-            let Some(master) = &redis.master else {
-                let why =
-                    "the sentinels must be told which master; set it to the name that they give it";
+            let Some(master) = &config.master else {
+                let why = "the sentinels need the name of a master; set it to the name that they know it by";
                 return Err(Error::config("sessions.redis.master", why));
             };
-            RedisStore::sentinel(&redis.sentinels, master)
+            (
+                "sessions.redis.sentinels",
+                RedisStore::sentinel(&config.sentinels, master),
+            )
         }
         _ => {
             let why = "set only one of `url` (one server), `urls` (a cluster), and `sentinels` with `master`";
@@ -165,50 +176,53 @@ fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
     };
     let mut store = store
         .map_err(|error| error.at(key))?
-        .prefix(&redis.prefix)
-        .timeout(Duration::from_millis(config.store_timeout))
+        .prefix(&config.prefix)
+        .timeout(timeout)
         .clock(clock.clone());
-    if let Some(db) = redis.db {
+    if let Some(db) = config.db {
         store = store
             .db(db)
             .map_err(|error| error.at("sessions.redis.db"))?;
     }
-    if let Some(ca) = &redis.ca {
+    if let Some(ca) = &config.ca {
         store = store.ca(ca.relative())?;
     }
     Ok(Arc::new(store))
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
-    Err(left_out(key, "redis"))
+fn redis(key: &str, _: &RedisConfig, _: Duration, _: &Clock) -> Result<Arc<dyn Server>> {
+    Err(not_compiled_in(key, "redis"))
 }
 
+/// Opens the Memcached servers of `config`, for the setting `key`.
 #[cfg(feature = "memcached")]
-fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
-    use std::time::Duration;
-
+fn memcached(
+    _key: &str,
+    config: &MemcachedConfig,
+    timeout: Duration,
+    clock: &Clock,
+) -> Result<Arc<dyn Server>> {
     use crate::store::MemcachedStore;
 
-    let memcached = &config.memcached;
-    let store = MemcachedStore::open(memcached.servers.iter().cloned())
+    let store = MemcachedStore::open(config.servers.iter().cloned())
         .map_err(|error| error.at("sessions.memcached.servers"))?
-        .prefix(&memcached.prefix)
+        .prefix(&config.prefix)
         .map_err(|error| error.at("sessions.memcached.prefix"))?
-        .connections(memcached.connections)
-        .timeout(Duration::from_millis(config.store_timeout))
+        .connections(config.connections)
+        .timeout(timeout)
         .clock(clock.clone());
     Ok(Arc::new(store))
 }
 
 #[cfg(not(feature = "memcached"))]
-fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
-    Err(left_out(key, "memcached"))
+fn memcached(key: &str, _: &MemcachedConfig, _: Duration, _: &Clock) -> Result<Arc<dyn Server>> {
+    Err(not_compiled_in(key, "memcached"))
 }
 
+/// Returns the error about a store whose feature is off.
 #[cfg(not(all(feature = "redis", feature = "memcached")))]
-/// Tells that a store was left out when this crate was compiled.
-fn left_out(key: &str, feature: &str) -> Error {
+fn not_compiled_in(key: &str, feature: &str) -> Error {
     let why = format!(
         "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \
          Cargo.toml, or choose another store"
