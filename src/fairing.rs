@@ -17,7 +17,7 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Transport};
-use crate::cookie::{CookieForm, SessionCookie};
+use crate::cookie::{CookieTemplate, SessionCookie};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
 use crate::header::TokenHeaders;
@@ -131,7 +131,7 @@ impl SessionsFairing {
                  and send it elsewhere; remove the setting unless a script needs it"
             );
         }
-        let form = CookieForm::new(
+        let form = CookieTemplate::new(
             &config.cookie,
             rocket.figment().profile() == rocket::Config::DEBUG_PROFILE,
         )?;

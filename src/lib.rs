@@ -109,6 +109,7 @@ mod rate_limit;
 mod record;
 mod response;
 mod rest;
+mod secret_key;
 mod session;
 mod sessions;
 pub mod storable;

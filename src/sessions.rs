@@ -8,7 +8,7 @@ use rocket::futures::{StreamExt, TryStreamExt};
 use rocket::{Ignite, Request, Response, Rocket};
 
 use crate::config::{Config, Transport};
-use crate::cookie::{CookieForm, SessionCookie};
+use crate::cookie::{CookieTemplate, SessionCookie};
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
 use crate::id::SessionId;
@@ -53,7 +53,7 @@ use crate::store::{SessionStore, Swept};
 pub struct Sessions {
     pub(crate) manager: Arc<SessionManager>,
     pub(crate) config: Config,
-    form: CookieForm,
+    form: CookieTemplate,
     /// The headers that tokens come in; `None` where sessions are by cookie alone.
     pub(crate) headers: Option<TokenHeaders>,
     /// Made when the rocket is about to lift off: only then its key is known.
@@ -68,7 +68,7 @@ impl Sessions {
     pub(crate) fn new(
         manager: Arc<SessionManager>,
         config: Config,
-        form: CookieForm,
+        form: CookieTemplate,
         headers: Option<TokenHeaders>,
         live: Arc<AtomicUsize>,
         others: Vec<Arc<dyn SessionStore>>,

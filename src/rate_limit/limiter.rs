@@ -13,10 +13,10 @@ use super::counts::{Count, Counts};
 use super::hits::{Answer, Hits, SKEW};
 use super::policy::Policy;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
-use crate::cookie;
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard::Slot;
 use crate::manager::{PATIENCE, SessionManager};
+use crate::secret_key::secret_key;
 use crate::store::{Key, KeyValue, Namespace};
 
 /// Counts requests by the rules of the configuration.
@@ -77,7 +77,7 @@ impl Limiter {
     /// share.
     pub(crate) fn learn_key(&self, rocket: &rocket::Config) {
         let mut hash = Sha256::new_with_prefix("rocket_session_kit: visitors of a rate limit");
-        hash.update(cookie::secret_of(rocket));
+        hash.update(secret_key(rocket));
         // A rocket can be launched again, with the same key.
         let _ = self.secret.set(hash.finalize().into());
     }
