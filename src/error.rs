@@ -107,7 +107,17 @@ impl Error {
         self.kind
     }
 
-    /// Returns the status that a visitor is answered with.
+    /// Writes it to the log: at error level, or at info level where the client is at fault.
+    pub(crate) fn log(&self) {
+        match self.kind {
+            ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::RateLimited => {
+                log::info!("{self}");
+            }
+            _ => log::error!("{self}"),
+        }
+    }
+
+    /// Returns the status of the response that reports it.
     pub(crate) fn status(&self) -> Status {
         match self.kind {
             ErrorKind::Unavailable => Status::ServiceUnavailable,
@@ -150,7 +160,7 @@ impl std::error::Error for Error {
 impl<'r> Responder<'r, 'static> for Error {
     /// Leaves the answer to the application's catcher for the status.
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
-        log::error!("{self}");
+        self.log();
         if self.kind == ErrorKind::Unavailable {
             StoreWasDown::note(request);
         }

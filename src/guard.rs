@@ -1,174 +1,75 @@
 //! The way in: from a request to the [`Session`] that its handler asks for.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
-use rocket::response::{self, Responder};
 use rocket::tokio::sync::OnceCell;
 use rocket::{Ignite, Request, Rocket, Sentinel};
 
 use crate::config::{Transport, WhenStoreIsDown};
-use crate::error::{Error, ErrorKind, Result, StoreWasDown};
+use crate::dispatch::{self, Active};
+use crate::error::{Error, Result, StoreWasDown};
 use crate::id::SessionId;
 use crate::logged_in::LoggedIn;
 use crate::manager::Lookup;
-use crate::message::StoredMessage;
-use crate::notification::{Notification, Notifications, Notify};
-use crate::perl_session::{PerlSession, PerlSite};
 use crate::session::{Credential, Session};
 use crate::sessions::Sessions;
 
-/// Where a request keeps its session once somebody asked for it.
+/// A change that a responder leaves for the session, which only the way out can load.
+pub(crate) type Deferred = Box<dyn FnOnce(&Session) -> Result<()> + Send>;
+
+/// The session of a request, from when something first asks for it.
 #[derive(Default)]
-pub(crate) struct Slot {
-    opened: OnceCell<Opened>,
-    /// The session of the Perl site, once somebody asked for that.
-    perl: OnceCell<Perl>,
-    /// What a responder left for the session, which only the way out can load.
-    posted: Mutex<Option<Posted>>,
-    /// Whether the head of the answer is all that is asked for. Rocket lets a `GET` route answer
-    /// that, and tells it of a `GET`.
-    head_only: AtomicBool,
-    /// Whether the request was answered. What comes after that is another request.
-    answered: AtomicBool,
-    /// Takes the place of this one when the request is dispatched again, as a clone of a local
-    /// request is.
-    next: OnceLock<Box<Slot>>,
+struct State {
+    opened: OnceCell<(Result<Session>, Active)>,
+    deferred: Mutex<Option<(Vec<Deferred>, Active)>>,
 }
 
-struct Opened {
-    session: Result<Notifications>,
-    _counted: Counted,
-}
-
-struct Perl {
-    session: Result<Option<PerlSession>>,
-    _counted: Counted,
-}
-
-struct Posted {
-    messages: Vec<StoredMessage>,
-    _counted: Counted,
-}
-
-/// Counts the requests that have a session at this moment.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(sessions: &Sessions) -> Self {
-        sessions.live.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(&sessions.live))
-    }
-}
-
-impl Slot {
-    /// Returns the slot of `request`.
-    pub(crate) fn of<'r>(request: &'r Request<'_>) -> &'r Slot {
-        let mut slot = request.local_cache(Slot::default);
-        while let Some(next) = slot.next.get() {
-            slot = next;
-        }
-        slot
-    }
-
-    /// Returns the session, or why there is none, if anybody asked for it.
-    pub(crate) fn get(&self) -> Option<Result<&Session>> {
-        let opened = self.opened.get()?;
-        let session = opened.session.as_ref().map_err(Error::clone);
-        Some(session.map(|notifications| &notifications.session))
-    }
-
-    /// Says that the head of the answer is all that is asked for.
-    pub(crate) fn is_head_only(&self) {
-        self.head_only.store(true, Ordering::Relaxed);
-    }
-
-    /// Leaves `message` for the session.
-    pub(crate) fn post(&self, sessions: &Sessions, message: StoredMessage) {
-        let posted = &mut *self.posted.lock();
-        let posted = posted.get_or_insert_with(|| Posted {
-            messages: Vec::new(),
-            _counted: Counted::new(sessions),
-        });
-        posted.messages.push(message);
-    }
-
-    /// Returns what was left for the session.
-    pub(crate) fn posted(&self) -> Vec<StoredMessage> {
-        let posted = self.posted.lock().take();
-        posted.map_or_else(Vec::new, |posted| posted.messages)
-    }
-
-    /// Returns whether the visitor has a session of the Perl site, if anybody asked for it.
-    pub(crate) fn perl_found(&self) -> Option<bool> {
-        let perl = self.perl.get()?;
-        Some(matches!(perl.session, Ok(Some(_))))
-    }
-
-    /// Says that the request is being answered.
-    pub(crate) fn is_answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
-    }
-
-    /// Forgets the session if the request was answered before: the next guard loads it anew.
-    /// Returns whether that is so. What a fairing does to the session on the way in is kept.
-    pub(crate) fn begin_anew(&self) -> bool {
-        let again = self.answered.load(Ordering::Relaxed);
-        if again {
-            self.next.get_or_init(Box::default);
-        }
-        again
-    }
-
-    /// Returns the session, which is loaded when this is the first to ask.
-    pub(crate) async fn session<'r>(&'r self, request: &'r Request<'_>) -> Result<&'r Session> {
-        let notifications = self.notifications(request).await?;
-        Ok(&notifications.session)
-    }
-
-    /// The same, seen from its other side.
-    async fn notifications<'r>(&'r self, request: &'r Request<'_>) -> Result<&'r Notifications> {
-        let sessions = Sessions::of(request)?;
-        let opened = self.opened.get_or_init(|| async {
-            let _counted = Counted::new(sessions);
+/// Returns the session of `request`. The first call loads it.
+pub(crate) async fn session<'r>(request: &'r Request<'_>) -> Result<&'r Session> {
+    let sessions = Sessions::of(request)?;
+    let opened = dispatch::state::<State>(request)
+        .opened
+        .get_or_init(|| async {
+            let active = sessions.active.enter();
             let session = open(sessions, request).await;
-            Opened {
-                session: session.map(|session| {
-                    if request.rocket().config().profile == rocket::Config::DEBUG_PROFILE {
-                        session.watch_reads();
-                    }
-                    let leave = self.head_only.load(Ordering::Relaxed);
-                    Notifications { session, leave }
-                }),
-                _counted,
+            if request.rocket().config().profile == rocket::Config::DEBUG_PROFILE {
+                session.iter().for_each(Session::watch_reads);
             }
+            (session, active)
         });
-        opened.await.session.as_ref().map_err(Error::clone)
-    }
+    opened.await.0.as_ref().map_err(Error::clone)
 }
 
-impl Slot {
-    /// Returns the session of the Perl site, which is loaded when this is the first to ask.
-    async fn perl<'r>(&'r self, request: &'r Request<'_>) -> Result<Option<&'r PerlSession>> {
-        let (sessions, site) = (Sessions::of(request)?, PerlSite::of(request)?);
-        let perl = self.perl.get_or_init(|| async {
-            let _counted = Counted::new(sessions);
-            let session = site.load(request).await;
-            Perl { session, _counted }
-        });
-        let session = perl.await.session.as_ref();
-        session.map(Option::as_ref).map_err(Error::clone)
-    }
+/// Returns the session of `request`, or why there is none, if something asked for it.
+pub(crate) fn loaded<'r>(request: &'r Request<'_>) -> Option<Result<&'r Session>> {
+    let (session, _) = dispatch::state::<State>(request).opened.get()?;
+    Some(session.as_ref().map_err(Error::clone))
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// Leaves `change` for the session of `request`, to be made on the way out.
+///
+/// # Errors
+///
+/// When the application has no sessions.
+pub(crate) fn defer(
+    request: &Request<'_>,
+    change: impl FnOnce(&Session) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let sessions = Sessions::of(request)?;
+    let deferred = &mut *dispatch::state::<State>(request).deferred.lock();
+    let (changes, _) = deferred.get_or_insert_with(|| (Vec::new(), sessions.active.enter()));
+    changes.push(Box::new(change));
+    Ok(())
+}
+
+/// Returns the changes that were left for the session of `request`.
+pub(crate) fn take_deferred(request: &Request<'_>) -> Vec<Deferred> {
+    let deferred = dispatch::state::<State>(request).deferred.lock().take();
+    deferred.map_or_else(Vec::new, |(changes, _)| changes)
 }
 
 /// Follows one request in: cookie or header, id, store, record, session.
@@ -266,7 +167,7 @@ impl<'r> FromRequest<'r> for &'r Session {
     type Error = Error;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Slot::of(request).session(request).await {
+        match session(request).await {
             Ok(session) => Outcome::Success(session),
             Err(error) => Outcome::Error((error.status(), error)),
         }
@@ -284,7 +185,7 @@ impl<'r> FromRequest<'r> for LoggedIn<'r> {
     type Error = Error;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Slot::of(request).session(request).await {
+        match session(request).await {
             Ok(session) => match session.user() {
                 Some(user) => Outcome::Success(Self { user, session }),
                 None => Outcome::Forward(Status::Unauthorized),
@@ -295,114 +196,6 @@ impl<'r> FromRequest<'r> for LoggedIn<'r> {
 }
 
 impl Sentinel for LoggedIn<'_> {
-    fn abort(rocket: &Rocket<Ignite>) -> bool {
-        Sessions::missing(rocket)
-    }
-}
-
-#[rocket::async_trait]
-impl<'r> FromRequest<'r> for &'r Notifications {
-    type Error = Error;
-
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Slot::of(request).notifications(request).await {
-            Ok(notifications) => Outcome::Success(notifications),
-            Err(error) => Outcome::Error((error.status(), error)),
-        }
-    }
-}
-
-impl Sentinel for &Notifications {
-    fn abort(rocket: &Rocket<Ignite>) -> bool {
-        Sessions::missing(rocket)
-    }
-}
-
-#[rocket::async_trait]
-impl<'r> FromRequest<'r> for Notification {
-    type Error = Error;
-
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        let taken = match Slot::of(request).notifications(request).await {
-            Ok(notifications) => notifications.hand_out_oldest().await,
-            Err(error) => Err(error),
-        };
-        match taken {
-            Ok(Some(notification)) => Outcome::Success(notification),
-            Ok(None) => Outcome::Forward(Status::NotFound),
-            Err(error) => {
-                if error.kind() == ErrorKind::Unavailable {
-                    StoreWasDown::note(request);
-                }
-                Outcome::Error((error.status(), error))
-            }
-        }
-    }
-}
-
-impl Sentinel for Notification {
-    fn abort(rocket: &Rocket<Ignite>) -> bool {
-        Sessions::missing(rocket)
-    }
-}
-
-#[rocket::async_trait]
-impl<'r> FromRequest<'r> for &'r PerlSession {
-    type Error = Error;
-
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Slot::of(request).perl(request).await {
-            Ok(Some(session)) => Outcome::Success(session),
-            Ok(None) => Outcome::Forward(Status::Unauthorized),
-            Err(error) => {
-                if error.kind() == ErrorKind::Unavailable {
-                    StoreWasDown::note(request);
-                }
-                Outcome::Error((error.status(), error))
-            }
-        }
-    }
-}
-
-impl Sentinel for &PerlSession {
-    fn abort(rocket: &Rocket<Ignite>) -> bool {
-        Sessions::missing(rocket) || PerlSite::missing(rocket)
-    }
-}
-
-impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Notify<R> {
-    /// Leaves the message for the way out, where the session can be loaded. An answer that cannot
-    /// be made leaves none.
-    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'o> {
-        let sessions = match Sessions::of(request) {
-            Ok(sessions) => sessions,
-            Err(error) => return error.respond_to(request),
-        };
-        let response = self.responder.respond_to(request)?;
-        Slot::of(request).post(sessions, self.message);
-        Ok(response)
-    }
-}
-
-impl<R> Sentinel for Notify<R> {
-    fn abort(rocket: &Rocket<Ignite>) -> bool {
-        Sessions::missing(rocket)
-    }
-}
-
-#[rocket::async_trait]
-impl<'r> FromRequest<'r> for &'r Sessions {
-    type Error = Error;
-
-    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Sessions::of(request) {
-            Ok(sessions) => Outcome::Success(sessions),
-            Err(error) => Outcome::Error((error.status(), error)),
-        }
-    }
-}
-
-impl Sentinel for &Sessions {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
         Sessions::missing(rocket)
     }

@@ -28,7 +28,7 @@ pub(crate) struct StoredMessage {
 
 impl StoredMessage {
     /// Returns a message for the end of `queue`.
-    pub(crate) fn message(queue: &str, text: &str) -> Self {
+    pub(crate) fn queued(queue: &str, text: &str) -> Self {
         let value = serde_json::value::to_raw_value(text).expect("a string has a form in JSON");
         Self::new(false, queue, value)
     }

@@ -6,15 +6,21 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 use rocket::futures::stream::{FuturesUnordered, StreamExt};
-use rocket::{Ignite, Request, Rocket};
+use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome};
+use rocket::tokio::sync::OnceCell;
+use rocket::{Ignite, Request, Response, Rocket, Sentinel};
 use serde::de::DeserializeOwned;
 
 use crate::config::PerlConfig;
 use crate::cookie;
-use crate::error::{Error, ErrorKind, Result};
-use crate::manager::SessionManager;
+use crate::dispatch::{self, Active};
+use crate::error::{Error, ErrorKind, Result, StoreWasDown};
+use crate::response;
+use crate::sessions::Sessions;
 use crate::storable::{self, Image, Kind, Options, Value};
 use crate::store::Server;
+use crate::store::bounded::Bounds;
 
 const ACT: &str = "read the Perl session";
 
@@ -147,7 +153,7 @@ pub(crate) struct PerlSite {
     key_prefix: String,
     size: usize,
     options: Options,
-    manager: Arc<SessionManager>,
+    bounds: Arc<Bounds>,
     /// Each is asked: which of them has a key, only the site's own client knows.
     servers: Vec<Arc<dyn Server>>,
 }
@@ -160,7 +166,7 @@ impl PerlSite {
     /// When a setting could never work.
     pub(crate) fn new(
         config: &PerlConfig,
-        manager: Arc<SessionManager>,
+        bounds: Arc<Bounds>,
         servers: Vec<Arc<dyn Server>>,
     ) -> Result<Option<Self>> {
         let Some(cookie_name) = config.cookie_name.clone() else {
@@ -195,7 +201,7 @@ impl PerlSite {
             key_prefix: config.key_prefix.clone(),
             size: config.size,
             options: Options::new().max_growth(config.max_growth),
-            manager,
+            bounds,
             servers,
         }))
     }
@@ -226,7 +232,7 @@ impl PerlSite {
         let key = format!("{}{id}", self.key_prefix);
         let ask = async |server: &dyn Server| {
             let answer = server.read(&key, self.size + 1);
-            self.manager.ask(ACT, answer).await
+            self.bounds.call(ACT, answer).await
         };
         let asked = self.servers.iter().map(|server| ask(&**server));
         let mut answers: FuturesUnordered<_> = asked.collect();
@@ -262,6 +268,57 @@ fn id(value: &str) -> Option<Cow<'_, str>> {
     // No site makes `..`, and whatever else goes by the keys may take it for a way up.
     let plain = id.bytes().all(usual) && !id.contains("..");
     (!id.is_empty() && id.len() <= LONGEST_ID && plain).then_some(id)
+}
+
+/// The session of the Perl site, from when something first asks for it.
+#[derive(Default)]
+struct State(OnceCell<(Result<Option<PerlSession>>, Active)>);
+
+/// Returns the session of the Perl site. The first call loads it.
+async fn load<'r>(request: &'r Request<'_>) -> Result<Option<&'r PerlSession>> {
+    let (sessions, site) = (Sessions::of(request)?, PerlSite::of(request)?);
+    let State(loaded) = dispatch::state(request);
+    let loaded = loaded.get_or_init(|| async {
+        let active = sessions.active.enter();
+        (site.load(request).await, active)
+    });
+    let session = loaded.await.0.as_ref();
+    session.map(Option::as_ref).map_err(Error::clone)
+}
+
+/// Says in `response` what follows from the session of the Perl site, if `request` asked for it.
+pub(crate) fn write_headers(request: &Request<'_>, response: &mut Response<'_>) {
+    let State(loaded) = dispatch::state(request);
+    if let Some((session, _)) = loaded.get() {
+        response::vary(response, "Cookie");
+        if let Ok(Some(_)) = session {
+            response::private(response);
+        }
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for &'r PerlSession {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match load(request).await {
+            Ok(Some(session)) => Outcome::Success(session),
+            Ok(None) => Outcome::Forward(Status::Unauthorized),
+            Err(error) => {
+                if error.kind() == ErrorKind::Unavailable {
+                    StoreWasDown::note(request);
+                }
+                Outcome::Error((error.status(), error))
+            }
+        }
+    }
+}
+
+impl Sentinel for &PerlSession {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket) || PerlSite::missing(rocket)
+    }
 }
 
 /// What the guard says that finds no site.

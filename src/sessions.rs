@@ -1,14 +1,15 @@
 //! All sessions of an application: what Rocket manages, and administrators use.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use rocket::futures::stream::BoxStream;
 use rocket::futures::{StreamExt, TryStreamExt};
-use rocket::{Ignite, Request, Response, Rocket};
+use rocket::request::{FromRequest, Outcome};
+use rocket::{Ignite, Request, Response, Rocket, Sentinel};
 
 use crate::config::{Config, Transport};
 use crate::cookie::{CookieTemplate, SessionCookie};
+use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
 use crate::id::SessionId;
@@ -58,8 +59,7 @@ pub struct Sessions {
     pub(crate) headers: Option<TokenHeaders>,
     /// Made when the rocket is about to lift off: only then its key is known.
     cookie: OnceLock<SessionCookie>,
-    /// How many requests have a session at this moment.
-    pub(crate) live: Arc<AtomicUsize>,
+    pub(crate) active: ActiveRequests,
     /// The stores of the cache and the rate limit, where they have their own.
     pub(crate) others: Vec<Arc<dyn SessionStore>>,
 }
@@ -70,7 +70,7 @@ impl Sessions {
         config: Config,
         form: CookieTemplate,
         headers: Option<TokenHeaders>,
-        live: Arc<AtomicUsize>,
+        active: ActiveRequests,
         others: Vec<Arc<dyn SessionStore>>,
     ) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Sessions {
             form,
             headers,
             cookie: OnceLock::new(),
-            live,
+            active,
             others,
         }
     }
@@ -219,5 +219,23 @@ fn not_attached() -> Error {
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for &'r Sessions {
+    type Error = Error;
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match Sessions::of(request) {
+            Ok(sessions) => Outcome::Success(sessions),
+            Err(error) => Outcome::Error((error.status(), error)),
+        }
+    }
+}
+
+impl Sentinel for &Sessions {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket)
     }
 }

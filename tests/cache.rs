@@ -313,6 +313,16 @@ async fn a_value_is_kept_for_its_time(backend: Backend) {
     assert_eq!(number(cache, "long").await, Some(1));
 }
 
+#[async_test]
+async fn values_are_kept_for_ever_where_their_time_is_zero() {
+    for backend in [Backend::memory(), Backend::directory()] {
+        let app = App::launch(backend, "cache={ttl=0}").await;
+        app.cache().set("a", &1).await.unwrap();
+        app.clock.advance(Duration::from_secs(10 * 365 * 86_400));
+        assert_eq!(number(app.cache(), "a").await, Some(1));
+    }
+}
+
 async fn a_hundred_misses_at_once_compute_once(backend: Backend) {
     let app = App::launch(backend, "").await;
     let (computed, gate) = (AtomicUsize::new(0), Gate::new());

@@ -1324,7 +1324,14 @@ async fn an_open_directory_that_may_not_be_closed_is_left_as_it_is() {
         place.create().await;
         match stranger.map(|name| (name.strip_suffix('/'), name)) {
             Some((Some(directory), _)) => fs::create_dir(place.path.join(directory)).unwrap(),
-            Some((None, file)) => fs::write(place.path.join(file), "").unwrap(),
+            // A file is a stranger by its name, though it is closed to others.
+            Some((None, file)) => {
+                let file = place.path.join(file);
+                fs::write(&file, "").unwrap();
+                let strange = file.extension().is_some();
+                let mode = if strange { 0o600 } else { 0o644 };
+                fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            }
             None => {}
         }
         fs::set_permissions(&place.path, fs::Permissions::from_mode(open)).unwrap();
@@ -1336,4 +1343,26 @@ async fn an_open_directory_that_may_not_be_closed_is_left_as_it_is() {
         // The remedy works.
         DirectoryStore::open(place.path.join("inside")).unwrap();
     }
+}
+
+/// The system follows no link of this kind without a look beyond its cache, so nothing is read there
+/// at once.
+#[cfg(target_os = "linux")]
+#[async_test]
+async fn what_cannot_be_read_at_once_is_read_all_the_same() {
+    let there = tempfile::tempdir().unwrap();
+    let inside = there.path().strip_prefix("/").unwrap();
+    let path = Path::new("/proc/self/root").join(inside).join("sessions");
+    let store = DirectoryStore::open(&path).unwrap();
+    let id = SessionId::random();
+    let revision = create(&store, &id).await;
+    let load = store.load_session(&id);
+    assert!(load.now_or_never().is_none(), "it is read in a thread");
+    let stored = store.load_session(&id).await.unwrap();
+    assert_eq!(stored.map(|stored| stored.revision), Some(revision));
+    let key = Namespace::new("cache").unwrap().key("a");
+    store.set(&key, b"value", Some(HOUR)).await.unwrap();
+    assert!(store.get(&key).now_or_never().is_none());
+    let value = store.get(&key).await.unwrap();
+    assert_eq!(value.as_deref(), Some(&b"value"[..]));
 }

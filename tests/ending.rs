@@ -61,6 +61,23 @@ async fn log_out_in_a_leap(app: App) {
     assert!(app.list().await.is_empty());
 }
 
+#[async_test]
+async fn a_session_that_has_expired_is_ended_by_its_id_and_counts_as_none() {
+    App::on_every_store(|rocket| rocket, end_in_a_leap).await;
+    end_in_a_leap(App::launch().await).await;
+}
+
+async fn end_in_a_leap(app: App) {
+    let visitor = app.known_visitor().await;
+    let (id, _) = app.list().await.remove(0);
+    app.clock.advance(100 * DAY);
+    let ended = app.sessions().end(&id).await.unwrap();
+    assert!(!ended, "it was over already");
+    app.clock.set_back(100 * DAY);
+    assert_eq!(visitor.get("/keys").await.body, "");
+    assert!(app.list().await.is_empty());
+}
+
 /// Whatever is under way when the visitor logs out brings nothing back.
 async fn nothing_comes_back_from(path: &str) {
     nothing_comes_back_on(&App::launch().await, path).await;

@@ -3,8 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rocket::async_test;
+use rocket::figment::Figment;
 use rocket::futures::TryStreamExt;
 use rocket_session_kit::store::{Precondition, Save, SessionStore};
+use rocket_session_kit::{Clock, DirectoryStore};
 
 use crate::support::{App, Visitor};
 
@@ -255,4 +257,45 @@ async fn the_absolute_timeout_holds_whatever_the_store_believes() {
     let all: Vec<_> = app.probe.iter_sessions().try_collect().await.unwrap();
     assert_eq!(all.len(), 1, "the store has it still");
     assert!(app.list().await.is_empty(), "it is no session any more");
+}
+
+#[async_test]
+async fn sessions_that_were_not_used_for_long_are_deleted_on_demand() {
+    let app = App::launch().await;
+    let [gone, _quiet, used] = [
+        app.known_visitor().await,
+        app.known_visitor().await,
+        app.known_visitor().await,
+    ];
+    assert!(gone.get("/logout").await.removes_session());
+    app.clock.advance(HOUR);
+    assert!(is_alive(&used).await);
+    let swept = app.sessions().delete_old_sessions(60).await.unwrap();
+    assert_eq!((swept.deleted, swept.remaining), (1, 1));
+    assert!(is_alive(&used).await);
+}
+
+#[async_test]
+async fn a_directory_keeps_no_session_beyond_its_time() {
+    let there = tempfile::tempdir().unwrap();
+    let clock = Clock::manual();
+    let store = DirectoryStore::open(there.path().join("sessions")).unwrap();
+    let settings = |f: Figment| f.merge(("sessions.idle_timeout", 600));
+    let app = App::on(store.clock(clock.clone()), settings).await;
+    let visitor = app.known_visitor().await;
+    for (later, deleted) in [(10 * MINUTE - Duration::from_secs(1), 0), (MINUTE, 1)] {
+        clock.advance(later);
+        let swept = app.sessions().delete_old_sessions(u64::MAX).await.unwrap();
+        assert_eq!((swept.deleted, swept.remaining), (deleted, 1 - deleted));
+    }
+    assert!(!is_alive(&visitor).await);
+}
+
+#[async_test]
+async fn nothing_is_swept_where_that_is_turned_off() {
+    let app = App::configured(|f| f.merge(("sessions.sweep_every", 0))).await;
+    let _visitor = app.known_visitor().await;
+    // A sweep every zero seconds would be there at once.
+    rocket::tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(app.probe.calls().other, 0);
 }

@@ -486,7 +486,7 @@ impl<'r> FromData<'r> for EveryGuard {
             };
         }
         fails! {
-            &Session LoggedIn &Sessions &Notifications Notification &PerlSession &Cache CsrfToken
+            &Session LoggedIn &Sessions Notifications Notification &PerlSession &Cache CsrfToken
             RateLimit<Rare>
         }
         match <CsrfForm<HashMap<String, String>>>::from_data(request, data).await {

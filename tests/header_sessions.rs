@@ -78,7 +78,7 @@ fn more() -> Vec<rocket::Route> {
 async fn push(
     message: &str,
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     gates.wait(gate).await;
@@ -86,7 +86,11 @@ async fn push(
 }
 
 #[get("/take?<gate>")]
-async fn take(gate: Option<&str>, notes: &Notifications, gates: &State<Gates>) -> Result<String> {
+async fn take(
+    gate: Option<&str>,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<String> {
     gates.wait(gate).await;
     Ok(notes.take_all().await?.len().to_string())
 }

@@ -226,3 +226,17 @@ async fn outside_the_debug_profile_the_cookie_is_for_https_and_this_host_alone()
     );
     assert!(visitor.cookie("__Host-id").is_none());
 }
+
+#[async_test]
+async fn the_cookie_has_the_prefix_that_is_set() {
+    for prefix in ["__Host-", "__Secure-", ""] {
+        let app = App::configured(|f| {
+            f.merge(("sessions.cookie.secure", true))
+                .merge(("sessions.cookie.prefix", prefix))
+        })
+        .await;
+        let answer = app.visitor().get("/set/a/1").await;
+        let cookie = answer.header("Set-Cookie").unwrap_or_default();
+        assert!(cookie.starts_with(&format!("{prefix}id=")), "{cookie}");
+    }
+}

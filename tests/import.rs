@@ -140,7 +140,7 @@ fn a_directory_of_session3_gives_its_sessions_and_counts_the_rest() {
 }
 
 #[rocket::get("/notes")]
-async fn notes(notes: &Notifications) -> rocket_session_kit::Result<String> {
+async fn notes(notes: Notifications<'_>) -> rocket_session_kit::Result<String> {
     let saved: Option<Value> = notes.take("saved").await?;
     let left: Option<u8> = notes.take("left").await?;
     let all = notes.take_all().await?.into_iter();

@@ -1,5 +1,6 @@
 //! What cannot work stops the launch, in one sentence that names the remedy.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -9,7 +10,8 @@ use rocket::figment::Figment;
 use rocket::futures::stream::BoxStream;
 use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored, Swept};
 use rocket_session_kit::{
-    Cache, DirectoryStore, Limit, MemoryStore, RateLimit, Result, SessionId, Sessions,
+    Cache, CsrfForm, CsrfToken, DirectoryStore, Limit, MemoryStore, RateLimit, Result, SessionId,
+    Sessions,
 };
 
 use crate::support::process::Server;
@@ -249,6 +251,16 @@ fn limited(_limit: RateLimit<Once>) -> &'static str {
     "served"
 }
 
+#[rocket::get("/token")]
+fn with_a_token(_token: CsrfToken) -> &'static str {
+    "served"
+}
+
+#[rocket::post("/form", data = "<_form>")]
+fn with_a_form(_form: CsrfForm<HashMap<String, String>>) -> &'static str {
+    "served"
+}
+
 struct Once;
 
 impl Limit for Once {
@@ -290,7 +302,12 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
         assert!(statuses.contains(&200), "{key}: {statuses:?}");
     }
     // Without the fairing the same remedy is told as for a session.
-    for routes in [rocket::routes![cached], rocket::routes![limited]] {
+    for routes in [
+        rocket::routes![cached],
+        rocket::routes![limited],
+        rocket::routes![with_a_token],
+        rocket::routes![with_a_form],
+    ] {
         let rocket = rocket::custom(figment()).mount("/", routes);
         let refused = rocket.ignite().await.expect_err("the fairing is missing");
         let aborts = matches!(refused.kind(), rocket::error::ErrorKind::SentinelAborts(_));

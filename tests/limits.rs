@@ -120,10 +120,34 @@ async fn a_user_with_an_endless_name_is_not_kept() {
 }
 
 #[async_test]
+async fn a_session_may_take_as_much_as_its_limits_say() {
+    let app = app().await;
+    // The name and two quotation marks count, too.
+    for (length, code) in [(998, 500), (997, 200)] {
+        let path = format!("/set/a/{}", "x".repeat(length));
+        assert_eq!(app.visitor().get(&path).await.status.code, code, "{length}");
+    }
+    let path = format!("/set/{}/x", "k".repeat(10));
+    assert_eq!(app.visitor().get(&path).await.status.code, 200);
+    // A user makes room for the next.
+    let visitor = app.visitor();
+    for (user, code) in [
+        ("a".repeat(1000), 200),
+        ("b".repeat(1000), 200),
+        ("c".repeat(1001), 500),
+    ] {
+        let path = format!("/set_user/{user}");
+        assert_eq!(visitor.get(&path).await.status.code, code);
+    }
+    assert_eq!(visitor.get("/who").await.body, "b".repeat(1000));
+}
+
+#[async_test]
 async fn many_values_are_no_trouble_where_they_are_allowed() {
     let app = App::configured(|f| {
         f.merge(("sessions.limits.keys", 20_000))
-            .merge(("sessions.limits.size", 1_000_000))
+            .merge(("sessions.limits.size", 4 * 1024 * 1024))
+            .merge(("sessions.limits.notifications_size", 1024 * 1024))
     })
     .await;
     let visitor = app.visitor();

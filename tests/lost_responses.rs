@@ -1,14 +1,16 @@
 //! The store did something and its response got lost, or it did nothing: either way every change
 //! counts once, and the visitor keeps a session.
 
+use std::future::pending;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use rocket::futures::channel::oneshot;
-use rocket::futures::future::join;
+use rocket::futures::future::{Either, join, select};
 use rocket::http::Status;
 use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::store::{Precondition, Save, Saved, SessionStore};
-use rocket_session_kit::testing::Act;
+use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{Notifications, Result, Session};
 
 use crate::support::{App, Gates, Visitor};
@@ -138,7 +140,7 @@ async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) 
 #[get("/push_save_and_renew")]
 async fn push_save_and_renew(
     session: &Session,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     notes.info("unheard")?;
@@ -159,7 +161,7 @@ async fn push_save_and_renew(
 #[get("/push_save_and_push_two")]
 async fn push_save_and_push_two(
     session: &Session,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     notes.info("a")?;
@@ -174,11 +176,27 @@ async fn push_save_and_push_two(
 async fn push(
     message: &str,
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     gates.wait(gate).await;
     notes.info(message)
+}
+
+/// Counts and saves by itself, and takes all messages after that.
+#[get("/add_save_and_take")]
+async fn add_save_and_take(
+    session: &Session,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<String> {
+    session.increment("count", 1)?;
+    gates.wait(Some("save")).await;
+    let _ = session.save().await;
+    gates.wait(Some("respond")).await;
+    let taken = notes.take_all().await?;
+    let count: Option<i64> = session.get("count")?;
+    Ok(format!("{} {count:?}", taken.len()))
 }
 
 /// Logs out and saves that by itself.
@@ -193,7 +211,7 @@ async fn log_out_and_save(session: &Session, gates: &State<Gates>) {
 
 /// Tells which messages wait.
 #[get("/messages")]
-fn messages(notes: &Notifications) -> String {
+fn messages(notes: Notifications<'_>) -> String {
     let waiting: Vec<_> = notes.peek().iter().map(ToString::to_string).collect();
     waiting.join(",")
 }
@@ -208,6 +226,7 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
             push_save_and_renew,
             push_save_and_push_two,
             push,
+            add_save_and_take,
             log_out_and_save,
             messages,
             add_save_and_renew,
@@ -332,37 +351,34 @@ async fn a_save_that_is_sent_again_with_a_renewal_after_others_saved_never_count
 
 #[async_test]
 async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
-    on_every_store(async |app| {
-        // The first save makes the copy, the second one the mark: either may get lost.
-        for lost in [1, 2] {
-            for fate in [Fate::Arrives, Fate::Fails] {
-                let visitor = app.known_visitor().await;
-                let saves = app.probe.gate(Act::Save);
-                let fault = async {
-                    for number in 1..=lost {
-                        saves.arrived().await;
-                        if number == lost {
-                            fate.befalls(&app);
-                        }
-                        saves.open();
-                    }
-                    if lost == 2 {
-                        // The mark is asked for again, and that response arrives.
-                        saves.arrived().await;
-                        app.probe.heal();
-                    }
-                    saves.open_for_all();
-                };
-                let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
-                app.probe.heal();
-                let what = format!("{lost} {fate:?}");
-                let user = if lost == 2 { "alice" } else { "nobody" };
-                let status = if lost == 2 { 200 } else { 503 };
-                assert_eq!(answer.status.code, status, "{what}");
-                assert_eq!(visitor.get("/who").await.body, user, "{what}");
-                assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{what}");
+    // The first save makes the copy, the second one the mark: either may get lost.
+    let rounds = [1, 2].map(|lost| [(lost, Fate::Arrives), (lost, Fate::Fails)]);
+    App::in_rounds(rounds.as_flattened(), build, async |app, (lost, fate)| {
+        let visitor = app.known_visitor().await;
+        let saves = app.probe.gate(Act::Save);
+        let fault = async {
+            for number in 1..=lost {
+                saves.arrived().await;
+                if number == lost {
+                    fate.befalls(&app);
+                }
+                saves.open();
             }
-        }
+            if lost == 2 {
+                // The mark is asked for again, and that response arrives.
+                saves.arrived().await;
+                app.probe.heal();
+            }
+            saves.open_for_all();
+        };
+        let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
+        app.probe.heal();
+        let what = format!("{lost} {fate:?}");
+        let user = if lost == 2 { "alice" } else { "nobody" };
+        let status = if lost == 2 { 200 } else { 503 };
+        assert_eq!(answer.status.code, status, "{what}");
+        assert_eq!(visitor.get("/who").await.body, user, "{what}");
+        assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{what}");
     })
     .await;
 }
@@ -380,8 +396,13 @@ async fn end_together(copies: [&Visitor<'_>; 2], logs_out: usize) {
 
 /// Waits until the session with `n` in it is found by its old cookie again.
 async fn comes_back(visitor: &Visitor<'_>) {
+    is_told(visitor, "/get/n", "\"0\"").await;
+}
+
+/// Waits until the response to `path` is `body`.
+async fn is_told(visitor: &Visitor<'_>, path: &str, body: &str) {
     let started = Instant::now();
-    while visitor.get("/get/n").await.body != "\"0\"" {
+    while visitor.get(path).await.body != body {
         assert!(started.elapsed().as_secs() < 20, "the session is lost");
         rocket::tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -905,6 +926,18 @@ async fn during_a_renewal_in_doubt<T>(
     visitor: &Visitor<'_>,
     meanwhile: impl Future<Output = T>,
 ) -> T {
+    let (done, loads) = until_it_is_undone(app, visitor, meanwhile).await;
+    loads.open_for_all();
+    done
+}
+
+/// The same. The undoing waits at the gate that is returned, which is that of all loads: it has not
+/// looked at anything yet, and the store is well again.
+async fn until_it_is_undone<T>(
+    app: &App,
+    visitor: &Visitor<'_>,
+    meanwhile: impl Future<Output = T>,
+) -> (T, Gate) {
     let of_the_log_in = app.probe.gate(Act::Save);
     let faults = async {
         of_the_log_in.arrived().await;
@@ -917,46 +950,46 @@ async fn during_a_renewal_in_doubt<T>(
         app.probe.heal();
         app.probe.gate(Act::Save).open_for_all();
         let done = meanwhile.await;
+        let loads = app.probe.gate(Act::Load);
         app.probe.gate(Act::Save).open_for_all();
         app.probe.fail_afterwards(Act::Save);
         of_the_log_in.open();
-        done
+        (done, loads)
     };
-    let (log_in, done) = join(visitor.get("/login/alice"), faults).await;
-    app.probe.heal();
+    let (log_in, (done, loads)) = join(visitor.get("/login/alice"), faults).await;
     assert_eq!(log_in.status.code, 503);
-    done
+    loads.arrived().await;
+    app.probe.heal();
+    (done, loads)
 }
 
 #[async_test]
 async fn copies_end_together_also_where_the_first_renewal_is_undone() {
-    on_every_store(async |app| {
-        for logs_out in [0, 1] {
-            let visitor = app.known_visitor().await;
-            visitor.get("/login/alice").await;
-            let elsewhere = app.again(|figment| figment).await;
-            let other = elsewhere.visitor();
-            other.set_cookie("id", &visitor.cookie("id").unwrap());
-            let slow = elsewhere.gate("slow");
-            let (told, is_told) = oneshot::channel();
-            let renewal = async {
-                let answer = other.get("/renew?gate=slow").await;
-                let _ = told.send(());
-                answer
+    App::in_rounds(&[0, 1], build, async |app, logs_out| {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        let elsewhere = app.again(|figment| figment).await;
+        let other = elsewhere.visitor();
+        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let slow = elsewhere.gate("slow");
+        let (told, is_told) = oneshot::channel();
+        let renewal = async {
+            let answer = other.get("/renew?gate=slow").await;
+            let _ = told.send(());
+            answer
+        };
+        let log_in = async {
+            slow.arrived().await;
+            let meanwhile = async {
+                slow.open();
+                is_told.await.expect("the renewal is answered");
             };
-            let log_in = async {
-                slow.arrived().await;
-                let meanwhile = async {
-                    slow.open();
-                    is_told.await.expect("the renewal is answered");
-                };
-                during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
-            };
-            let (renewed, ()) = join(renewal, log_in).await;
-            assert!(renewed.sets_session(), "{renewed:?}");
-            comes_back(&visitor).await;
-            end_together([&visitor, &other], logs_out).await;
-        }
+            during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+        };
+        let (renewed, ()) = join(renewal, log_in).await;
+        assert!(renewed.sets_session(), "{renewed:?}");
+        comes_back(&visitor).await;
+        end_together([&visitor, &other], logs_out).await;
     })
     .await;
 }
@@ -1137,48 +1170,47 @@ async fn a_handler_that_is_unsure_of_a_save_goes_on_with_what_others_saved_over_
 
 #[async_test]
 async fn an_undone_renewal_keeps_whatever_others_did_in_the_copy() {
-    on_every_store(async |app| {
-        for (path, user, keys, messages) in [
-            ("/remove/n", "alice", "", "first"),
-            ("/set/n/1", "alice", "n", "first"),
-            ("/set_user/nobody", "nobody", "n", "first"),
-            ("/push/second", "alice", "n", "first,second"),
-        ] {
-            let visitor = app.known_visitor().await;
-            visitor.get("/login/alice").await;
-            visitor.get("/push/first").await;
-            let other = visitor.copy();
-            let (told, is_told) = oneshot::channel();
-            let change = async {
-                let answer = other.get(&format!("{path}?gate=slow")).await;
-                let _ = told.send(());
-                answer
+    let rounds = [
+        ("/remove/n", "alice", "", "first"),
+        ("/set/n/1", "alice", "n", "first"),
+        ("/set_user/nobody", "nobody", "n", "first"),
+        ("/push/second", "alice", "n", "first,second"),
+    ];
+    App::in_rounds(&rounds, build, async |app, (path, user, keys, messages)| {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        visitor.get("/push/first").await;
+        let other = visitor.copy();
+        let (told, is_told) = oneshot::channel();
+        let change = async {
+            let answer = other.get(&format!("{path}?gate=slow")).await;
+            let _ = told.send(());
+            answer
+        };
+        let undoing = async {
+            app.gate("slow").arrived().await;
+            let meanwhile = async {
+                app.gate("slow").open();
+                is_told.await.expect("the change is answered");
             };
-            let undoing = async {
-                app.gate("slow").arrived().await;
-                let meanwhile = async {
-                    app.gate("slow").open();
-                    is_told.await.expect("the change is answered");
-                };
-                during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
-            };
-            let (changed, ()) = join(change, undoing).await;
-            assert_eq!(changed.status.code, 200, "{path}");
-            let started = Instant::now();
-            while visitor.get("/messages").await.body.is_empty() {
-                assert!(started.elapsed().as_secs() < 20, "the session is lost");
-                rocket::tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            assert_eq!(visitor.get("/who").await.body, user, "{path}");
-            assert_eq!(visitor.get("/keys").await.body, keys, "{path}");
-            assert_eq!(visitor.get("/messages").await.body, messages, "{path}");
-            let n = match path {
-                "/remove/n" => "none",
-                "/set/n/1" => "\"1\"",
-                _ => "\"0\"",
-            };
-            assert_eq!(visitor.get("/get/n").await.body, n, "{path}");
+            during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
+        };
+        let (changed, ()) = join(change, undoing).await;
+        assert_eq!(changed.status.code, 200, "{path}");
+        let started = Instant::now();
+        while visitor.get("/messages").await.body.is_empty() {
+            assert!(started.elapsed().as_secs() < 20, "the session is lost");
+            rocket::tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        assert_eq!(visitor.get("/who").await.body, user, "{path}");
+        assert_eq!(visitor.get("/keys").await.body, keys, "{path}");
+        assert_eq!(visitor.get("/messages").await.body, messages, "{path}");
+        let n = match path {
+            "/remove/n" => "none",
+            "/set/n/1" => "\"1\"",
+            _ => "\"0\"",
+        };
+        assert_eq!(visitor.get("/get/n").await.body, n, "{path}");
     })
     .await;
 }
@@ -1201,6 +1233,214 @@ async fn a_log_out_that_is_asked_for_again_removes_the_cookie() {
         assert_eq!(answer.status.code, 200);
         assert!(answer.removes_session(), "{answer:?}");
         assert!(app.list().await.is_empty());
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_log_out_from_the_copy_of_a_renewal_is_not_undone_with_the_renewal() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        let other = visitor.copy();
+        let meanwhile = async {
+            // The tombstone of the end cannot be deleted.
+            app.probe.fail(Act::Delete);
+            assert_eq!(other.get("/logout").await.status.code, 200);
+            app.probe.heal();
+        };
+        let ((), loads) = until_it_is_undone(&app, &visitor, meanwhile).await;
+        // The undoing looks under the old id, under the new one, and there again when it is done.
+        for _ in 0..2 {
+            loads.open();
+            loads.arrived().await;
+        }
+        loads.open_for_all();
+        assert_eq!(visitor.get("/who").await.body, "nobody");
+        assert!(app.list().await.is_empty());
+        // Nothing can be kept under the old id either.
+        assert_eq!(visitor.get("/set/a/1").await.status.code, 503);
+    })
+    .await;
+}
+
+#[async_test]
+async fn the_last_of_two_changes_to_a_copy_that_is_called_back_counts() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        let elsewhere = app.again(|figment| figment).await;
+        let other = elsewhere.visitor();
+        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let (first, second) = (elsewhere.gate("first"), elsewhere.gate("second"));
+        let (told, heard) = oneshot::channel();
+        let change = async {
+            let answer = other.get("/set/a/1?gate=first").await;
+            let _ = told.send(());
+            answer
+        };
+        let undoing = async {
+            first.arrived().await;
+            second.arrived().await;
+            let meanwhile = async {
+                first.open();
+                heard.await.expect("the change is answered");
+            };
+            let ((), loads) = until_it_is_undone(&app, &visitor, meanwhile).await;
+            let saves = app.probe.gate(Act::Save);
+            loads.open_for_all();
+            // The undoing has seen the first change in the copy, and is about to call the copy back.
+            saves.arrived().await;
+            app.probe.gate(Act::Save).open_for_all();
+            second.open();
+            saves
+        };
+        let back = async {
+            let (saves, answer) = join(undoing, other.get("/clear?gate=second")).await;
+            saves.open();
+            answer
+        };
+        let (changed, cleared) = join(change, back).await;
+        assert_eq!((changed.status.code, cleared.status.code), (200, 200));
+        is_told(&visitor, "/who", "alice").await;
+        assert_eq!(visitor.get("/keys").await.body, "");
+        app.holds(1).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn all_sessions_of_a_user_end_also_while_a_renewal_is_undone() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        visitor.get("/login/alice").await;
+        let ((), loads) = until_it_is_undone(&app, &visitor, async {}).await;
+        let saves = app.probe.gate(Act::Save);
+        loads.open_for_all();
+        saves.arrived().await;
+        saves.open();
+        // Each of the two ids leads to the other now, and the session is about to be put back.
+        saves.arrived().await;
+        app.probe.gate(Act::Save).open_for_all();
+        let loads = app.probe.gate(Act::Load);
+        let end = app.sessions().end_all_of("alice", None);
+        let put_back = async {
+            loads.arrived().await;
+            loads.open_for_all();
+            saves.open();
+            pending::<()>().await;
+        };
+        let Either::Left((ended, _)) = select(pin!(end), pin!(put_back)).await else {
+            unreachable!("it is pending for ever");
+        };
+        loads.open_for_all();
+        saves.open();
+        assert_eq!(ended.unwrap(), 1);
+        app.holds(0).await;
+        assert_eq!(visitor.get("/who").await.body, "nobody");
+    })
+    .await;
+}
+
+#[async_test]
+async fn copies_end_together_also_where_a_copy_is_renewed_at_the_second_try() {
+    on_every_store(async |app| {
+        for logs_out in [0, 1] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            let other = visitor.copy();
+            let renewals = async {
+                app.gate("slow").arrived().await;
+                assert!(visitor.get("/renew").await.sets_session());
+                app.gate("slow").open();
+            };
+            let (renewed, ()) = join(other.get("/renew?gate=slow"), renewals).await;
+            assert!(renewed.sets_session(), "{renewed:?}");
+            // There are two copies now. One of them is renewed, and nobody hears of its next copy.
+            let fault = async {
+                app.gate("save").arrived().await;
+                app.probe.fail_afterwards(Act::Save);
+                app.gate("save").open();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/login_and_save/alice"), fault).await;
+            assert!(answer.sets_session(), "{answer:?}");
+            end_together([&visitor, &other], logs_out).await;
+            app.holds(0).await;
+        }
+    })
+    .await;
+}
+
+/// Lets the handler's own save happen unheard, and others save before the `nth` save of the way out.
+async fn while_others_come_first(app: &App, visitor: &Visitor<'_>, path: &str, nth: usize) {
+    let others = async {
+        app.gate("save").arrived().await;
+        app.probe.fail_afterwards(Act::Save);
+        app.gate("save").open();
+        app.gate("respond").arrived().await;
+        app.probe.heal();
+        let saves = app.probe.gate(Act::Save);
+        app.gate("respond").open();
+        for _ in 1..nth {
+            saves.arrived().await;
+            saves.open();
+        }
+        // It has found its first save, and is about to send what came after that.
+        saves.arrived().await;
+        app.probe.gate(Act::Save).open_for_all();
+        assert_eq!(visitor.copy().get("/add/one/10").await.status.code, 200);
+        saves.open_for_all();
+    };
+    let (answer, ()) = join(visitor.get(path), others).await;
+    assert_eq!(answer.status.code, 200, "{path}");
+}
+
+#[async_test]
+async fn what_follows_an_unheard_save_is_kept_though_others_come_first_again() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        while_others_come_first(&app, &visitor, "/add_two_and_save", 2).await;
+        for (name, count) in [("one", "11"), ("two", "1"), ("last", "1")] {
+            let there = visitor.get(&format!("/get/{name}")).await.body;
+            assert_eq!(there, count, "{name}");
+        }
+        let visitor = app.known_visitor().await;
+        while_others_come_first(&app, &visitor, "/add_save_and_renew/one", 4).await;
+        assert_eq!(visitor.get("/get/one").await.body, "12");
+    })
+    .await;
+    let app = with_tokens().await;
+    let visitor = client(&app);
+    while_others_come_first(&app, &visitor, "/add_two_and_save", 2).await;
+    for (name, count) in [("one", "11"), ("two", "1"), ("last", "1")] {
+        let there = visitor.get(&format!("/get/{name}")).await.body;
+        assert_eq!(there, count, "{name}");
+    }
+}
+
+#[async_test]
+async fn messages_can_be_taken_after_an_unheard_save() {
+    on_every_store(async |app| {
+        for fate in [Fate::Arrives, Fate::Fails] {
+            let visitor = app.known_visitor().await;
+            visitor.get("/push/one").await;
+            let fault = async {
+                app.gate("save").arrived().await;
+                fate.befalls(&app);
+                app.gate("save").open();
+                app.gate("respond").arrived().await;
+                app.probe.heal();
+                app.gate("respond").open();
+            };
+            let (answer, ()) = join(visitor.get("/add_save_and_take"), fault).await;
+            let told = (answer.status.code, &*answer.body);
+            assert_eq!(told, (200, "1 Some(1)"), "{fate:?}");
+            assert_eq!(visitor.get("/get/count").await.body, "1", "{fate:?}");
+            assert_eq!(visitor.get("/messages").await.body, "", "{fate:?}");
+        }
     })
     .await;
 }

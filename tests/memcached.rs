@@ -407,6 +407,46 @@ async fn a_lost_deletion_spares_what_another_saved_meanwhile() {
 }
 
 #[async_test]
+async fn what_is_lost_three_times_is_an_error() {
+    let server = Memcached::start();
+    let proxy = Proxy::to(server.port);
+    let (store, direct) = (store(proxy.port), store(server.port));
+    let store = store.timeout(Duration::from_secs(20));
+    for deletes in [true, false] {
+        let id = create(&direct, "alice").await;
+        let there = store.load_session(&id).await.unwrap();
+        let revision = there.expect("it is there").revision;
+        let looks = proxy.hold(b"mg ");
+        let act = async {
+            match deletes {
+                true => store.delete_session_if(&id, revision).await.map(drop),
+                false => {
+                    let theirs = session("bob", 0);
+                    let save = save(&theirs, Precondition::Revision(revision));
+                    store.save_session(&id, save).await.map(drop)
+                }
+            }
+        };
+        let losses = async {
+            for _ in 1..3 {
+                looks.arrived().await;
+                proxy.cut_at_requests(1);
+                looks.open();
+            }
+            looks.open_for_all();
+        };
+        proxy.cut_at_requests(1);
+        let both = async { tokio::join!(act, losses) };
+        let both = tokio::time::timeout(PATIENT, both).await;
+        let (lost, ()) = both.expect("it is tried three times");
+        let error = lost.expect_err("it was lost three times");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{deletes}");
+        let there = direct.load_session(&id).await.unwrap();
+        assert_eq!(there.expect("it was kept").revision, revision, "{deletes}");
+    }
+}
+
+#[async_test]
 async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
     for arrived in [false, true] {
         let server = Memcached::start();

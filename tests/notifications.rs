@@ -20,7 +20,7 @@ async fn push(
     queue: &str,
     message: &str,
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     gates.wait(gate).await;
@@ -31,7 +31,7 @@ async fn push(
 async fn once(
     message: &str,
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<String> {
     gates.wait(gate).await;
@@ -46,7 +46,7 @@ fn list(notes: &[Notification]) -> String {
 #[get("/take?<gate>")]
 async fn take_all(
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<String> {
     gates.wait(gate).await;
@@ -54,12 +54,12 @@ async fn take_all(
 }
 
 #[get("/take/<queue>")]
-async fn take_queue(queue: &str, notes: &Notifications) -> Result<String> {
+async fn take_queue(queue: &str, notes: Notifications<'_>) -> Result<String> {
     Ok(list(&notes.take_queue(queue).await?))
 }
 
 #[get("/peek")]
-fn peek(notes: &Notifications) -> String {
+fn peek(notes: Notifications<'_>) -> String {
     list(&notes.peek())
 }
 
@@ -68,7 +68,7 @@ async fn set_note(
     name: &str,
     value: i64,
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<()> {
     gates.wait(gate).await;
@@ -79,7 +79,7 @@ async fn set_note(
 async fn get_note(
     name: &str,
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<String> {
     gates.wait(gate).await;
@@ -88,7 +88,7 @@ async fn get_note(
 }
 
 #[get("/get_note_as_text/<name>")]
-async fn get_note_as_text(name: &str, notes: &Notifications) -> String {
+async fn get_note_as_text(name: &str, notes: Notifications<'_>) -> String {
     let error = notes.take::<String>(name).await.expect_err("a number");
     assert_eq!(error.kind(), ErrorKind::Value);
     "no text".into()
@@ -137,7 +137,7 @@ async fn blind(
 
 /// Has a message, looks at what waits beside it, and does not look at the message itself.
 #[get("/peek_beside")]
-fn peek_beside(note: Notification, notes: &Notifications) -> String {
+fn peek_beside(note: Notification, notes: Notifications<'_>) -> String {
     let beside = list(&notes.peek());
     drop(note);
     beside
@@ -148,7 +148,7 @@ fn peek_beside(note: Notification, notes: &Notifications) -> String {
 async fn drop_and_take(
     note: Notification,
     session: &Session,
-    notes: &Notifications,
+    notes: Notifications<'_>,
 ) -> Result<String> {
     session.insert("a", 1)?;
     session.save().await?;
@@ -158,7 +158,7 @@ async fn drop_and_take(
 
 /// Changes something, loads the session anew, and takes all that wait.
 #[get("/reload_and_take")]
-async fn reload_and_take(session: &Session, notes: &Notifications) -> Result<String> {
+async fn reload_and_take(session: &Session, notes: Notifications<'_>) -> Result<String> {
     session.insert("a", 1)?;
     session.reload().await?;
     Ok(list(&notes.take_all().await?))
@@ -171,9 +171,35 @@ fn blind_log_in(user: &str, note: Notification, session: &Session) -> String {
     format!("{note:?}")
 }
 
+/// Pushes a message of each kind.
+#[get("/push_each")]
+fn push_each(notes: Notifications<'_>) -> Result<Notify<&'static str>> {
+    notes.success("a")?;
+    notes.info("b")?;
+    notes.warning("c")?;
+    notes.error("d")?;
+    Ok(Notify::error("done", "e"))
+}
+
+/// Changes something, also who the visitor is, and takes all that wait.
+#[get("/become/<user>?<gate>")]
+async fn become_and_take(
+    user: &str,
+    gate: Option<&str>,
+    session: &Session,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<String> {
+    session.insert("a", 1)?;
+    session.set_user(Some(user));
+    let taken = list(&notes.take_all().await?);
+    gates.wait(gate).await;
+    Ok(taken)
+}
+
 /// Pushes a message between two other changes, and takes it again.
 #[get("/count_push_and_take")]
-async fn count_push_and_take(session: &Session, notes: &Notifications) -> Result<String> {
+async fn count_push_and_take(session: &Session, notes: Notifications<'_>) -> Result<String> {
     session.increment("count", 1)?;
     notes.info("own")?;
     session.increment("count", 1)?;
@@ -209,7 +235,7 @@ fn passed_over_too(note: Notification) -> String {
 }
 
 #[get("/fails?<take>")]
-async fn fails(take: bool, notes: &Notifications) -> (Status, String) {
+async fn fails(take: bool, notes: Notifications<'_>) -> (Status, String) {
     let mut done = String::from("nothing done");
     if take {
         let taken = notes.take_all().await.map(|taken| taken.len()).ok();
@@ -222,7 +248,7 @@ async fn fails(take: bool, notes: &Notifications) -> (Status, String) {
 }
 
 #[get("/both/<message>")]
-async fn both(message: &str, notes: &Notifications, session: &Session) -> Result<String> {
+async fn both(message: &str, notes: Notifications<'_>, session: &Session) -> Result<String> {
     notes.push("info", message)?;
     session.insert("before", 1)?;
     let taken = list(&notes.take_all().await?);
@@ -232,12 +258,12 @@ async fn both(message: &str, notes: &Notifications, session: &Session) -> Result
 }
 
 #[get("/redirect")]
-fn redirect(_notes: &Notifications) -> Redirect {
+fn redirect(_notes: Notifications<'_>) -> Redirect {
     Redirect::to("/peek")
 }
 
 #[get("/not_modified")]
-fn not_modified(_notes: &Notifications, _session: &Session) -> (Status, ()) {
+fn not_modified(_notes: Notifications<'_>, _session: &Session) -> (Status, ()) {
     (Status::NotModified, ())
 }
 
@@ -266,12 +292,12 @@ fn broken() -> Notify<(Status, &'static str)> {
 }
 
 #[get("/push_many/<count>/<size>")]
-fn push_many(count: usize, size: usize, notes: &Notifications) -> Result<()> {
+fn push_many(count: usize, size: usize, notes: Notifications<'_>) -> Result<()> {
     (0..count).try_for_each(|n| notes.info(format!("{n}{}", "x".repeat(size))))
 }
 
 #[get("/push_too_much/<size>")]
-fn push_too_much(size: usize, notes: &Notifications) -> String {
+fn push_too_much(size: usize, notes: Notifications<'_>) -> String {
     let error = notes.info("x".repeat(size)).expect_err("it is too much");
     assert_eq!(error.kind(), ErrorKind::Limit);
     error.to_string()
@@ -280,7 +306,7 @@ fn push_too_much(size: usize, notes: &Notifications) -> String {
 #[get("/push_three_take_rest?<gate>")]
 async fn push_three_take_rest(
     gate: Option<&str>,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     gates: &State<Gates>,
 ) -> Result<String> {
     for text in ["a", "b", "c"] {
@@ -295,7 +321,7 @@ async fn everywhere(
     log_out: bool,
     session: &Session,
     sessions: &Sessions,
-    notes: &Notifications,
+    notes: Notifications<'_>,
 ) -> Result<()> {
     let user = session.user().expect("somebody is logged in");
     if log_out {
@@ -312,20 +338,20 @@ async fn file() -> Option<NamedFile> {
 }
 
 #[get("/pushes_and_logs_in/<user>")]
-fn pushes_and_logs_in(user: &str, session: &Session, notes: &Notifications) -> Result<()> {
+fn pushes_and_logs_in(user: &str, session: &Session, notes: Notifications<'_>) -> Result<()> {
     session.log_in(user);
     notes.info("hello")
 }
 
 #[get("/takes_as_other/<user>")]
-async fn takes_as_other(user: &str, session: &Session, notes: &Notifications) -> Result<String> {
+async fn takes_as_other(user: &str, session: &Session, notes: Notifications<'_>) -> Result<String> {
     session.log_in(user);
     notes.info("own")?;
     Ok(list(&notes.take_all().await?))
 }
 
 #[get("/debug_notes")]
-fn debug_notes(note: Notification, notes: &Notifications, session: &Session) -> String {
+fn debug_notes(note: Notification, notes: Notifications<'_>, session: &Session) -> String {
     notes.set("s3cr3tname", "s3cr3tvalue").expect("it is small");
     let notify = Notify::info((), "s3cr3tnotify");
     format!("{note:?} {notes:?} {session:?} {notify:?}")
@@ -344,6 +370,8 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 take_queue,
                 peek,
                 peek_beside,
+                push_each,
+                become_and_take,
                 count_push_and_take,
                 count_and_notify_too_much,
                 drop_and_take,
@@ -1196,6 +1224,55 @@ async fn what_nobody_looked_at_is_in_front_again() {
             visitor.get("/take").await.body,
             "info:first,info:second,info:third,info:fourth"
         );
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_message_of_each_kind_waits_in_the_queue_of_that_name() {
+    let app = app().await;
+    let visitor = app.known_visitor().await;
+    assert_eq!(visitor.get("/push_each").await.status.code, 200);
+    assert_eq!(
+        visitor.get("/take").await.body,
+        "success:a,info:b,warning:c,error:d,error:e"
+    );
+}
+
+#[async_test]
+async fn as_many_of_the_oldest_make_room_as_a_message_needs() {
+    let settings =
+        |f: rocket::figment::Figment| f.merge(("sessions.limits.notifications_size", 120));
+    let app = App::built(settings, with_routes).await;
+    let [small, large] = ["s".repeat(40), "l".repeat(90)];
+    for (messages, left) in [
+        (&[&small, &small, &large][..], vec![&large]),
+        (&[&large, &small], vec![&small]),
+        (&[&small, &small], vec![&small, &small]),
+    ] {
+        let messages: Vec<_> = messages.iter().map(|message| message.as_str()).collect();
+        let visitor = visitor_with(&app, &messages).await;
+        let left: Vec<_> = left.iter().map(|left| format!("info:{left}")).collect();
+        assert_eq!(visitor.get("/take").await.body, left.join(","));
+    }
+}
+
+#[async_test]
+async fn what_a_request_did_before_it_took_a_message_follows_a_renewal() {
+    on_every_store(async |app| {
+        let visitor = visitor_with(&app, &["one"]).await;
+        visitor.get("/login/alice").await;
+        let slow = visitor.copy();
+        let renewal = async {
+            app.gate("took").arrived().await;
+            assert!(visitor.get("/renew").await.sets_session());
+            app.gate("took").open();
+        };
+        let (answer, ()) = join(slow.get("/become/bob?gate=took"), renewal).await;
+        assert_eq!((answer.status.code, &*answer.body), (200, "info:one"));
+        // It does not choose who the visitor is, and all else is kept.
+        assert_eq!(visitor.get("/who").await.body, "alice");
+        assert_eq!(visitor.get("/get/a").await.body, "1");
     })
     .await;
 }

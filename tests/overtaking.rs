@@ -61,13 +61,17 @@ async fn wait_and_save(
 }
 
 #[get("/push")]
-fn push(notes: &Notifications) -> Result<()> {
+fn push(notes: Notifications<'_>) -> Result<()> {
     notes.info("hello")
 }
 
 /// Tells how many notifications it took.
 #[get("/take?<gate>")]
-async fn take(gate: Option<&str>, notes: &Notifications, gates: &State<Gates>) -> Result<String> {
+async fn take(
+    gate: Option<&str>,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<String> {
     gates.wait(gate).await;
     Ok(notes.take_all().await?.len().to_string())
 }

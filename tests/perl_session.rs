@@ -292,14 +292,14 @@ async fn an_answer_that_asked_for_it_varies_by_cookie() {
     visitor.set_cookie("session_id", ID);
     let answer: Answer = visitor.get("/perl/user").await;
     assert_eq!(answer.header("Vary"), Some("Cookie"));
+    assert_eq!(answer.header("Cache-Control"), Some("private"));
     assert_eq!(answer.header("Set-Cookie"), None);
     assert_eq!(visitor.get("/bare").await.header("Vary"), None);
     // Nobody is known by it here.
     assert_eq!(app.visitor().get("/perl/user").await.body, "nobody");
-    assert_eq!(
-        app.visitor().get("/perl/user").await.header("Vary"),
-        Some("Cookie")
-    );
+    let answer = app.visitor().get("/perl/user").await;
+    assert_eq!(answer.header("Vary"), Some("Cookie"));
+    assert_eq!(answer.header("Cache-Control"), None);
 }
 
 #[async_test]

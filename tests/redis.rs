@@ -276,6 +276,21 @@ async fn a_connection_that_is_cut_between_command_and_answer_doubles_nothing() {
 }
 
 #[async_test]
+async fn an_entry_is_counted_once_though_the_response_was_lost() {
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port);
+    let (store, direct) = (store(proxy.port), store(server.port));
+    let key = Namespace::new("rate").unwrap().key("visitor");
+    // From here on there is a connection, and the server knows the script.
+    assert_eq!(store.increment(&key, 1, None).await.unwrap(), 1);
+    proxy.cut_at_answers(1);
+    let lost = store.increment(&key, 1, None).await;
+    let error = lost.expect_err("nobody knows whether it was counted");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(direct.increment(&key, 1, None).await.unwrap(), 3);
+}
+
+#[async_test]
 async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
     let server = durable();
     let proxy = Proxy::to(server.port);
@@ -613,6 +628,20 @@ async fn tls_works_out_of_the_box_and_trusts_only_whom_it_is_told_to() {
     store.setup().await.expect("now it is trusted");
     let id = create(&store, "alice").await;
     assert!(store.has_session(&id).await.unwrap());
+    // The same by the configuration, where it counts for the server of a Perl site, too.
+    for (ca, launches) in [(&cert, true), (&path("missing.pem"), false)] {
+        for (store, of_the_server) in [("redis", "redis.url"), ("memory", "perl.url")] {
+            let figment = figment()
+                .merge(("sessions.store", store))
+                .merge(("sessions.perl.cookie_name", "perl"))
+                .merge(("sessions.redis.ca", ca))
+                .merge((format!("sessions.{of_the_server}"), &url));
+            let rocket = rocket::custom(figment).attach(Sessions::fairing());
+            let launched = rocket::local::asynchronous::Client::untracked(rocket).await;
+            let refused = launched.err().map(|error| format!("{:?}", error.kind()));
+            assert_eq!(refused.is_none(), launches, "{ca} {store}: {refused:?}");
+        }
+    }
     let error = store
         .ca(path("missing.pem"))
         .expect_err("there is no such file");

@@ -20,6 +20,12 @@ fn moves(session: &Session) -> Result<Redirect> {
     Ok(Redirect::to("/bare"))
 }
 
+/// Is busy, whatever the store is.
+#[get("/busy")]
+fn busy() -> rocket::http::Status {
+    rocket::http::Status::ServiceUnavailable
+}
+
 #[get("/saves")]
 async fn saves(session: &Session) -> Result<&'static str> {
     session.increment("saves", 1)?;
@@ -504,4 +510,14 @@ async fn a_full_memory_store_makes_room_of_what_expired_and_of_nothing_else() {
         .expect_err("there is no more room");
     let there = store.get(&namespace.key("60s")).await.expect("it works");
     assert!(there.is_some(), "what has not expired is not thrown out");
+}
+
+#[async_test]
+async fn an_application_that_is_busy_itself_says_when_to_come_again_or_does_not() {
+    let app = App::built(|f| f, |rocket| rocket.mount("/", routes![busy])).await;
+    for visitor in [app.visitor(), app.known_visitor().await] {
+        let answer = visitor.get("/busy").await;
+        assert_eq!(answer.status.code, 503);
+        assert_eq!(answer.header("Retry-After"), None);
+    }
 }

@@ -179,3 +179,33 @@ async fn a_name_is_there_from_its_insert_to_its_removal() {
         "[false, true, false, false, true, false]"
     );
 }
+
+#[get("/contents?<act>")]
+fn contents(act: Option<&str>, session: &Session) -> Result<String> {
+    match act {
+        Some("insert") => session.insert("a", 1)?,
+        Some("log_in") => session.log_in("alice"),
+        _ => {}
+    }
+    Ok(format!(
+        "{} {} {}",
+        session.len(),
+        session.is_empty(),
+        session.has_info()
+    ))
+}
+
+#[async_test]
+async fn a_session_tells_whether_it_holds_values_and_whether_it_holds_anything() {
+    let app = App::built(|f| f, |rocket| rocket.mount("/", routes![contents])).await;
+    let visitor = app.visitor();
+    for (path, told) in [
+        ("/contents", "0 true false"),
+        ("/contents?act=log_in", "0 true true"),
+        ("/contents", "0 true true"),
+        ("/contents?act=insert", "1 false true"),
+        ("/contents", "1 false true"),
+    ] {
+        assert_eq!(visitor.get(path).await.body, told, "{path}");
+    }
+}

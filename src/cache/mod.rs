@@ -17,8 +17,8 @@ use uuid::Uuid;
 use self::single_flight::{Leader, Role, SingleFlight};
 use crate::config::CacheConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manager::{PATIENCE, SessionManager};
 use crate::sessions::Sessions;
+use crate::store::bounded::Bounds;
 use crate::store::{Key, KeyValue, Namespace};
 
 /// How long a computation may take for its value to be kept.
@@ -67,7 +67,7 @@ const LEASE_MARK: u8 = b'?';
 /// # });
 /// ```
 pub struct Cache {
-    manager: Arc<SessionManager>,
+    bounds: Arc<Bounds>,
     store: Arc<dyn KeyValue>,
     namespace: Namespace,
     /// How long a value is kept unless it is said otherwise; `None` is for ever.
@@ -91,7 +91,7 @@ impl Cache {
     ///
     /// When the prefix can be no part of a name of a namespace.
     pub(crate) fn new(
-        manager: Arc<SessionManager>,
+        bounds: Arc<Bounds>,
         store: Arc<dyn KeyValue>,
         config: &CacheConfig,
     ) -> Result<Self> {
@@ -105,7 +105,7 @@ impl Cache {
             Error::config("sessions.cache.prefix", why)
         })?;
         Ok(Self {
-            manager,
+            bounds,
             store,
             namespace,
             ttl: (config.ttl > 0).then(|| Duration::from_secs(config.ttl)),
@@ -176,8 +176,8 @@ impl Cache {
     pub async fn remove(&self, name: &str) -> Result<bool> {
         let key = self.namespace.key(name);
         let removing = self.store.remove(&key);
-        self.manager
-            .ask("remove a value of the cache", removing)
+        self.bounds
+            .call("remove a value of the cache", removing)
             .await
     }
 
@@ -201,8 +201,8 @@ impl Cache {
         let key = self.namespace.key(name);
         let taking = self.store.take(&key);
         read_if_value(
-            self.manager
-                .ask("take a value of the cache", taking)
+            self.bounds
+                .call("take a value of the cache", taking)
                 .await?,
         )
     }
@@ -240,7 +240,7 @@ impl Cache {
         let mut all = self.store.keys(&self.namespace);
         let mut matching = Vec::new();
         let act = "list the cache";
-        while let Some(name) = self.manager.ask(act, all.try_next()).await? {
+        while let Some(name) = self.bounds.call(act, all.try_next()).await? {
             if let Ok(name) = String::from_utf8(name)
                 && glob::matches(pattern, &name)
             {
@@ -257,9 +257,9 @@ impl Cache {
     /// When the store fails, or takes more than ten times `sessions.store_timeout`: some of it may
     /// be left.
     pub async fn clear(&self) -> Result<()> {
-        let time = self.manager.store_timeout * PATIENCE;
+        let time = self.bounds.patience();
         let clearing = self.store.clear(&self.namespace);
-        let cleared = self.manager.ask_within(time, "clear the cache", clearing);
+        let cleared = self.bounds.call_within(time, "clear the cache", clearing);
         cleared.await.map(drop)
     }
 
@@ -323,7 +323,7 @@ impl Cache {
         if let Some(lease) = lease {
             let keeping = self.store.swap(&key, Some(&lease), &bytes, ttl);
             // A failure was logged, and takes nothing from whoever has the value.
-            let _ = self.manager.ask("keep a value of the cache", keeping).await;
+            let _ = self.bounds.call("keep a value of the cache", keeping).await;
         }
         Ok(value)
     }
@@ -338,8 +338,8 @@ impl Cache {
                     let lease = new_lease();
                     let adding = self.store.add(key, &lease, Some(LEASE));
                     if self
-                        .manager
-                        .ask("keep a value of the cache", adding)
+                        .bounds
+                        .call("keep a value of the cache", adding)
                         .await?
                     {
                         let role = self.single_flight.join(&lease);
@@ -370,7 +370,7 @@ impl Cache {
 
     async fn look(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let looking = self.store.get(key);
-        self.manager.ask("read a value of the cache", looking).await
+        self.bounds.call("read a value of the cache", looking).await
     }
 
     async fn keep<T: Serialize + ?Sized>(
@@ -381,7 +381,7 @@ impl Cache {
     ) -> Result<()> {
         let (key, bytes) = (self.namespace.key(name), write(value)?);
         let keeping = self.store.set(&key, &bytes, ttl);
-        self.manager.ask("keep a value of the cache", keeping).await
+        self.bounds.call("keep a value of the cache", keeping).await
     }
 }
 

@@ -125,7 +125,7 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
             let text = text.unwrap_or_else(|_| message.get().to_owned());
             record
                 .notifications
-                .push(StoredMessage::message(queue, &text));
+                .push(StoredMessage::queued(queue, &text));
         }
     }
     Ok(record)

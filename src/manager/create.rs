@@ -165,7 +165,6 @@ mod tests {
     use std::sync::Arc;
 
     use crate::clock::Clock;
-    use crate::config::Config;
     use crate::id::SessionId;
     use crate::manager::{CommitOutcome, SessionManager};
     use crate::record::Record;
@@ -181,7 +180,7 @@ mod tests {
     #[test]
     fn a_session_under_a_taken_id_is_left_alone() {
         let store = Arc::new(MemoryStore::new());
-        let manager = SessionManager::new(store, Clock::system(), &Config::default());
+        let manager = SessionManager::with_defaults(store, Clock::system());
         let id = SessionId::random();
         run(async {
             manager.create(id, record("alice"), None).await.unwrap();

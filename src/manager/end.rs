@@ -125,9 +125,13 @@ impl SessionManager {
                 }
                 // Where there is no room for a mark, a deletion does it.
                 Err(error) => {
-                    let left = self.store_timeout.saturating_sub(asked.elapsed());
+                    let left = self.bounds.timeout().saturating_sub(asked.elapsed());
                     let deleting = self.store().delete_session_if(&id, revision);
-                    match self.ask_within(left, "delete a session", deleting).await {
+                    match self
+                        .bounds
+                        .call_within(left, "delete a session", deleting)
+                        .await
+                    {
                         Ok(true) => return Ok(lives),
                         // Something else is there by now, which may be the mark.
                         Ok(false) => tried = true,

@@ -11,7 +11,6 @@ use rocket::futures::TryStreamExt;
 use super::{CommitOutcome, Ending, Lookup, SessionManager, Unanswered, Update, Version};
 use crate::change::{Change, typed_update};
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::message::StoredMessage;
@@ -186,7 +185,7 @@ fn alone(record: &Record, acts: &[Act], manager: &SessionManager) -> Record {
 
 fn manager() -> SessionManager {
     let store: Arc<dyn SessionStore> = Arc::new(MemoryStore::new());
-    SessionManager::new(store, Clock::manual(), &Config::default())
+    SessionManager::with_defaults(store, Clock::manual())
 }
 
 async fn new_session(manager: &SessionManager, before: &[Act]) -> (Record, Version) {
@@ -312,7 +311,7 @@ proptest! {
                 };
                 match deed {
                     Deed::Push => {
-                        session.notify(StoredMessage::message("info", &number.to_string())).expect("it is small");
+                        session.notify(StoredMessage::queued("info", &number.to_string())).expect("it is small");
                         expected.push(number.to_string());
                     }
                     Deed::Insert => session.insert("a", number).expect("it is small"),

@@ -55,7 +55,8 @@ impl SessionManager {
     /// Returns what the store has under `id`, whatever that means.
     pub(super) async fn look(&self, id: &SessionId) -> Result<Option<(Record, Version)>> {
         let Some(Stored { bytes, revision }) = self
-            .ask("load a session", self.store.load_session(id))
+            .bounds
+            .call("load a session", self.store.load_session(id))
             .await?
         else {
             return Ok(None);
@@ -64,7 +65,8 @@ impl SessionManager {
             log::warn!(
                 "the store holds something under a session's id that is no session, or another one; it was kept aside, its visitor starts anew"
             );
-            self.ask("keep aside what is no session", self.store.quarantine(id))
+            self.bounds
+                .call("keep aside what is no session", self.store.quarantine(id))
                 .await?;
             return Ok(None);
         };

@@ -9,13 +9,8 @@ mod unanswered;
 mod undo;
 mod update;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-use rocket::futures::FutureExt;
-use rocket::tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::{Config, Limits, Transport};
@@ -23,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::keyed_locks::{KeyedLock, KeyedLocks, LockError};
 use crate::record::Record;
+use crate::store::bounded::Bounds;
 use crate::store::{Precondition, Revision, Save, Saved, SessionStore};
 
 pub(crate) use end::{Ending, Seen};
@@ -33,9 +29,6 @@ pub(crate) use update::Update;
 /// How long a departed session's old id tells where it went. A request that was under way for
 /// longer is told that the session is gone.
 const GRACE: Duration = Duration::from_secs(60);
-
-/// How many store timeouts a save may take in all, however often others come first.
-pub(crate) const PATIENCE: u32 = 10;
 
 /// Loads and saves sessions by the rules of the configuration.
 pub(crate) struct SessionManager {
@@ -50,13 +43,11 @@ pub(crate) struct SessionManager {
     absolute_timeout: u64,
     /// Seconds.
     touch_every: u64,
-    pub(crate) store_timeout: Duration,
+    bounds: Arc<Bounds>,
     /// Held by a request that met a conflict while it saves the session.
     session_locks: KeyedLocks<SessionId>,
     /// Held while the session with this tag, or a copy of it, gets another id or ends.
     lineage_locks: KeyedLocks<u64>,
-    /// When a failure of the store was last logged, in milliseconds since 1970.
-    complained: AtomicU64,
 }
 
 /// What the store holds of a session, as a request last saw it.
@@ -104,7 +95,12 @@ impl CommitOutcome {
 }
 
 impl SessionManager {
-    pub(crate) fn new(store: Arc<dyn SessionStore>, clock: Clock, config: &Config) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn SessionStore>,
+        bounds: Arc<Bounds>,
+        clock: Clock,
+        config: &Config,
+    ) -> Self {
         Self {
             store,
             clock,
@@ -117,11 +113,17 @@ impl SessionManager {
             absolute_timeout: config.absolute_timeout,
             // A session that is used keeps clear of its end by nine tenths of the timeout.
             touch_every: config.touch_every.min(config.idle_timeout / 10),
-            store_timeout: Duration::from_millis(config.store_timeout),
+            bounds,
             session_locks: KeyedLocks::new(),
             lineage_locks: KeyedLocks::new(),
-            complained: AtomicU64::new(0),
         }
+    }
+
+    /// Returns a manager of `store` with the default configuration.
+    #[cfg(test)]
+    fn with_defaults(store: Arc<dyn SessionStore>, clock: Clock) -> Self {
+        let bounds = Arc::new(Bounds::new(clock.clone(), Duration::from_secs(1)));
+        Self::new(store, bounds, clock, &Config::default())
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn SessionStore> {
@@ -191,47 +193,22 @@ impl SessionManager {
             ttl,
             precondition,
         };
-        self.ask("save a session", self.store.save_session(id, save))
+        self.bounds
+            .call("save a session", self.store.save_session(id, save))
             .await
     }
 
     /// Asks the store to remove what is under `id`.
     async fn delete(&self, id: &SessionId) -> Result<bool> {
-        self.ask("delete a session", self.store.delete_session(id))
+        self.bounds
+            .call("delete a session", self.store.delete_session(id))
             .await
-    }
-
-    /// Waits for `call`, but no longer than the store may take; a panic in the store is an error of
-    /// the store.
-    pub(crate) async fn ask<T>(
-        &self,
-        act: &'static str,
-        call: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        self.ask_within(self.store_timeout, act, call).await
-    }
-
-    /// As [`ask`](Self::ask), for a call that is many in one.
-    pub(crate) async fn ask_within<T>(
-        &self,
-        time: Duration,
-        act: &'static str,
-        call: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        let answer = match timeout(time, AssertUnwindSafe(call).catch_unwind()).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(self.unavailable(act).because("the store panicked")),
-            Err(_) => Err(self
-                .unavailable(act)
-                .because(format!("no answer within {time:?}"))),
-        };
-        answer.inspect_err(|error| self.complain(error))
     }
 
     /// Waits until the requests of this process that contend for the session under `id`, and came
     /// before, are through.
     async fn lock_session(&self, id: SessionId) -> Result<KeyedLock<'_, SessionId>> {
-        let lock = self.session_locks.lock(id, self.store_timeout * PATIENCE);
+        let lock = self.session_locks.lock(id, self.bounds.patience());
         lock.await.map_err(|error| match error {
             LockError::TimedOut => self.crowded(),
             LockError::StoreFailed => self
@@ -243,12 +220,12 @@ impl SessionManager {
     /// Waits until the requests of this process that give the session with `tag` another id, or end
     /// it, and came before are through. Without the lock the caller goes on all the same.
     async fn lock_lineage(&self, tag: Option<u64>) -> Option<KeyedLock<'_, u64>> {
-        let lock = self.lineage_locks.lock(tag?, self.store_timeout * PATIENCE);
+        let lock = self.lineage_locks.lock(tag?, self.bounds.patience());
         lock.await.ok()
     }
 
     fn check_patience(&self, started: Instant) -> Result<()> {
-        if started.elapsed() > self.store_timeout * PATIENCE {
+        if started.elapsed() > self.bounds.patience() {
             Err(self.crowded())
         } else {
             Ok(())
@@ -262,21 +239,6 @@ impl SessionManager {
     fn crowded(&self) -> Error {
         self.unavailable("save a session")
             .because("too many requests change this session at once")
-    }
-
-    /// Logs that the store failed, but at most once a second: while it is down, every request finds
-    /// out.
-    fn complain(&self, error: &Error) {
-        let (now, before) = (self.clock.millis(), self.complained.load(Ordering::Relaxed));
-        let quiet = now.abs_diff(before) < 1000;
-        if !quiet
-            && self
-                .complained
-                .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            log::error!("{error}");
-        }
     }
 }
 

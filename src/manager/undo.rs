@@ -66,7 +66,7 @@ impl SessionManager {
                 let deleting = self
                     .store()
                     .delete_session_if(&version.id, version.revision);
-                self.ask("delete a session", deleting).await
+                self.bounds.call("delete a session", deleting).await
             }
             Some(_) => Ok(true),
             // Should it be on its way still, this is in its place.

@@ -1,7 +1,6 @@
 //! What was counted in one request, and what its answer says about it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use rocket::http::{Header, Status};
 use rocket::tokio::sync::Mutex;
@@ -10,6 +9,7 @@ use rocket::{Request, Response};
 use super::hits::Answer;
 use super::policy::Policy;
 use crate::config::LimitHeaders;
+use crate::dispatch::{self, Active, ActiveRequests};
 use crate::error::Result;
 use crate::response;
 
@@ -38,54 +38,27 @@ impl Count {
 #[derive(Default)]
 pub(crate) struct Counts {
     counted: Mutex<Vec<(Policy, Result<Option<Count>>)>>,
-    /// Keeps the fairing looking for this on the way out.
-    live: OnceLock<Live>,
-    /// Takes the membership of this one when the request is dispatched again, as a clone of a local
-    /// request is.
-    next: OnceLock<Box<Counts>>,
-}
-
-/// Counts the requests that were counted and are not answered yet.
-struct Live(Arc<AtomicUsize>);
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+    active: OnceLock<Active>,
 }
 
 impl Counts {
     /// Returns those of `request`.
     pub(crate) fn of<'r>(request: &'r Request<'_>) -> &'r Self {
-        let mut counts = request.local_cache(Self::default);
-        while let Some(next) = counts.next.get() {
-            counts = next;
-        }
-        counts
-    }
-
-    /// Forgets what was counted: the request comes anew.
-    pub(crate) fn reset(&self) {
-        if self.live.get().is_some() {
-            self.next.get_or_init(Box::default);
-        }
+        dispatch::state(request)
     }
 
     /// Returns what `count` found under `policy` when it was first asked in this request.
     pub(super) async fn once(
         &self,
         policy: &Policy,
-        live: &Arc<AtomicUsize>,
+        active: &ActiveRequests,
         count: impl Future<Output = Result<Option<Count>>>,
     ) -> Result<Option<Count>> {
         let mut counted = self.counted.lock().await;
         if let Some((_, found)) = counted.iter().find(|(there, _)| there == policy) {
             return found.clone();
         }
-        self.live.get_or_init(|| {
-            live.fetch_add(1, Ordering::AcqRel);
-            Live(Arc::clone(live))
-        });
+        self.active.get_or_init(|| active.enter());
         let found = count.await;
         counted.push((*policy, found.clone()));
         found
@@ -93,7 +66,7 @@ impl Counts {
 
     /// Says in `response` what was counted, and returns whether the request was refused. A handler
     /// that serves it nevertheless refuses nothing.
-    pub(super) fn tell(&self, response: &mut Response<'_>, headers: LimitHeaders) -> bool {
+    pub(super) fn write_headers(&self, response: &mut Response<'_>, headers: LimitHeaders) -> bool {
         // A task that outlives its handler may be counting still.
         let Ok(counted) = self.counted.try_lock() else {
             return false;

@@ -1,6 +1,5 @@
 //! The limiter: whom a request counts for, and whether there is room for it.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -12,16 +11,19 @@ use super::batches::Batches;
 use super::counts::{Count, Counts};
 use super::hits::{Answer, Hits, SKEW};
 use super::policy::Policy;
+use crate::clock::Clock;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
+use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
-use crate::guard::Slot;
-use crate::manager::{PATIENCE, SessionManager};
+use crate::guard;
 use crate::secret_key::secret_key;
+use crate::store::bounded::Bounds;
 use crate::store::{Key, KeyValue, Namespace};
 
 /// Counts requests by the rules of the configuration.
 pub(crate) struct Limiter {
-    manager: Arc<SessionManager>,
+    bounds: Arc<Bounds>,
+    clock: Clock,
     store: Arc<dyn KeyValue>,
     namespace: Namespace,
     /// The limit for the whole application, if there is one.
@@ -33,7 +35,7 @@ pub(crate) struct Limiter {
     /// Hides visitors in the names of keys. Made when the rocket is about to lift off.
     secret: OnceLock<[u8; 32]>,
     /// How many requests were counted and are not answered yet.
-    live: Arc<AtomicUsize>,
+    active: ActiveRequests,
 }
 
 impl Limiter {
@@ -43,10 +45,11 @@ impl Limiter {
     ///
     /// When a setting cannot work.
     pub(crate) fn new(
-        manager: Arc<SessionManager>,
+        bounds: Arc<Bounds>,
+        clock: Clock,
         store: Arc<dyn KeyValue>,
         config: &RateLimitConfig,
-        live: Arc<AtomicUsize>,
+        active: ActiveRequests,
     ) -> Result<Self> {
         let app = Policy {
             name: Policy::APP,
@@ -55,7 +58,8 @@ impl Limiter {
             by: config.by,
         };
         Ok(Self {
-            manager,
+            bounds,
+            clock,
             store,
             namespace: Namespace::new("rate")?,
             app: (config.limit > 0).then_some(app),
@@ -64,7 +68,7 @@ impl Limiter {
             proxies: Proxies::new(config)?,
             batches: Batches::default(),
             secret: OnceLock::new(),
-            live,
+            active,
         })
     }
 
@@ -75,7 +79,7 @@ impl Limiter {
 
     /// Learns the secret that visitors are hidden with: one that all processes of an application
     /// share.
-    pub(crate) fn learn_key(&self, rocket: &rocket::Config) {
+    pub(super) fn learn_key(&self, rocket: &rocket::Config) {
         let mut hash = Sha256::new_with_prefix("rocket_session_kit: visitors of a rate limit");
         hash.update(secret_key(rocket));
         // A rocket can be launched again, with the same key.
@@ -113,12 +117,12 @@ impl Limiter {
                 }
             }
         };
-        Counts::of(request).once(policy, &self.live, count).await
+        Counts::of(request).once(policy, &self.active, count).await
     }
 
     /// Says in `response` what was counted, and returns whether the request was refused.
-    pub(crate) fn tell(&self, request: &Request<'_>, response: &mut Response<'_>) -> bool {
-        Counts::of(request).tell(response, self.headers)
+    pub(super) fn write_headers(&self, request: &Request<'_>, response: &mut Response<'_>) -> bool {
+        Counts::of(request).write_headers(response, self.headers)
     }
 
     /// Returns the key under which the sender of `request` is counted. It tells nobody who that is:
@@ -126,7 +130,7 @@ impl Limiter {
     async fn key(&self, request: &Request<'_>, policy: &Policy) -> Key {
         let settled = match policy.by {
             // A store that is down, so that it cannot be told, was logged.
-            By::Session => Slot::of(request).session(request).await.ok(),
+            By::Session => guard::session(request).await.ok(),
             By::Address => None,
         };
         let visitor = match settled.and_then(|session| session.settled_tag(policy.window)) {
@@ -155,13 +159,13 @@ impl Limiter {
     async fn hit(&self, key: &Key, policy: &Policy, requests: usize) -> Result<Vec<Count>> {
         const ACT: &str = "count a request";
         let started = Instant::now();
-        let patience = self.manager.store_timeout * PATIENCE;
+        let patience = self.bounds.patience();
         let window = policy.window.saturating_mul(1000);
         // As long as it can matter, by a clock that may differ from ours.
         let ttl = Duration::from_millis(window.saturating_add(window / 1000 + SKEW));
         while started.elapsed() <= patience {
-            let there = self.manager.ask(ACT, self.store.get(key)).await?;
-            let now = self.manager.clock.millis();
+            let there = self.bounds.call(ACT, self.store.get(key)).await?;
+            let now = self.clock.millis();
             let mut hits = Hits::read(there.as_deref(), now, window);
             let mut add = || hits.add(now, policy.limit, window);
             let answers: Vec<Answer> = (0..requests).map(|_| add()).collect();
@@ -170,7 +174,7 @@ impl Limiter {
             let kept = none || {
                 let hits = hits.write();
                 let keeping = self.store.swap(key, there.as_deref(), &hits, Some(ttl));
-                self.manager.ask(ACT, keeping).await?
+                self.bounds.call(ACT, keeping).await?
             };
             if kept {
                 let counts = answers.iter().map(|answer| Count::new(policy, answer));

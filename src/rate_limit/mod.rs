@@ -6,24 +6,23 @@ mod counts;
 mod hits;
 mod limiter;
 mod policy;
+mod routes;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use rocket::http::{Method, Status};
 use rocket::request::{FromRequest, Outcome};
-use rocket::route::{self, Handler};
-use rocket::{Data, Ignite, Request, Rocket, Route, Sentinel};
+use rocket::{Ignite, Orbit, Request, Response, Rocket, Sentinel};
 
 pub use crate::config::By;
 use crate::error::{Error, ErrorKind};
 use crate::sessions::Sessions;
 
 use self::counts::Count;
-pub(crate) use self::counts::Counts;
 pub(crate) use self::limiter::{Limiter, no_store};
 use self::policy::Policy;
+pub(crate) use self::routes::routes;
 
 /// How many requests one visitor may send to the routes that ask for a [`RateLimit`] of it.
 ///
@@ -208,45 +207,15 @@ fn served(count: Option<Count>) -> Result<Option<Count>, Error> {
     }
 }
 
-/// Counts every request before any other route sees it, and lets it go on, or not.
-///
-/// It is a route, and not the fairing's `on_request`, because a route can answer: with the status
-/// alone, so that the application's catcher for that status and that path makes the page, and sees
-/// the request as it came.
-#[derive(Clone)]
-struct CountRequest;
-
-#[rocket::async_trait]
-impl Handler for CountRequest {
-    async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> route::Outcome<'r> {
-        let counted = match Limiter::of(request) {
-            Ok(limiter) => limiter.count_for_app(request).await,
-            Err(error) => Err(error),
-        };
-        match counted.and_then(served) {
-            Ok(_) => route::Outcome::Forward((data, Status::NotFound)),
-            Err(error) => route::Outcome::Error(error.status()),
-        }
+/// Tells the limiter of `rocket`, if there is one, the key of its configuration.
+pub(crate) fn learn_key(rocket: &Rocket<Orbit>) {
+    if let Some(limiter) = rocket.state::<Limiter>() {
+        limiter.learn_key(rocket.config());
     }
 }
 
-/// Returns the routes through which every request passes first.
-pub(crate) fn routes() -> Vec<Route> {
-    const METHODS: [Method; 9] = [
-        Method::Get,
-        Method::Put,
-        Method::Post,
-        Method::Delete,
-        Method::Options,
-        Method::Head,
-        Method::Trace,
-        Method::Connect,
-        Method::Patch,
-    ];
-    let gatekeeper = |method| {
-        let mut route = Route::ranked(isize::MIN, method, "/<_..>", CountRequest);
-        route.name = Some("rate limit".into());
-        route
-    };
-    METHODS.map(gatekeeper).to_vec()
+/// Says in `response` what was counted for `request`, and returns whether the request was refused.
+pub(crate) fn write_headers(request: &Request<'_>, response: &mut Response<'_>) -> bool {
+    let limiter = request.rocket().state::<Limiter>();
+    limiter.is_some_and(|limiter| limiter.write_headers(request, response))
 }

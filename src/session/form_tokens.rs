@@ -7,7 +7,6 @@ use subtle::ConstantTimeEq;
 
 use super::{Over, Session};
 use crate::change::Change;
-use crate::csrf::CsrfToken;
 use crate::error::Result;
 use crate::manager::CommitOutcome;
 use crate::record::Record;
@@ -114,21 +113,20 @@ impl Session {
         Ok(here && !taken.is_empty())
     }
 
-    /// Returns the session's [`CsrfToken`], for a page that shows a form or runs a script. The first
-    /// one begins a session, or is put into it.
-    pub fn csrf_token(&self) -> CsrfToken {
+    /// Returns the first secret that CSRF tokens of the session are made of. The first call begins a
+    /// session, or puts the secret into it.
+    pub(crate) fn csrf_secret(&self) -> String {
         let mut state = self.state.lock();
         if state.record.csrf.is_empty() {
             self.change(&mut state, Change::AddCsrf(random()))
                 .expect("a token is refused nothing");
         }
-        CsrfToken::of(&state.record.csrf[0])
+        state.record.csrf[0].clone()
     }
 
-    /// Returns whether `token` is one of this session's.
-    pub(crate) fn is_csrf_token(&self, token: &str) -> bool {
-        let state = self.state.lock();
-        let mut own = state.record.csrf.iter();
-        own.any(|own| CsrfToken::of(own).is_shown_as(token))
+    /// Returns whether `is_it` holds for one of the secrets that CSRF tokens are made of. There are
+    /// several if requests made the first one at the same time.
+    pub(crate) fn any_csrf_secret(&self, is_it: impl FnMut(&String) -> bool) -> bool {
+        self.state.lock().record.csrf.iter().any(is_it)
     }
 }

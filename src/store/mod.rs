@@ -1,5 +1,6 @@
 //! What a store of sessions must do, and the few bytes of a session that it may read.
 
+pub(crate) mod bounded;
 pub(crate) mod configured;
 mod directory;
 mod edit;

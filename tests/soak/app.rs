@@ -122,7 +122,7 @@ async fn act(
     arg: &str,
     before: u64,
     after: u64,
-    notes: &Notifications,
+    notes: Notifications<'_>,
     session: &Session,
     sessions: &Sessions,
     journal: &State<Journal>,

@@ -55,6 +55,10 @@ pub(crate) struct Model {
     pub(crate) jar_of: Option<String>,
     /// When the cookie came, in milliseconds of the world.
     jar_since: u128,
+    /// When a clear was last sent or answered, in events of this visitor.
+    last_clear: u64,
+    /// Whether a clear may be under way that nobody waits for any more.
+    clear_lost: bool,
     /// Whether the cookie came over a newer one, in a response that the application may have finished
     /// before the newer one was made. The store confirmed it then; on the way it was overtaken, which
     /// no server can prevent.
@@ -88,6 +92,8 @@ impl Model {
             jar: None,
             jar_of: None,
             jar_since: 0,
+            last_clear: 0,
+            clear_lost: false,
             overtaken: false,
             crumbs: HashMap::new(),
             cookies: HashMap::new(),
@@ -136,6 +142,9 @@ impl Model {
     pub(crate) fn send(&mut self, act: Act, arg: String, world: &World, waits: u128) -> Sent {
         self.now += 1;
         self.number += 1;
+        if act == Act::Clear {
+            self.last_clear = self.now;
+        }
         let sent = Sent {
             number: self.number,
             act,
@@ -244,6 +253,10 @@ impl Model {
         self.now += 1;
         let mut broken = Broken::new();
         let good = outcome.is_good();
+        if sent.act == Act::Clear {
+            self.last_clear = self.now;
+            self.clear_lost |= !good;
+        }
         if sent.act.is_about_the_user() {
             self.user_acts_out -= 1;
             self.murky |= !good;
@@ -350,9 +363,14 @@ impl Model {
                 let empty = |view: &View| view.me.is_none() && view.user.is_none();
                 // What is there beside values is not seen.
                 let takes = matches!(sent.act, Act::Clear | Act::Forget | Act::Take | Act::Use);
-                // The user may have been taken away by another request since the handler looked.
-                let cleared = sent.act == Act::Clear;
-                let emptied = takes && told.is_some_and(|told| cleared || empty(&told.left));
+                // Another request may have taken away the rest since the handler looked: the user, or
+                // all values.
+                let with_another = match sent.act {
+                    Act::Clear => true,
+                    Act::Forget => self.clear_lost || self.last_clear >= sent.at,
+                    _ => false,
+                };
+                let emptied = takes && told.is_some_and(|told| with_another || empty(&told.left));
                 if sent.act == Act::Logout || emptied {
                     self.jar_of = None;
                 } else {
@@ -380,6 +398,7 @@ impl Model {
     /// Everything that was under way is over.
     pub(crate) fn quiet(&mut self) {
         self.murky = false;
+        self.clear_lost = false;
         self.endalls_out = 0;
     }
 

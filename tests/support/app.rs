@@ -90,23 +90,42 @@ impl App {
         build: impl Fn(Rocket<Build>) -> Rocket<Build>,
         test: impl Fn(Self) -> F,
     ) {
-        test(Self::built_on(MemoryStore::new(), |f| f, &build).await).await;
-        let there = tempfile::tempdir().expect("there is room for a directory");
-        let directory = DirectoryStore::open(there.path().join("sessions")).expect("it is free");
-        test(Self::built_on(directory, |f| f, &build).await).await;
+        Self::in_rounds(&[()], build, |app, ()| test(app)).await;
+    }
+
+    /// The same, with an application for each of `rounds`: nothing that one of them left under way in
+    /// the background reaches the store through the probe of the next.
+    pub(crate) async fn in_rounds<R: Copy, F: Future<Output = ()>>(
+        rounds: &[R],
+        build: impl Fn(Rocket<Build>) -> Rocket<Build>,
+        test: impl Fn(Self, R) -> F,
+    ) {
+        for &round in rounds {
+            let app = Self::built_on(MemoryStore::new(), |f| f, &build).await;
+            test(app, round).await;
+            let there = tempfile::tempdir().expect("there is room for a directory");
+            let directory = DirectoryStore::open(there.path().join("sessions"));
+            let directory = directory.expect("it is free");
+            let app = Self::built_on(directory, |f| f, &build).await;
+            test(app, round).await;
+        }
         #[cfg(feature = "redis")]
         {
             let server = redis::Redis::start();
-            let redis = RedisStore::open(&server.url()).expect("this is its URL");
-            let redis = redis.timeout(PATIENCE);
-            test(Self::built_on(redis, |f| f, &build).await).await;
+            for &round in rounds {
+                let redis = RedisStore::open(&server.url()).expect("this is its URL");
+                let redis = redis.timeout(PATIENCE);
+                test(Self::built_on(redis, |f| f, &build).await, round).await;
+            }
         }
         #[cfg(feature = "memcached")]
         {
             let server = memcached::Memcached::start();
-            let memcached = MemcachedStore::open([server.address()]).expect("this is its address");
-            let memcached = memcached.timeout(PATIENCE);
-            test(Self::built_on(memcached, |f| f, &build).await).await;
+            for &round in rounds {
+                let memcached = MemcachedStore::open([server.address()]);
+                let memcached = memcached.expect("this is its address").timeout(PATIENCE);
+                test(Self::built_on(memcached, |f| f, &build).await, round).await;
+            }
         }
     }
 

@@ -25,7 +25,7 @@ impl Memcached {
             let port = free_port();
             let mut process = launch(port, &arguments);
             // Another test may have been faster to take the port.
-            if accepts(&mut process, port) {
+            if listens(&mut process, port) {
                 return Self {
                     process,
                     port,
@@ -48,7 +48,7 @@ impl Memcached {
         self.process.kill();
         self.process = launch(self.port, &self.arguments);
         assert!(
-            accepts(&mut self.process, self.port),
+            listens(&mut self.process, self.port),
             "memcached does not start again"
         );
     }
@@ -99,12 +99,12 @@ fn launch(port: u16, arguments: &[String]) -> Process {
     Process::start(&mut command)
 }
 
-/// Waits until the server accepts connections; `false` when it ended instead.
-fn accepts(process: &mut Process, port: u16) -> bool {
+/// Waits until the server listens; `false` when it ended instead.
+fn listens(process: &mut Process, port: u16) -> bool {
     let mut ended = false;
-    wait_until("the server accepts connections", || {
+    wait_until("the server listens", || {
         ended = process.has_ended();
-        ended || TcpStream::connect(("127.0.0.1", port)).is_ok()
+        ended || process.listens_on(port)
     });
     !ended
 }

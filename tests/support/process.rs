@@ -1,5 +1,6 @@
 //! Real processes: programs of this project, started by a test and ended with it.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,25 @@ impl Process {
 
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Returns whether it listens on `port` of 127.0.0.1: the process itself, and not another that took
+    /// the port before it.
+    pub(crate) fn listens_on(&self, port: u16) -> bool {
+        const LISTENING: &str = "0A";
+        let local = format!("0100007F:{port:04X}");
+        let sockets = fs::read_to_string("/proc/net/tcp").expect("Linux tells its sockets");
+        let inode = sockets.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let found = fields.get(1) == Some(&local.as_str()) && fields.get(3) == Some(&LISTENING);
+            found.then(|| fields[9].to_owned())
+        });
+        let Some(socket) = inode.map(|inode| format!("socket:[{inode}]")) else {
+            return false;
+        };
+        let files = fs::read_dir(format!("/proc/{}/fd", self.id()));
+        let mut files = files.into_iter().flatten().flatten();
+        files.any(|file| fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == &*socket))
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

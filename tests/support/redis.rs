@@ -106,7 +106,7 @@ fn answers(process: &mut Process, port: u16) -> bool {
     let mut ended = false;
     wait_until("the server answers", || {
         ended = process.has_ended();
-        ended || is_up(port)
+        ended || process.listens_on(port) && is_up(port)
     });
     !ended
 }

@@ -1,15 +1,24 @@
 //! Messages for the next page: each is shown once, by whichever page asks first.
 
+mod notification;
+mod notify;
+
 use std::fmt;
-use std::sync::Arc;
 
+use rocket::request::{FromRequest, Outcome};
+use rocket::{Ignite, Request, Rocket, Sentinel};
 use serde::de::DeserializeOwned;
-use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use crate::error::Result;
+use crate::dispatch;
+use crate::error::{Error, Result};
+use crate::guard;
 use crate::message::StoredMessage;
 use crate::record::{read_value, write_value};
-use crate::session::{Session, Shown};
+use crate::session::Session;
+use crate::sessions::Sessions;
+
+pub use notification::Notification;
+pub use notify::Notify;
 
 /// The messages, and named values, that wait for the next page of this visitor.
 ///
@@ -46,13 +55,13 @@ use crate::session::{Session, Shown};
 /// #[post("/save")]
 /// # */
 /// #[get("/save")]
-/// fn save(notes: &Notifications) -> Result<Redirect> {
+/// fn save(notes: Notifications<'_>) -> Result<Redirect> {
 ///     notes.success("Saved")?;
 ///     Ok(Redirect::to("/"))
 /// }
 ///
 /// #[get("/")]
-/// async fn index(notes: &Notifications) -> Result<String> {
+/// async fn index(notes: Notifications<'_>) -> Result<String> {
 ///     let notes = notes.take_all().await?;
 ///     Ok(notes.iter().map(|note| format!("{}: {note}\n", note.queue())).collect())
 /// }
@@ -62,13 +71,22 @@ use crate::session::{Session, Shown};
 /// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "");
 /// # });
 /// ```
-pub struct Notifications {
-    pub(crate) session: Session,
-    /// Whether what is taken is left there, for nobody will see the answer.
-    pub(crate) leave: bool,
+pub struct Notifications<'r> {
+    session: &'r Session,
+    /// Whether messages stay where they are: the response to a `HEAD` request shows none.
+    leave: bool,
 }
 
-impl Notifications {
+impl<'r> Notifications<'r> {
+    async fn of(request: &'r Request<'_>) -> Result<Self> {
+        Ok(Self {
+            session: guard::session(request).await?,
+            leave: dispatch::is_head(request),
+        })
+    }
+}
+
+impl Notifications<'_> {
     /// Lets `message` wait at the end of the queue `success`.
     ///
     /// # Errors
@@ -116,7 +134,7 @@ impl Notifications {
     /// ([`ErrorKind::Limit`](crate::ErrorKind::Limit)). What waits already waits on.
     pub fn push(&self, queue: &str, message: impl AsRef<str>) -> Result<()> {
         self.session
-            .notify(StoredMessage::message(queue, message.as_ref()))
+            .notify(StoredMessage::queued(queue, message.as_ref()))
     }
 
     /// As [`push`](Self::push), unless the same message waits in the queue already. Returns whether
@@ -133,7 +151,7 @@ impl Notifications {
     /// use rocket_session_kit::{Notifications, Result};
     ///
     /// #[get("/")]
-    /// fn page(notes: &Notifications) -> Result<String> {
+    /// fn page(notes: Notifications<'_>) -> Result<String> {
     ///     let first = notes.push_once("info", "We close at six")?;
     ///     Ok(format!("{first}, {} waits", notes.peek().len()))
     /// }
@@ -144,7 +162,7 @@ impl Notifications {
     /// ```
     pub fn push_once(&self, queue: &str, message: impl AsRef<str>) -> Result<bool> {
         self.session
-            .notify_once(StoredMessage::message(queue, message.as_ref()))
+            .notify_once(StoredMessage::queued(queue, message.as_ref()))
     }
 
     /// Takes all messages, of all queues, and returns them, the oldest first.
@@ -169,7 +187,7 @@ impl Notifications {
     /// use rocket_session_kit::{Notifications, Result};
     ///
     /// #[get("/")]
-    /// async fn page(notes: &Notifications) -> Result<String> {
+    /// async fn page(notes: Notifications<'_>) -> Result<String> {
     ///     notes.error("Too late")?;
     ///     notes.push("cart", "Milk was sold out")?;
     ///     let about_the_cart = notes.take_queue("cart").await?;
@@ -206,12 +224,12 @@ impl Notifications {
     /// use rocket_session_kit::{Notifications, Result};
     ///
     /// #[get("/order")]
-    /// fn order(notes: &Notifications) -> Result<()> {
+    /// fn order(notes: Notifications<'_>) -> Result<()> {
     ///     notes.set("order", 4711)
     /// }
     ///
     /// #[get("/thanks")]
-    /// async fn thanks(notes: &Notifications) -> Result<String> {
+    /// async fn thanks(notes: Notifications<'_>) -> Result<String> {
     ///     let order: Option<u32> = notes.take("order").await?;
     ///     Ok(order.map_or("Nothing new".into(), |number| format!("Your order is number {number}")))
     /// }
@@ -250,7 +268,7 @@ impl Notifications {
     }
 
     /// Takes the oldest message, to be put back if nobody looks at it.
-    pub(crate) async fn hand_out_oldest(&self) -> Result<Option<Notification>> {
+    async fn hand_out_oldest(&self) -> Result<Option<Notification>> {
         let oldest = |waiting: &[StoredMessage]| {
             let first = waiting.iter().find(|message| !message.named);
             Ok(first.map(|message| message.id).into_iter().collect())
@@ -259,9 +277,9 @@ impl Notifications {
             return Ok(self.peek().into_iter().next());
         }
         let taken = self.session.take_messages(oldest).await?.pop();
-        Ok(taken.map(|message| Notification {
-            shown: Some(self.session.hand_out(message.clone())),
-            ..Notification::new(&message)
+        Ok(taken.map(|message| {
+            let shown = self.session.hand_out(message.clone());
+            Notification::handed_out(&message, shown)
         }))
     }
 
@@ -285,170 +303,27 @@ impl Notifications {
     }
 }
 
-impl fmt::Debug for Notifications {
+impl fmt::Debug for Notifications<'_> {
     /// Shows no message and no name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notifications").finish_non_exhaustive()
     }
 }
 
-/// A message that waited for this page.
-///
-/// As a request guard it is the oldest that waits, taken: nobody else gets it. Where none waits, the
-/// route is passed over, so `Option<Notification>` is what most pages want; that is `None` also
-/// when the store fails. A message that is dropped without a look at it waits on, also when
-/// another guard of the route sent the request elsewhere.
-///
-/// `Display` writes the message. In a template it is an object with the fields `queue` and
-/// `message`.
-///
-/// # Example
-///
-/// ```rust
-/// use rocket::get;
-/// use rocket::response::Redirect;
-/// use rocket_session_kit::{Notification, Notify};
-///
-/// # /*
-/// #[post("/save")]
-/// # */
-/// #[get("/save")]
-/// fn save() -> Notify<Redirect> {
-///     Notify::success(Redirect::to("/"), "Saved")
-/// }
-///
-/// #[get("/")]
-/// fn index(note: Option<Notification>) -> String {
-///     note.map_or("Nothing new".into(), |note| note.to_string())
-/// }
-/// # rocket_session_kit::testing::doc(rocket::routes![save, index], |client| {
-/// # client.get("/save").dispatch();
-/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "Saved");
-/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "Nothing new");
-/// # });
-/// ```
-pub struct Notification {
-    queue: String,
-    message: String,
-    /// Where it is noted that somebody looked.
-    shown: Option<Arc<Shown>>,
-}
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Notifications<'r> {
+    type Error = Error;
 
-impl Notification {
-    fn new(message: &StoredMessage) -> Self {
-        Self {
-            queue: message.queue.clone(),
-            message: message.text(),
-            shown: None,
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
+        match Self::of(request).await {
+            Ok(notifications) => Outcome::Success(notifications),
+            Err(error) => Outcome::Error((error.status(), error)),
         }
     }
-
-    /// Returns the queue that the message waited in: `success`, `info`, `warning`, `error`, or one
-    /// of the application's own.
-    pub fn queue(&self) -> &str {
-        &self.queue
-    }
-
-    /// Returns the message, which is shown by that.
-    pub fn message(&self) -> &str {
-        if let Some(shown) = &self.shown {
-            shown.note();
-        }
-        &self.message
-    }
 }
 
-impl fmt::Display for Notification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.message())
-    }
-}
-
-impl fmt::Debug for Notification {
-    /// Shows no message.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notification").finish_non_exhaustive()
-    }
-}
-
-impl Serialize for Notification {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Notification", 2)?;
-        object.serialize_field("queue", self.queue())?;
-        object.serialize_field("message", self.message())?;
-        object.end()
-    }
-}
-
-/// An answer that leaves a message for the next page.
-///
-/// The message is kept when the answer has been made, with the session's other changes; an answer
-/// that cannot be made, or has status 500, leaves none. If the message cannot be kept, the answer
-/// does not leave: 503 takes its place when the store is down, and 500 when it is too large.
-///
-/// # Example
-///
-/// ```rust
-/// use rocket::get;
-/// use rocket::response::Redirect;
-/// use rocket_session_kit::{Notification, Notify};
-///
-/// # /*
-/// #[post("/delete")]
-/// # */
-/// #[get("/delete")]
-/// fn delete() -> Notify<Redirect> {
-///     Notify::new(Redirect::to("/"), "trash", "Thrown away")
-/// }
-///
-/// #[get("/")]
-/// fn index(note: Notification) -> String {
-///     format!("{}: {note}", note.queue())
-/// }
-/// # rocket_session_kit::testing::doc(rocket::routes![delete, index], |client| {
-/// # client.get("/delete").dispatch();
-/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "trash: Thrown away");
-/// # assert_eq!(client.get("/").dispatch().status(), rocket::http::Status::NotFound);
-/// # });
-/// ```
-pub struct Notify<R> {
-    pub(crate) responder: R,
-    pub(crate) message: StoredMessage,
-}
-
-impl<R> Notify<R> {
-    /// Returns `responder` with a message for `queue`.
-    pub fn new(responder: R, queue: &str, message: impl AsRef<str>) -> Self {
-        Self {
-            responder,
-            message: StoredMessage::message(queue, message.as_ref()),
-        }
-    }
-
-    /// Returns `responder` with a message for the queue `success`.
-    pub fn success(responder: R, message: impl AsRef<str>) -> Self {
-        Self::new(responder, "success", message)
-    }
-
-    /// Returns `responder` with a message for the queue `info`.
-    pub fn info(responder: R, message: impl AsRef<str>) -> Self {
-        Self::new(responder, "info", message)
-    }
-
-    /// Returns `responder` with a message for the queue `warning`.
-    pub fn warning(responder: R, message: impl AsRef<str>) -> Self {
-        Self::new(responder, "warning", message)
-    }
-
-    /// Returns `responder` with a message for the queue `error`.
-    pub fn error(responder: R, message: impl AsRef<str>) -> Self {
-        Self::new(responder, "error", message)
-    }
-}
-
-impl<R> fmt::Debug for Notify<R> {
-    /// Shows no message.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notify").finish_non_exhaustive()
+impl Sentinel for Notifications<'_> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket)
     }
 }

@@ -1,0 +1,84 @@
+//! One dispatch of a request: the state that lives as long as it does.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rocket::Request;
+use rocket::http::Method;
+
+/// The number of requests that hold state of this crate at the moment. While it is zero, a response
+/// passes at the cost of one atomic load.
+#[derive(Clone, Default)]
+pub(crate) struct ActiveRequests(Arc<AtomicUsize>);
+
+/// A request that holds state of this crate, counted until this is dropped.
+pub(crate) struct Active(Arc<AtomicUsize>);
+
+impl ActiveRequests {
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn enter(&self) -> Active {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Active(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The dispatches of one request so far. A local request and its clones share one cache, and each of
+/// them is dispatched by itself.
+#[derive(Default)]
+struct Dispatches {
+    earlier: AtomicUsize,
+    ended: AtomicBool,
+    head: AtomicBool,
+}
+
+impl Dispatches {
+    fn of<'r>(request: &'r Request<'_>) -> &'r Self {
+        request.local_cache(Self::default)
+    }
+}
+
+/// Notes that `request` comes in. If it was dispatched before, its state is new from here on; what an
+/// earlier fairing did in the same dispatch is kept.
+pub(crate) fn begin(request: &Request<'_>) {
+    let dispatches = Dispatches::of(request);
+    if dispatches.ended.swap(false, Ordering::Relaxed) {
+        dispatches.earlier.fetch_add(1, Ordering::Relaxed);
+    }
+    let head = request.method() == Method::Head;
+    dispatches.head.store(head, Ordering::Relaxed);
+}
+
+/// Notes that `request` has its response. What comes after that is another dispatch.
+pub(crate) fn end(request: &Request<'_>) {
+    Dispatches::of(request).ended.store(true, Ordering::Relaxed);
+}
+
+/// Returns whether `request` came as a `HEAD` request. Rocket shows it to a `GET` route as `GET`.
+pub(crate) fn is_head(request: &Request<'_>) -> bool {
+    Dispatches::of(request).head.load(Ordering::Relaxed)
+}
+
+/// Returns the state of type `T` that this dispatch of `request` has.
+pub(crate) fn state<'r, T: Default + Send + Sync + 'static>(request: &'r Request<'_>) -> &'r T {
+    let mut state = request.local_cache(PerDispatch::<T>::default);
+    for _ in 0..Dispatches::of(request).earlier.load(Ordering::Relaxed) {
+        state = state.next.get_or_init(Box::default);
+    }
+    &state.state
+}
+
+/// The state of one dispatch, and that of the next.
+#[derive(Default)]
+struct PerDispatch<T> {
+    state: T,
+    next: OnceLock<Box<PerDispatch<T>>>,
+}

@@ -1,0 +1,113 @@
+//! The launch: configuration, stores, and what Rocket is to manage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocket::{Build, Rocket};
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{Config, Transport};
+use crate::cookie::CookieTemplate;
+use crate::dispatch::ActiveRequests;
+use crate::error::{Error, ErrorKind, Result};
+use crate::header::TokenHeaders;
+use crate::manager::SessionManager;
+use crate::perl_session::PerlSite;
+use crate::rate_limit::{self, Limiter};
+use crate::sessions::Sessions;
+use crate::store::bounded::Bounds;
+use crate::store::{SessionStore, configured};
+
+/// A change to the rocket that is being built.
+type Step = Box<dyn FnOnce(Rocket<Build>) -> Rocket<Build> + Send>;
+
+/// Returns the steps that give `rocket` its sessions, kept in `own` if there is such a store, and the
+/// features beside them.
+///
+/// # Errors
+///
+/// When the configuration cannot work, a store cannot be set up, or the rocket has sessions already.
+pub(crate) async fn steps(
+    rocket: &Rocket<Build>,
+    own: Option<Arc<dyn SessionStore>>,
+    active: &ActiveRequests,
+) -> Result<Vec<Step>> {
+    if rocket.state::<Sessions>().is_some() {
+        let why = "it is attached already; remove the second `.attach(Sessions::…)`";
+        return Err(Error::new(ErrorKind::Config, "attach the sessions").because(why));
+    }
+    let config = Config::read(rocket.figment())?;
+    if !config.cookie.http_only {
+        log::warn!(
+            "`sessions.cookie.http_only` is false: every script on a page can read the cookie, \
+             and send it elsewhere; remove the setting unless a script needs it"
+        );
+    }
+    let debug = rocket.figment().profile() == rocket::Config::DEBUG_PROFILE;
+    let form = CookieTemplate::new(&config.cookie, debug)?;
+    let headers = match config.transport {
+        Transport::Cookie => None,
+        Transport::Header | Transport::Both => Some(TokenHeaders::new(&config.header)?),
+    };
+    let clock = rocket.state::<Clock>().cloned().unwrap_or_default();
+    let stores = configured::stores(&config, &clock, own)?;
+    for store in [&stores.sessions].into_iter().chain(&stores.others) {
+        set_up(&**store, &config).await?;
+    }
+    let timeout = Duration::from_millis(config.store_timeout);
+    let bounds = Arc::new(Bounds::new(clock.clone(), timeout));
+
+    let mut steps: Vec<Step> = Vec::new();
+    if let Some(store) = stores.cache {
+        let cache = Cache::new(Arc::clone(&bounds), store, &config.cache)?;
+        steps.push(manage(cache));
+    }
+    match stores.rate_limit {
+        Some(store) => {
+            let limits_all = config.rate_limit.limit > 0;
+            let (bounds, clock) = (Arc::clone(&bounds), clock.clone());
+            let config = &config.rate_limit;
+            let limiter = Limiter::new(bounds, clock, store, config, active.clone())?;
+            steps.push(manage(limiter));
+            if limits_all {
+                steps.push(Box::new(|rocket| rocket.mount("/", rate_limit::routes())));
+            }
+        }
+        None if config.rate_limit.limit > 0 => return Err(rate_limit::no_store()),
+        None => {}
+    }
+    let servers = configured::perl(&config, &clock)?;
+    if let Some(site) = PerlSite::new(&config.perl, Arc::clone(&bounds), servers)? {
+        steps.push(manage(site));
+    }
+    let manager = SessionManager::new(stores.sessions, bounds, clock, &config);
+    let (manager, active) = (Arc::new(manager), active.clone());
+    let sessions = Sessions::new(manager, config, form, headers, active, stores.others);
+    steps.push(manage(sessions));
+    Ok(steps)
+}
+
+fn manage<T: Send + Sync + 'static>(state: T) -> Step {
+    Box::new(|rocket| rocket.manage(state))
+}
+
+/// Sets `store` up, and makes sure that it can do what `config` asks for.
+async fn set_up(store: &dyn SessionStore, config: &Config) -> Result<()> {
+    if !store.is_thread_safe() {
+        let why = "Rocket handles requests in several threads, and this store is not thread safe; choose another";
+        return Err(Error::new(ErrorKind::Config, "use the store").because(why));
+    }
+    if config.multiprocess && !store.is_multiprocess_safe() {
+        let why = "`sessions.multiprocess` is true, and this store cannot be shared by several processes; choose another, \
+                       or set `multiprocess = false`";
+        return Err(Error::new(ErrorKind::Config, "use the store").because(why));
+    }
+    match store.setup().await {
+        Err(error) if error.kind() == ErrorKind::Unavailable && !config.require_store_at_launch => {
+            log::warn!("{error}; launching without it");
+            Ok(())
+        }
+        set_up => set_up,
+    }
+}

@@ -1,0 +1,102 @@
+//! The responder that leaves a message for the next page.
+
+use std::fmt;
+
+use rocket::response::{self, Responder};
+use rocket::{Ignite, Request, Rocket, Sentinel};
+
+use crate::guard;
+use crate::message::StoredMessage;
+use crate::sessions::Sessions;
+
+/// An answer that leaves a message for the next page.
+///
+/// The message is kept when the answer has been made, with the session's other changes; an answer
+/// that cannot be made, or has status 500, leaves none. If the message cannot be kept, the answer
+/// does not leave: 503 takes its place when the store is down, and 500 when it is too large.
+///
+/// # Example
+///
+/// ```rust
+/// use rocket::get;
+/// use rocket::response::Redirect;
+/// use rocket_session_kit::{Notification, Notify};
+///
+/// # /*
+/// #[post("/delete")]
+/// # */
+/// #[get("/delete")]
+/// fn delete() -> Notify<Redirect> {
+///     Notify::new(Redirect::to("/"), "trash", "Thrown away")
+/// }
+///
+/// #[get("/")]
+/// fn index(note: Notification) -> String {
+///     format!("{}: {note}", note.queue())
+/// }
+/// # rocket_session_kit::testing::doc(rocket::routes![delete, index], |client| {
+/// # client.get("/delete").dispatch();
+/// # assert_eq!(client.get("/").dispatch().into_string().unwrap(), "trash: Thrown away");
+/// # assert_eq!(client.get("/").dispatch().status(), rocket::http::Status::NotFound);
+/// # });
+/// ```
+pub struct Notify<R> {
+    responder: R,
+    message: StoredMessage,
+}
+
+impl<R> Notify<R> {
+    /// Returns `responder` with a message for `queue`.
+    pub fn new(responder: R, queue: &str, message: impl AsRef<str>) -> Self {
+        Self {
+            responder,
+            message: StoredMessage::queued(queue, message.as_ref()),
+        }
+    }
+
+    /// Returns `responder` with a message for the queue `success`.
+    pub fn success(responder: R, message: impl AsRef<str>) -> Self {
+        Self::new(responder, "success", message)
+    }
+
+    /// Returns `responder` with a message for the queue `info`.
+    pub fn info(responder: R, message: impl AsRef<str>) -> Self {
+        Self::new(responder, "info", message)
+    }
+
+    /// Returns `responder` with a message for the queue `warning`.
+    pub fn warning(responder: R, message: impl AsRef<str>) -> Self {
+        Self::new(responder, "warning", message)
+    }
+
+    /// Returns `responder` with a message for the queue `error`.
+    pub fn error(responder: R, message: impl AsRef<str>) -> Self {
+        Self::new(responder, "error", message)
+    }
+}
+
+impl<R> fmt::Debug for Notify<R> {
+    /// Shows no message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notify").finish_non_exhaustive()
+    }
+}
+
+impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Notify<R> {
+    /// Leaves the message for the way out, where the session can be loaded. A response that cannot
+    /// be made leaves none.
+    fn respond_to(self, request: &'r Request<'_>) -> response::Result<'o> {
+        let response = self.responder.respond_to(request)?;
+        let message = self.message;
+        match guard::defer(request, |session| session.notify(message)) {
+            Ok(()) => Ok(response),
+            Err(error) => error.respond_to(request),
+        }
+    }
+}
+
+impl<R> Sentinel for Notify<R> {
+    fn abort(rocket: &Rocket<Ignite>) -> bool {
+        Sessions::missing(rocket)
+    }
+}

@@ -1,0 +1,119 @@
+//! Changes to a record, within the limits of the configuration.
+
+use serde_json::value::RawValue;
+
+use super::Record;
+use crate::config::Limits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::StoredMessage;
+
+impl Record {
+    /// Puts `value` under `name`, unless the session would outgrow `limits`.
+    pub(crate) fn set(&mut self, name: &str, value: Box<RawValue>, limits: &Limits) -> Result<()> {
+        const ACT: &str = "keep a value in the session";
+        let beyond = |what: String| Err(Error::new(ErrorKind::Limit, ACT).because(what));
+        let old = self
+            .values
+            .get(name)
+            .map(|old| name.len() + old.get().len());
+        if name.len() > limits.key_length {
+            return beyond(format!(
+                "its name is longer than {} bytes (`sessions.limits.key_length`)",
+                limits.key_length
+            ));
+        }
+        if old.is_none() && self.len() >= limits.keys {
+            return beyond(format!(
+                "the session has {} values already (`sessions.limits.keys`)",
+                limits.keys
+            ));
+        }
+        if self.size() - old.unwrap_or(0) + name.len() + value.get().len() > limits.size {
+            return Err(too_large(ACT, limits));
+        }
+        self.values.insert(name, value);
+        Ok(())
+    }
+
+    /// Puts `value` under `name`, whatever the limits: for what another system kept.
+    pub(crate) fn put(&mut self, name: &str, value: Box<RawValue>) {
+        self.values.insert(name, value);
+    }
+
+    /// Makes the changes that made `now` of `own`, as far as requests make them to a session that was
+    /// renewed under their hands.
+    pub(crate) fn bring_over(&mut self, own: &Self, now: &Self) {
+        for name in own.keys() {
+            if now.values.get(&name).is_none() {
+                self.values.remove(&name);
+            }
+        }
+        for name in now.keys() {
+            let value = |record: &Self| record.values.get(&name).map(ToOwned::to_owned);
+            let (before, after) = (value(own), value(now));
+            let changed =
+                before.as_deref().map(RawValue::get) != after.as_deref().map(RawValue::get);
+            if let Some(after) = after.filter(|_| changed) {
+                self.put(&name, after);
+            }
+        }
+        if own.user.is_some() && now.user.is_none() {
+            self.user = None;
+        }
+        for message in &now.notifications {
+            let mut known = own.notifications.iter().chain(&self.notifications);
+            if known.all(|known| known.id != message.id) {
+                self.notifications.push(message.clone());
+            }
+        }
+    }
+
+    /// Says who the visitor is, unless the session would outgrow `limits`.
+    pub(crate) fn set_user(&mut self, user: Option<&str>, limits: &Limits) -> Result<()> {
+        let user_len = |user: Option<&str>| user.map_or(0, str::len);
+        if self.size() - user_len(self.user()) + user_len(user) > limits.size {
+            return Err(too_large("keep the user in the session", limits));
+        }
+        self.user = user.map(str::to_owned);
+        Ok(())
+    }
+
+    /// Lets `message` wait. Where too much waits then, the oldest make room; a named value takes the
+    /// place of the one before it.
+    pub(crate) fn notify(&mut self, message: StoredMessage, limits: &Limits) -> Result<()> {
+        if message.size() > limits.notifications_size || limits.notifications == 0 {
+            let why = format!(
+                "it takes more than {} bytes (`sessions.limits.notifications_size`), or none may \
+                 wait (`sessions.limits.notifications`)",
+                limits.notifications_size
+            );
+            let error = Error::new(ErrorKind::Limit, "keep a notification in the session");
+            return Err(error.because(why));
+        }
+        self.notifications
+            .retain(|old| !(message.named && old.named && old.queue == message.queue));
+        self.notifications.push(message);
+        let mut size = self.messages_size();
+        let mut excess = self
+            .notifications
+            .len()
+            .saturating_sub(limits.notifications);
+        let too_many = self.notifications.iter().take_while(|oldest| {
+            let goes = excess > 0 || size > limits.notifications_size;
+            size -= oldest.size();
+            excess = excess.saturating_sub(1);
+            goes
+        });
+        let too_many = too_many.count();
+        self.notifications.drain(..too_many);
+        Ok(())
+    }
+}
+
+fn too_large(act: &'static str, limits: &Limits) -> Error {
+    let why = format!(
+        "the session would be larger than {} bytes (`sessions.limits.size`)",
+        limits.size
+    );
+    Error::new(ErrorKind::Limit, act).because(why)
+}

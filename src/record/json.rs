@@ -1,0 +1,58 @@
+//! Values as JSON text, with errors that tell types and never data.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Returns `raw` as a `T`. The error tells the types, never the data.
+pub(crate) fn read_value<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {
+    serde_json::from_str(raw.get()).map_err(|_| {
+        let found = match raw.get().as_bytes().first() {
+            Some(b'"') => "a string",
+            Some(b'{') => "an object",
+            Some(b'[') => "an array",
+            Some(b't' | b'f') => "a boolean",
+            Some(b'n') => "null",
+            _ => "a number",
+        };
+        let why = format!("what is there is {found} that does not fit");
+        Error::new(ErrorKind::Value, "read a value of the session")
+            .at(std::any::type_name::<T>())
+            .because(why)
+    })
+}
+
+/// Returns `value` as JSON text. The error tells the type, never the data.
+pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>> {
+    serde_json::value::to_raw_value(value).map_err(|_| {
+        Error::new(ErrorKind::Value, "write a value of the session")
+            .at(std::any::type_name::<T>())
+            .because("the type has no form in JSON")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_what_kind_of_value_is_there_and_not_the_value() {
+        for (json, kind) in [
+            (r#""s3cr3t""#, "a string"),
+            (r#"{"s3cr3t":1}"#, "an object"),
+            (r#"["s3cr3t"]"#, "an array"),
+            ("true", "a boolean"),
+            ("false", "a boolean"),
+            ("null", "null"),
+            ("-7", "a number"),
+        ] {
+            let value = RawValue::from_string(json.to_owned()).expect("it is JSON");
+            let error = read_value::<u8>(&value).expect_err("it is no small number");
+            let told = error.to_string();
+            assert!(told.contains(&format!("there is {kind} that")), "{told}");
+            assert!(!told.contains("s3cr3t"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What the bytes of a session mean.
+
+mod edit;
+mod fields;
+mod json;
+mod tombstone;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::message::StoredMessage;
+use crate::rest::{Rest, Sieve};
+use crate::values::Values;
+
+pub(crate) use json::{read_value, write_value};
+pub(crate) use tombstone::Tombstone;
+
+/// The only version of the format so far. Fields can be added without a new one: see
+/// `docs/how-it-works.md`, "The record".
+const VERSION: u8 = 1;
+
+/// One session as a store keeps it: what [`iter_sessions`](crate::store::SessionStore::iter_sessions)
+/// yields.
+///
+/// It is one JSON document, the same bytes in every store. A value stays the JSON text it was until
+/// somebody asks for it as a type, so that big numbers and the order of keys survive whatever reads
+/// and writes the session. `Debug` shows no value and no name.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+pub struct Record {
+    /// Stands first and has a fixed width, so that a store can compare it unparsed: see
+    /// [`RecordHeader`](crate::store::RecordHeader).
+    #[serde(
+        rename = "rev",
+        serialize_with = "fields::write_revision",
+        deserialize_with = "fields::read_revision"
+    )]
+    pub(crate) rev: u64,
+    pub(crate) expires: u64,
+    #[serde(rename = "v", deserialize_with = "fields::read_version")]
+    version: u8,
+    /// Under which id it was saved: a record found under another was put there by mistake. One of an
+    /// early version has none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "fields::write_own_id",
+        deserialize_with = "fields::read_own_id"
+    )]
+    id: Option<SessionId>,
+    pub(crate) created: u64,
+    pub(crate) accessed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<IpAddr>,
+    /// Whom the rate limit counts: random, and the same after every log-in and renewal. Given when
+    /// the session is first kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<u64>,
+    /// Whether there are copies of the session, which end together. They have the same tag.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) forked: bool,
+    #[serde(default = "Values::new", skip_serializing_if = "Values::is_empty")]
+    pub(crate) values: Values,
+    /// The oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notifications: Vec<StoredMessage>,
+    /// Form tokens, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tokens: Vec<String>,
+    /// What the session's CSRF tokens are made of. There is one, unless requests made their own at
+    /// the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) csrf: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "parting")]
+    pub(crate) tombstone: Option<Tombstone>,
+    #[serde(flatten, skip_deserializing)]
+    rest: Rest,
+}
+
+impl Record {
+    /// Returns a session that begins at `now` (in seconds since 1970) and has nothing in it.
+    pub(crate) fn new(now: u64, address: Option<IpAddr>) -> Self {
+        Self {
+            rev: 0,
+            expires: 0,
+            version: VERSION,
+            id: None,
+            created: now,
+            accessed: now,
+            user: None,
+            address,
+            tag: None,
+            forked: false,
+            values: Values::new(),
+            notifications: Vec::new(),
+            tokens: Vec::new(),
+            csrf: Vec::new(),
+            tombstone: None,
+            rest: Rest::default(),
+        }
+    }
+
+    /// Returns what a session leaves behind when it departs.
+    pub(crate) fn tombstone(now: u64, tombstone: Tombstone) -> Self {
+        Self {
+            tombstone: Some(tombstone),
+            ..Self::new(now, None)
+        }
+    }
+
+    /// Gives it its tag, if it has none yet.
+    pub(crate) fn tag(&mut self) {
+        self.tag
+            .get_or_insert_with(|| Uuid::new_v4().as_u64_pair().1);
+    }
+
+    /// Reads back what [`encode`](Self::encode) wrote; `None` when `bytes` are not that, or were
+    /// written for another id than `id`, under which they were found.
+    pub(crate) fn decode(bytes: &[u8], id: &SessionId) -> Option<Self> {
+        let record: Self = serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()?;
+        record.id.is_none_or(|own| own == *id).then_some(record)
+    }
+
+    /// As [`decode`](Self::decode), for a list of sessions: without what only waits to vanish.
+    pub(crate) fn listed(bytes: &[u8], id: &SessionId) -> Option<Self> {
+        let record = Self::decode(bytes, id);
+        if record.is_none() {
+            log::warn!(
+                "the store holds something under a session's id that is not that session; it was left out of the list"
+            );
+        }
+        record.filter(|record| record.tombstone.is_none() && record.has_info())
+    }
+
+    /// Returns the bytes for a store, to be kept under `id`, and under a revision that was never
+    /// used before.
+    pub(crate) fn encode(&mut self, id: &SessionId, expires: u64) -> Vec<u8> {
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        // Each half has bits that tell the version; no place has one in both.
+        self.rev = high ^ low;
+        self.expires = expires;
+        self.id = Some(*id);
+        let messages = self.notifications.len() * 64 + self.messages_size();
+        let mut bytes = Vec::with_capacity(200 + self.size() + messages + self.rest.size());
+        serde_json::to_writer(&mut bytes, self)
+            .expect("names are strings and values are JSON already");
+        bytes
+    }
+
+    /// Returns whether there is anything in it: a session without is not worth keeping.
+    pub(crate) fn has_info(&self) -> bool {
+        self.user.is_some()
+            || !self.values.is_empty()
+            || !self.notifications.is_empty()
+            || !self.tokens.is_empty()
+            || !self.csrf.is_empty()
+    }
+
+    /// Returns the user who is logged in, if one is.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Returns when the session began.
+    pub fn created_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.created)
+    }
+
+    /// Returns when the session was last used, up to `touch_every` seconds late.
+    pub fn accessed_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.accessed)
+    }
+
+    /// Returns the address that the session's first request came from.
+    pub fn remote_address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// Returns the names of the values, in the order in which they came.
+    pub fn keys(&self) -> Vec<String> {
+        self.values.names()
+    }
+
+    /// Returns how many values there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Returns whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Returns the value under `name`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When there is a value and it is not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        self.values.get(name).map(read_value).transpose()
+    }
+
+    fn messages_size(&self) -> usize {
+        self.notifications.iter().map(StoredMessage::size).sum()
+    }
+
+    /// Returns how many bytes the user, names and values take.
+    fn size(&self) -> usize {
+        self.user.as_ref().map_or(0, String::len) + self.values.size()
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let mut rest = Rest::default();
+        let sieve = Sieve {
+            source,
+            rest: &mut rest,
+        };
+        let mut record = Self::deserialize(sieve)?;
+        record.rest = rest;
+        Ok(record)
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("created_at", &self.created_at())
+            .field("accessed_at", &self.accessed_at())
+            .field("logged_in", &self.user.is_some())
+            .field("values", &self.len())
+            .field("notifications", &self.notifications.len())
+            .finish_non_exhaustive()
+    }
+}
