@@ -95,6 +95,13 @@ impl Error {
         self
     }
 
+    /// Returns an error about `key` of `Rocket.toml`. `why` says what is wrong and how to mend it.
+    pub(crate) fn config(key: &str, why: impl Into<Box<Source>>) -> Self {
+        Self::new(ErrorKind::Config, "use the configuration")
+            .at(key)
+            .because(why)
+    }
+
     /// Returns what sort of thing went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use rocket::Request;
 
-use crate::config::{RateLimitConfig, mistake};
-use crate::error::Result;
+use crate::config::RateLimitConfig;
+use crate::error::{Error, Result};
 
 /// How many addresses of a header are looked at. What is before them is the visitor's own claim.
 const HOPS: usize = 32;
@@ -35,7 +35,7 @@ impl Proxies {
             };
             text.parse().ok().or_else(one).ok_or_else(|| {
                 let why = "one of them is no network; write each as `10.0.0.0/8` or `fd00::1`";
-                mistake("sessions.rate_limit.proxies", why)
+                Error::config("sessions.rate_limit.proxies", why)
             })
         });
         Ok(Self {
