@@ -114,7 +114,6 @@ mod private_cookie;
 mod rate_limit;
 mod record;
 mod response;
-mod rest;
 mod session;
 mod sessions;
 #[cfg(feature = "perl")]
@@ -123,6 +122,7 @@ pub mod store;
 mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unknown_fields;
 mod values;
 
 pub use cache::Cache;
