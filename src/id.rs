@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_but_the_one_spelling_is_an_id() {
+    fn an_id_has_only_one_spelling() {
         let id = SessionId::random().to_hex();
         let upper = id.to_uppercase();
         let nil = "0".repeat(32);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_token_is_told_from_every_random_one() {
+    fn ids_of_tokens_differ_from_random_ids() {
         for byte in 0..=255 {
             let of_token = SessionId::of_token([byte; 16]);
             assert_eq!(of_token.to_hex().parse::<SessionId>().unwrap(), of_token);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_all_different_and_use_every_value_of_every_free_byte() {
+    fn random_ids_differ_and_use_every_value_of_every_free_byte() {
         let mut seen = std::collections::HashSet::new();
         let mut counts = [[0_u32; 256]; 16];
         for _ in 0..100_000 {

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_origin() {
+    fn other_texts_are_not_origins() {
         for no in [
             "",
             "null",

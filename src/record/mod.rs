@@ -164,7 +164,7 @@ impl Record {
             || !self.csrf.is_empty()
     }
 
-    /// Returns the user who is logged in, if one is.
+    /// Returns the user of the session, if a user is logged in.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
