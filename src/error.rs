@@ -101,6 +101,14 @@ impl Error {
         self
     }
 
+    /// Returns an error about `key` of `Rocket.toml`. `why` names the mistake and the
+    /// remedy.
+    pub(crate) fn config(key: &str, why: impl Into<Box<Source>>) -> Self {
+        Self::new(ErrorKind::Config, "use the configuration")
+            .at(key)
+            .because(why)
+    }
+
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -3,15 +3,15 @@
 use rocket::Request;
 use sha2::{Digest, Sha256};
 
-use crate::config::{HeaderConfig, mistake};
+use crate::config::HeaderConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 
-/// How many bytes a token has: a shorter one could be guessed, and those of identity providers are
-/// long.
+/// The length of a token in bytes: a shorter one could be guessed, and identity providers make long
+/// ones.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=4096;
 
-/// The headers that tokens come in, the one that counts first.
+/// The headers in which a token may be sent, the one that counts first.
 pub(crate) struct TokenHeaders {
     names: Vec<String>,
 }
@@ -21,16 +21,16 @@ impl TokenHeaders {
     ///
     /// # Errors
     ///
-    /// When a name is none, is there twice, or means something else.
+    /// When there is no name, or a name is invalid, is there twice, or has a meaning of its own.
     pub(crate) fn new(config: &HeaderConfig) -> Result<Self> {
-        let refuse = |why: String| Err(mistake("sessions.header.names", why));
+        let refuse = |why: String| Err(Error::config("sessions.header.names", why));
         if config.names.is_empty() {
             return refuse("no header is named; set it to [\"X-Auth-Token\"], for example".into());
         }
         for (at, name) in config.names.iter().enumerate() {
             if name.is_empty() || !name.bytes().all(is_name) {
                 return refuse(
-                    "a header's name has letters, digits, `-` and `_` only; choose such a name"
+                    "a header's name consists of letters, digits, `-` and `_`; choose such a name"
                         .into(),
                 );
             }
@@ -41,11 +41,13 @@ impl TokenHeaders {
                 return refuse(format!("`{name}` is there twice; remove one"));
             }
             let lower = name.to_ascii_lowercase();
-            if MEAN_SOMETHING_ELSE.contains(&lower.as_str())
-                || FAMILIES.iter().any(|family| lower.starts_with(family))
+            if RESERVED.contains(&lower.as_str())
+                || RESERVED_PREFIXES
+                    .iter()
+                    .any(|family| lower.starts_with(family))
             {
                 return refuse(format!(
-                    "`{name}` means something else; choose a name such as \"X-Auth-Token\""
+                    "`{name}` has a meaning of its own; choose a name such as \"X-Auth-Token\""
                 ));
             }
         }
@@ -59,7 +61,7 @@ impl TokenHeaders {
         &self.names
     }
 
-    /// Returns what `WWW-Authenticate` says beside a 401: in which headers a token may come.
+    /// Returns the `WWW-Authenticate` header of a 401: the headers in which a token may be sent.
     pub(crate) fn challenge(&self) -> String {
         let challenges =
             self.names
@@ -71,11 +73,11 @@ impl TokenHeaders {
         challenges.collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns the id of the token that `request` brings; `None` when it brings none.
+    /// Returns the id that belongs to the token of `request`; `None` if there is no token.
     ///
     /// # Errors
     ///
-    /// When what it brings is no token, or more than one in one header.
+    /// When a header holds an invalid token, or more than one.
     pub(crate) fn read(&self, request: &Request<'_>) -> Result<Option<SessionId>> {
         for name in &self.names {
             let mut values = request.headers().get(name);
@@ -91,13 +93,13 @@ impl TokenHeaders {
             if !LENGTHS.contains(&token.len()) {
                 return Err(not_accepted("it needs 16 to 4096 characters"));
             }
-            // Of two headers of one name proxies make one, with a comma.
+            // Proxies join two headers of one name with a comma.
             if !token
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b',')
             {
                 return Err(not_accepted(
-                    "it may have letters, digits and punctuation marks of ASCII other than a comma",
+                    "it may consist of ASCII letters, digits and punctuation marks other than a comma",
                 ));
             }
             return Ok(Some(id(name, token)));
@@ -107,7 +109,7 @@ impl TokenHeaders {
 }
 
 /// Names that browsers, servers or proxies give a meaning, in lower case.
-const MEAN_SOMETHING_ELSE: [&str; 16] = [
+const RESERVED: [&str; 16] = [
     "connection",
     "cookie",
     "date",
@@ -126,8 +128,8 @@ const MEAN_SOMETHING_ELSE: [&str; 16] = [
     "via",
 ];
 
-/// How more such names begin.
-const FAMILIES: [&str; 8] = [
+/// How more such names begin, in lower case.
+const RESERVED_PREFIXES: [&str; 8] = [
     "accept",
     "content-",
     "if-",
@@ -142,7 +144,7 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// Returns where the session of `token` is. Nobody who sees it there learns the token.
+/// Returns the id of the session that belongs to `token`. The id does not reveal the token.
 pub(crate) fn id(name: &str, token: &str) -> SessionId {
     let mut hash = Sha256::new_with_prefix("rocket_session_kit: a session's token\0");
     hash.update(name.to_ascii_lowercase());
@@ -154,15 +156,15 @@ pub(crate) fn id(name: &str, token: &str) -> SessionId {
     SessionId::of_token(half)
 }
 
-/// Says why the token of a request is not accepted, and nothing of it.
+/// Returns the error that says why a token is not accepted. It shows nothing of the token.
 fn not_accepted(why: &'static str) -> Error {
     Error::new(ErrorKind::Unauthorized, "accept the session's token").because(why)
 }
 
-/// What is said where a change needs a token to be kept.
+/// Returns the error of a change that cannot be saved because the request has no token.
 pub(crate) fn missing() -> Error {
     Error::new(ErrorKind::Unauthorized, "keep the session")
-        .because("the request brings no token; see `sessions.header.names`")
+        .because("the request has no token; see `sessions.header.names`")
 }
 
 #[cfg(test)]
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_cannot_work_are_refused() {
+    fn invalid_names_are_refused() {
         assert!(headers(&["X-Auth-Token", "Authorization"]).is_ok());
         for bad in [
             &[][..],
@@ -197,9 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_of_name_and_token_and_stays_what_it_is() {
+    fn the_id_of_a_token_never_changes() {
         let token = "0123456789abcdef0123456789abcdef";
-        // Sessions that are kept must be found by later versions too.
+        // Later versions must find the sessions that this one saved.
         assert_eq!(
             id("X-Auth-Token", token).to_hex(),
             "9a0dbfa5da698d9facf494af864582bf"

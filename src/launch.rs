@@ -8,7 +8,7 @@ use rocket::{Build, Rocket};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Transport};
-use crate::cookie::CookieForm;
+use crate::cookie::CookieTemplate;
 use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
@@ -46,7 +46,7 @@ pub(crate) async fn steps(
         );
     }
     let debug = rocket.figment().profile() == rocket::Config::DEBUG_PROFILE;
-    let form = CookieForm::new(&config.cookie, debug)?;
+    let form = CookieTemplate::new(&config.cookie, debug)?;
     let headers = match config.transport {
         Transport::Cookie => None,
         Transport::Header | Transport::Both => Some(TokenHeaders::new(&config.header)?),

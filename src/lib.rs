@@ -47,9 +47,9 @@
 //!
 //! # Configuration
 //!
-//! Everything is set under `[default.sessions]` in `Rocket.toml`. The one of this project shows
-//! every key with its default. What cannot work stops the launch with a sentence that names the key
-//! and the remedy.
+//! All settings are under `[default.sessions]` in `Rocket.toml`: see the [list of all
+//! settings](settings). Invalid settings stop the launch with a sentence that names the key and the
+//! remedy.
 //!
 //! # Stores
 //!
@@ -113,6 +113,7 @@ mod private_cookie;
 mod rate_limit;
 mod record;
 mod response;
+mod secret_key;
 mod session;
 mod sessions;
 #[cfg(feature = "perl")]
@@ -143,6 +144,10 @@ pub use store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{DirectoryStore, MemoryStore};
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/settings.md")]
+pub mod settings {}
 
 /// The guide, whose examples are tests.
 #[cfg(doctest)]

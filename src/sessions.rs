@@ -8,7 +8,7 @@ use rocket::request::{FromRequest, Outcome};
 use rocket::{Ignite, Request, Response, Rocket, Sentinel};
 
 use crate::config::{Config, Transport};
-use crate::cookie::{CookieForm, SessionCookie};
+use crate::cookie::{CookieTemplate, SessionCookie};
 use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
@@ -52,7 +52,7 @@ use crate::store::{SessionStore, Swept};
 pub struct Sessions {
     pub(crate) manager: Arc<SessionManager>,
     pub(crate) config: Config,
-    form: CookieForm,
+    form: CookieTemplate,
     /// The headers that tokens come in; `None` where sessions are by cookie alone.
     pub(crate) headers: Option<TokenHeaders>,
     /// Made when the rocket is about to lift off: only then its key is known.
@@ -66,7 +66,7 @@ impl Sessions {
     pub(crate) fn new(
         manager: Arc<SessionManager>,
         config: Config,
-        form: CookieForm,
+        form: CookieTemplate,
         headers: Option<TokenHeaders>,
         active: ActiveRequests,
         others: Vec<Arc<dyn SessionStore>>,

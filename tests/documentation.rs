@@ -142,19 +142,6 @@ fn every_source_file_says_what_lives_there() {
 }
 
 #[test]
-fn the_guide_shows_every_setting_of_the_configuration_file() {
-    let file = read("Rocket.toml");
-    let (settings, _key) = file
-        .split_once("\n# For the examples of this project")
-        .expect("the key of the examples is the end");
-    let page = read("docs/configuration.md");
-    assert!(
-        page.contains(&format!("```toml\n{settings}```\n")),
-        "docs/configuration.md does not show Rocket.toml as it is"
-    );
-}
-
-#[test]
 fn no_page_needs_a_program_to_be_read() {
     for file in markdown() {
         assert!(!read(&file).contains("{{#"), "{file} has an include");

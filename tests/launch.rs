@@ -383,7 +383,12 @@ fn a_mistake_in_rocket_toml_is_told_as_a_user_sees_it() {
         (
             "[default.sessions]\nidle_timeout = \"5\"\n",
             vec![],
-            vec!["sessions.idle_timeout", "Rocket.toml", "expected", "a text"],
+            vec![
+                "sessions.idle_timeout",
+                "Rocket.toml",
+                "expected",
+                "a string",
+            ],
         ),
         (
             "[default]\nsessions = 5\n",

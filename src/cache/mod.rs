@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use self::compute::is_lease;
 use self::single_flight::SingleFlight;
-use crate::config::{CacheConfig, mistake};
+use crate::config::CacheConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sessions::Sessions;
 use crate::store::bounded::Bounds;
@@ -91,7 +91,7 @@ impl Cache {
         let namespace = Namespace::new(&name).map_err(|_| {
             let why =
                 "a prefix consists of at most 18 lower-case letters, digits, `-` and `_`; choose such a prefix";
-            mistake("sessions.cache.prefix", why)
+            Error::config("sessions.cache.prefix", why)
         })?;
         Ok(Self {
             bounds,

@@ -9,7 +9,7 @@ use rocket::{Ignite, Request, Rocket};
 
 use super::ACT;
 use super::session::PerlSession;
-use crate::config::{PerlConfig, mistake};
+use crate::config::PerlConfig;
 use crate::cookie;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storable::Options;
@@ -49,11 +49,11 @@ impl PerlSite {
                 return Ok(None);
             }
             let why = "no cookie is named; set it to the one that holds the Perl site's session id";
-            return Err(mistake("sessions.perl.cookie_name", why));
+            return Err(Error::config("sessions.perl.cookie_name", why));
         };
         if !cookie::is_good_name(&cookie_name) {
             let why = "the name of a cookie has only letters, digits, `-`, `_` and `.`; set it to the cookie of the Perl site";
-            return Err(mistake("sessions.perl.cookie_name", why));
+            return Err(Error::config("sessions.perl.cookie_name", why));
         }
         let plain = config
             .key_prefix
@@ -61,15 +61,15 @@ impl PerlSite {
             .all(|byte| byte.is_ascii_graphic());
         if !plain || config.key_prefix.len() > 100 {
             let why = "it has at most 100 letters, digits and punctuation marks of ASCII; set it to the start of the Perl site's keys";
-            return Err(mistake("sessions.perl.key_prefix", why));
+            return Err(Error::config("sessions.perl.key_prefix", why));
         }
         if !(1..=LARGEST).contains(&config.size) {
             let why = format!("a session has between 1 and {LARGEST} bytes; set it to that");
-            return Err(mistake("sessions.perl.size", why));
+            return Err(Error::config("sessions.perl.size", why));
         }
         if config.max_growth == 0 {
             let why = "a session takes at least as much memory as it has bytes; set it to 64, for example";
-            return Err(mistake("sessions.perl.max_growth", why));
+            return Err(Error::config("sessions.perl.max_growth", why));
         }
         Ok(Some(Self {
             cookie_name,

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use rocket::Request;
 
-use crate::config::{RateLimitConfig, mistake};
-use crate::error::Result;
+use crate::config::RateLimitConfig;
+use crate::error::{Error, Result};
 
 /// The number of addresses in a header that are read, from its end. The visitor may have invented the
 /// ones before them.
@@ -36,7 +36,7 @@ impl Proxies {
             };
             text.parse().ok().or_else(one).ok_or_else(|| {
                 let why = "one of them is not a network; write each as `10.0.0.0/8` or `fd00::1`";
-                mistake("sessions.rate_limit.proxies", why)
+                Error::config("sessions.rate_limit.proxies", why)
             })
         });
         Ok(Self {

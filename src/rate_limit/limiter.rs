@@ -13,10 +13,10 @@ use super::hits::{Decision, Hits, SKEW};
 use super::policy::Policy;
 use crate::clock::Clock;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
-use crate::cookie;
 use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard;
+use crate::secret_key::secret_key;
 use crate::store::bounded::Bounds;
 use crate::store::{Key, KeyValue, Namespace};
 
@@ -81,7 +81,7 @@ impl Limiter {
     /// application share.
     pub(super) fn learn_key(&self, rocket: &rocket::Config) {
         let mut hash = Sha256::new_with_prefix("rocket_session_kit: visitors of a rate limit");
-        hash.update(cookie::secret_of(rocket));
+        hash.update(secret_key(rocket));
         // An application can be launched again, with the same key.
         let _ = self.secret.set(hash.finalize().into());
     }

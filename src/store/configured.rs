@@ -1,10 +1,11 @@
-//! The stores that `Rocket.toml` names, made as it says.
+//! The stores that `Rocket.toml` names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Config, StoreName, mistake};
-use crate::error::Result;
+use crate::config::{Config, MemcachedConfig, RedisConfig, StoreName};
+use crate::error::{Error, Result};
 #[cfg(feature = "perl")]
 use crate::store::Server;
 // Without Perl sites a server is a store like any other.
@@ -12,22 +13,23 @@ use crate::store::Server;
 use crate::store::SessionStore as Server;
 use crate::store::{DirectoryStore, KeyValue, MemoryStore, SessionStore};
 
-/// What an application keeps things in.
+/// The stores of one application.
 pub(crate) struct Stores {
     pub(crate) sessions: Arc<dyn SessionStore>,
-    /// `None` where the store of the sessions keeps no entries, and no other is configured.
+    /// `None` if no store is configured for it and the store of the sessions keeps no entries.
     pub(crate) cache: Option<Arc<dyn KeyValue>>,
+    /// As for the cache.
     pub(crate) rate_limit: Option<Arc<dyn KeyValue>>,
-    /// Those for the cache and the rate limit, as far as they are not the one of the sessions.
+    /// The stores of the cache and the rate limit, without that of the sessions.
     pub(crate) others: Vec<Arc<dyn SessionStore>>,
 }
 
 /// Returns the stores that `config` names, with `own`, if there is one, for the sessions. A store
-/// that is named twice is one. No server is reached yet.
+/// that is named twice is opened once. No server is contacted yet.
 ///
 /// # Errors
 ///
-/// When a store cannot be made so, with the key that is wrong.
+/// When a setting cannot work; the error names its key.
 pub(crate) fn stores(
     config: &Config,
     clock: &Clock,
@@ -47,8 +49,8 @@ pub(crate) fn stores(
         let Some(name) = name else {
             return Ok(Arc::clone(&sessions).key_value());
         };
-        if let Some((_, there)) = named.iter().find(|(there, _)| *there == name) {
-            return Ok(Arc::clone(there).key_value());
+        if let Some((_, opened)) = named.iter().find(|(opened, _)| *opened == name) {
+            return Ok(Arc::clone(opened).key_value());
         }
         let other = store(name, key, config, clock)?;
         named.push((name, Arc::clone(&other)));
@@ -65,7 +67,7 @@ pub(crate) fn stores(
     })
 }
 
-/// Returns the store called `name`, which the key `key` of the configuration asks for.
+/// Opens the store called `name`, which the setting `key` asks for.
 fn store(
     name: StoreName,
     key: &str,
@@ -77,8 +79,8 @@ fn store(
             let store = DirectoryStore::open(config.directory.path.relative())?;
             Arc::new(store.sync(config.directory.sync).clock(clock.clone()))
         }
-        StoreName::Redis => redis(key, config, clock)?,
-        StoreName::Memcached => memcached(key, config, clock)?,
+        StoreName::Redis => redis(key, &config.redis, config.store_timeout(), clock)?,
+        StoreName::Memcached => memcached(key, &config.memcached, config.store_timeout(), clock)?,
         StoreName::Memory => Arc::new(
             MemoryStore::new()
                 .capacity(config.memory.capacity)
@@ -87,85 +89,96 @@ fn store(
     })
 }
 
+/// Opens the Redis server, the cluster or the sentinels of `config`, for the setting `key`.
 #[cfg(feature = "redis")]
-pub(crate) fn redis(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
-    use std::time::Duration;
-
+pub(crate) fn redis(
+    _key: &str,
+    config: &RedisConfig,
+    timeout: Duration,
+    clock: &Clock,
+) -> Result<Arc<dyn Server>> {
     use crate::store::RedisStore;
 
-    let redis = &config.redis;
-    let (one, cluster) = (redis.url.as_deref(), !redis.urls.is_empty());
-    let sentinel = !redis.sentinels.is_empty() || redis.master.is_some();
-    let mut key = "sessions.redis.url";
-    let store = match (one, cluster, sentinel) {
-        (one, false, false) => RedisStore::open(one.unwrap_or("redis://127.0.0.1:6379")),
-        (None, true, false) => {
-            key = "sessions.redis.urls";
-            RedisStore::cluster(&redis.urls)
-        }
+    let has_cluster = !config.urls.is_empty();
+    let has_sentinels = !config.sentinels.is_empty() || config.master.is_some();
+    let (key, store) = match (config.url.as_deref(), has_cluster, has_sentinels) {
+        (url, false, false) => (
+            "sessions.redis.url",
+            RedisStore::open(url.unwrap_or("redis://127.0.0.1:6379")),
+        ),
+        (None, true, false) => ("sessions.redis.urls", RedisStore::cluster(&config.urls)),
         (None, false, true) => {
-            key = "sessions.redis.sentinels";
-            let Some(master) = &redis.master else {
-                let why =
-                    "the sentinels must be told which master; set it to the name that they give it";
-                return Err(mistake("sessions.redis.master", why));
+            let Some(master) = &config.master else {
+                let why = "the sentinels need the name of a master; set it to the name that they know it by";
+                return Err(Error::config("sessions.redis.master", why));
             };
-            RedisStore::sentinel(&redis.sentinels, master)
+            (
+                "sessions.redis.sentinels",
+                RedisStore::sentinel(&config.sentinels, master),
+            )
         }
         _ => {
             let why = "set only one of `url` (one server), `urls` (a cluster), and `sentinels` with `master`";
-            return Err(mistake("sessions.redis", why));
+            return Err(Error::config("sessions.redis", why));
         }
     };
     let mut store = store
         .map_err(|error| error.at(key))?
-        .prefix(&redis.prefix)
-        .timeout(Duration::from_millis(config.store_timeout))
+        .prefix(&config.prefix)
+        .timeout(timeout)
         .clock(clock.clone());
-    if let Some(db) = redis.db {
+    if let Some(db) = config.db {
         store = store
             .db(db)
             .map_err(|error| error.at("sessions.redis.db"))?;
     }
-    if let Some(ca) = &redis.ca {
+    if let Some(ca) = &config.ca {
         store = store.ca(ca.relative())?;
     }
     Ok(Arc::new(store))
 }
 
 #[cfg(not(feature = "redis"))]
-pub(crate) fn redis(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
-    Err(left_out(key, "redis"))
+pub(crate) fn redis(key: &str, _: &RedisConfig, _: Duration, _: &Clock) -> Result<Arc<dyn Server>> {
+    Err(not_compiled_in(key, "redis"))
 }
 
+/// Opens the Memcached servers of `config`, for the setting `key`.
 #[cfg(feature = "memcached")]
-pub(crate) fn memcached(_: &str, config: &Config, clock: &Clock) -> Result<Arc<dyn Server>> {
-    use std::time::Duration;
-
+pub(crate) fn memcached(
+    _key: &str,
+    config: &MemcachedConfig,
+    timeout: Duration,
+    clock: &Clock,
+) -> Result<Arc<dyn Server>> {
     use crate::store::MemcachedStore;
 
-    let memcached = &config.memcached;
-    let store = MemcachedStore::open(memcached.servers.iter().cloned())
+    let store = MemcachedStore::open(config.servers.iter().cloned())
         .map_err(|error| error.at("sessions.memcached.servers"))?
-        .prefix(&memcached.prefix)
+        .prefix(&config.prefix)
         .map_err(|error| error.at("sessions.memcached.prefix"))?
-        .connections(memcached.connections)
-        .timeout(Duration::from_millis(config.store_timeout))
+        .connections(config.connections)
+        .timeout(timeout)
         .clock(clock.clone());
     Ok(Arc::new(store))
 }
 
 #[cfg(not(feature = "memcached"))]
-pub(crate) fn memcached(key: &str, _: &Config, _: &Clock) -> Result<Arc<dyn Server>> {
-    Err(left_out(key, "memcached"))
+pub(crate) fn memcached(
+    key: &str,
+    _: &MemcachedConfig,
+    _: Duration,
+    _: &Clock,
+) -> Result<Arc<dyn Server>> {
+    Err(not_compiled_in(key, "memcached"))
 }
 
+/// Returns the error about a store whose feature is off.
 #[cfg(not(all(feature = "redis", feature = "memcached")))]
-/// Tells that a store was left out when this crate was compiled.
-fn left_out(key: &str, feature: &str) -> crate::error::Error {
+fn not_compiled_in(key: &str, feature: &str) -> Error {
     let why = format!(
         "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \
          Cargo.toml, or choose another store"
     );
-    mistake(key, why)
+    Error::config(key, why)
 }

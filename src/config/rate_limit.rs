@@ -1,0 +1,74 @@
+//! `[default.sessions.rate_limit]`: how many requests a visitor may send, and how they are counted.
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::settings;
+use super::store::StoreName;
+use crate::error::{Error, Result};
+
+settings! {
+    /// `[default.sessions.rate_limit]`
+    #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+    pub(crate) struct RateLimitConfig {
+        /// The store of the counts. If it is not set, they are in the store of the sessions.
+        pub(crate) store: Option<StoreName> = None,
+        /// Requests that one visitor may send to the whole application in each window; 0 means no limit.
+        pub(crate) limit: u32 = 0,
+        /// The length of a window in seconds.
+        pub(crate) window: u64 = 60,
+        /// What a visitor is counted by. `"session"`: the session if it is older than a window, else the address.
+        /// `"address"`: always the address.
+        pub(crate) by: By = By::Session,
+        /// The headers that report the limit. `"x"`: `X-RateLimit-*`. `"ietf"`: `RateLimit` and `RateLimit-Policy`.
+        pub(crate) headers: LimitHeaders = LimitHeaders::Both,
+        /// What happens to a request that cannot be counted. `"allow"`: it is served. `"refuse"`: it gets a 503.
+        pub(crate) when_store_is_down: WhenUncounted = WhenUncounted::Allow,
+        /// The networks of trusted proxies, such as `"10.0.0.0/8"` or `"::1"`. The `ip_header` counts only if one of them
+        /// sends it.
+        pub(crate) proxies: Vec<String> = Vec::new(),
+        /// The header in which trusted proxies send the visitor's address.
+        pub(crate) ip_header: String = "X-Forwarded-For".into(),
+    }
+}
+
+impl RateLimitConfig {
+    /// Checks that requests can be counted.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.window == 0 {
+            let why = "a window needs a length; set it to 1 second or more";
+            return Err(Error::config("sessions.rate_limit.window", why));
+        }
+        Ok(())
+    }
+}
+
+/// What a [`Limit`](crate::Limit) counts a visitor by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The session, once it is older than the limit's window; else the address.
+    Session,
+    /// The address that the request came from, whatever its session.
+    Address,
+}
+
+/// The headers that report the limit to a visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LimitHeaders {
+    Both,
+    /// `X-RateLimit-*`.
+    X,
+    /// `RateLimit` and `RateLimit-Policy`.
+    Ietf,
+    None,
+}
+
+/// What happens to a request that cannot be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WhenUncounted {
+    Allow,
+    /// 503.
+    Refuse,
+}

@@ -1,0 +1,23 @@
+//! The names of the stores, and what happens while one cannot be reached.
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a store in `Rocket.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreName {
+    Directory,
+    Redis,
+    Memcached,
+    Memory,
+}
+
+/// What a visitor with a session gets while the store cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WhenStoreIsDown {
+    /// 503.
+    Refuse,
+    /// An empty session that saves nothing.
+    Anonymous,
+}
