@@ -1,4 +1,4 @@
-//! What a request does to a session, in a form that can be done again to a newer record.
+//! The changes of a request to its session, which can be made again to a newer record.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use crate::message::StoredMessage;
 use crate::record::{Record, read_value, write_value};
 use crate::values::Values;
 
-/// One thing that a request did to its session.
+/// One change of a request to its session.
 ///
-/// A request works on the record that it loaded. When another request saved meanwhile, the changes,
-/// not the outcome, are done again to the newer record: two requests that change different values
-/// both win, increments add up, a removal stays a removal, and of two whole values under one name
-/// the later stays.
+/// A request changes the record that it loaded. If another request saved in the meantime, the changes
+/// are made again to the newer record. So changes of different values are both kept, increments add
+/// up, a removed value stays removed, and of two values inserted under one name the later stays.
 pub(crate) enum Change {
     Insert(String, Box<RawValue>),
-    /// The same, of a value that the request had read before. The last is what it had read.
+    /// As `Insert`, for a value that the request read before. The last field is the value that it
+    /// read.
     Overwrite(String, Box<RawValue>, Option<Box<RawValue>>),
     Remove(String),
     Increment(String, i64),
@@ -27,30 +27,30 @@ pub(crate) enum Change {
     SetUser(Option<String>),
     LogIn(String),
     Notify(StoredMessage),
-    /// Unless one that says the same waits.
+    /// As `Notify`, unless an identical message is waiting.
     NotifyOnce(StoredMessage),
-    /// What was taken out by this request, and not looked at.
+    /// Returns a message that this request took, and did not show.
     PutBack(StoredMessage),
     AddToken(String),
     AddCsrf(String),
 }
 
-/// How many form tokens a session has at most; beyond it the oldest goes.
+/// The largest number of form tokens in a session. Beyond it the oldest is removed.
 pub(crate) const TOKENS: usize = 32;
 
-/// How many requests may give a session its first CSRF token at the same time.
+/// The largest number of concurrent requests that each give a session its first CSRF token.
 const CSRF: usize = 8;
 
-/// Makes a value's new JSON from its old.
+/// Makes the new JSON of a value from the old.
 pub(crate) type Update = Box<dyn Fn(Option<&RawValue>) -> Result<Box<RawValue>> + Send + Sync>;
 
 impl Change {
-    /// Does it to `record`.
+    /// Makes the change to `record`.
     ///
     /// # Errors
     ///
-    /// When the record would outgrow `limits`, or the value there is not one that this can be done
-    /// to. The record is then as it was.
+    /// When the record would exceed `limits`, or the value has the wrong type. The record is then
+    /// unchanged.
     pub(crate) fn apply(&self, record: &mut Record, limits: &Limits) -> Result<()> {
         match self {
             Self::Insert(name, value) | Self::Overwrite(name, value, _) => {
@@ -64,7 +64,7 @@ impl Change {
                 let old = record.get::<i64>(name)?.unwrap_or(0);
                 let new = old.checked_add(*by).ok_or_else(|| {
                     Error::new(ErrorKind::Value, "increment a value of the session")
-                        .because("the sum is beyond 64 bits")
+                        .because("the sum does not fit into 64 bits")
                 })?;
                 record.set(name, write_value(&new)?, limits)
             }
@@ -80,12 +80,11 @@ impl Change {
             Self::LogIn(user) => {
                 let mut next = record.clone();
                 if record.user().is_some_and(|other| other != user) {
-                    // Nothing of one user is ever shown to another who logs in with the same
-                    // browser.
+                    // Data of one user is never shown to another user of the same browser.
                     next.values = Values::new();
                     next.notifications = Vec::new();
                 }
-                // Whoever planted the session, or looked at it, knows these.
+                // An attacker who planted or read the session knows these.
                 next.tokens = Vec::new();
                 next.csrf = Vec::new();
                 next.set_user(Some(user), limits)?;
@@ -95,7 +94,7 @@ impl Change {
             Self::Notify(message) => record.notify(message.clone(), limits),
             Self::NotifyOnce(message) => {
                 let mut waiting = record.notifications.iter();
-                if waiting.any(|other| other.says_the_same_as(message)) {
+                if waiting.any(|other| other.is_duplicate_of(message)) {
                     return Ok(());
                 }
                 record.notify(message.clone(), limits)
@@ -120,22 +119,22 @@ impl Change {
         }
     }
 
-    /// Returns whether it says who the visitor is.
+    /// Returns whether it sets the user.
     pub(crate) fn is_about_the_user(&self) -> bool {
         matches!(self, Self::SetUser(_) | Self::LogIn(_))
     }
 
-    /// Returns whether no request does it to a session that was renewed under its hands: the session
-    /// may have been renewed so that whoever knew it before has no part in it.
+    /// Returns whether it must not be made to a session that another request renewed. The renewal may
+    /// protect the session from a client that knew the old id.
     pub(crate) fn stays_behind(&self) -> bool {
-        // To say that nobody is logged in takes away, and gives nothing.
+        // A log-out grants no access.
         matches!(
             self,
             Self::SetUser(Some(_)) | Self::LogIn(_) | Self::AddToken(_) | Self::AddCsrf(_)
         )
     }
 
-    /// Returns the notification that it brings into the session.
+    /// Returns the message that it adds to the session.
     pub(crate) fn message(&self) -> Option<&StoredMessage> {
         match self {
             Self::Notify(message) | Self::NotifyOnce(message) | Self::PutBack(message) => {
@@ -145,7 +144,7 @@ impl Change {
         }
     }
 
-    /// Returns the form token that it brings into the session.
+    /// Returns the form token that it adds to the session.
     pub(crate) fn token(&self) -> Option<&str> {
         match self {
             Self::AddToken(token) => Some(token),
@@ -153,7 +152,7 @@ impl Change {
         }
     }
 
-    /// Returns whether `later`, coming next, leaves nothing of it.
+    /// Returns whether the next change, `later`, makes it ineffective.
     pub(crate) fn is_superseded_by(&self, later: &Change) -> bool {
         let (Self::Insert(name, _) | Self::Overwrite(name, ..) | Self::Remove(name)) = later else {
             return false;
@@ -189,8 +188,8 @@ impl fmt::Debug for Change {
     }
 }
 
-/// Says in the log that `changes`, made to `newer`, overwrite what another request put there after
-/// this one had read it.
+/// Logs a warning if `changes` overwrite a value in `newer` that another request changed after this
+/// one had read it.
 pub(crate) fn warn_of_lost_updates(changes: &[Change], newer: &Record) {
     let overwrites = |change: &Change| match change {
         Change::Overwrite(name, _, read) => {
@@ -201,9 +200,9 @@ pub(crate) fn warn_of_lost_updates(changes: &[Change], newer: &Record) {
     };
     if changes.iter().any(overwrites) {
         log::warn!(
-            "a value of a session was read by `get` and written by `insert`, and another request \
-             changed it in between; that change is overwritten. `session.update` and \
-             `session.increment` build on what is there, and lose nothing"
+            "a request read a value of its session by `get` and wrote it by `insert`; another request \
+             changed it in between, and that change is overwritten. Use `session.update` or \
+             `session.increment`, which lose no change"
         );
     }
 }

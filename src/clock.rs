@@ -1,14 +1,14 @@
-//! What time it is, for everything here that begins or ends.
+//! The clock by which sessions and entries expire. A test can set it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time by which sessions age: the system's, or one that a test turns by hand.
+/// The clock by which sessions expire: the system's, or a manual one for tests.
 ///
-/// An application never needs one. A test gives a copy to
+/// An application does not need one. A test passes a copy of a manual clock to
 /// [`Rocket::manage`](rocket::Rocket::manage) before it attaches
-/// [`Sessions::fairing()`](crate::Sessions::fairing), keeps the other copy and turns it.
+/// [`Sessions::fairing()`](crate::Sessions::fairing), and keeps another copy to advance it.
 ///
 /// # Example
 ///
@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Milliseconds since 1970, when the clock is turned by hand.
+    /// Milliseconds since 1970, if the clock is manual.
     hand: Option<Arc<AtomicU64>>,
 }
 
@@ -33,7 +33,8 @@ impl Clock {
         Self::default()
     }
 
-    /// Returns a clock that stands still at the present moment until it is advanced.
+    /// Returns a manual clock. It shows the present time, and changes only when it is advanced or set
+    /// back.
     pub fn manual() -> Self {
         let now = Self::system().millis();
         Self {
@@ -45,7 +46,7 @@ impl Clock {
     ///
     /// # Panics
     ///
-    /// When this is the clock of the system, which no test can turn.
+    /// When this is the clock of the system.
     pub fn advance(&self, by: Duration) {
         let hand = self
             .hand
@@ -59,7 +60,7 @@ impl Clock {
     ///
     /// # Panics
     ///
-    /// When this is the clock of the system, which no test can turn.
+    /// When this is the clock of the system.
     pub fn set_back(&self, by: Duration) {
         let hand = self
             .hand
@@ -78,7 +79,7 @@ impl Clock {
         self.hand.is_some()
     }
 
-    /// Lets `time` pass: at once on a clock turned by hand, by waiting on the system's.
+    /// Lets `time` pass: advances a manual clock at once, and waits on the clock of the system.
     #[cfg(feature = "testing")]
     pub(crate) async fn pass(&self, time: Duration) {
         match self.hand {
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn copies_of_a_manual_clock_tell_the_same_time() {
+    fn copies_of_a_manual_clock_agree() {
         let clock = Clock::manual();
         let copy = clock.clone();
         clock.advance(Duration::from_millis(1500));

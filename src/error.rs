@@ -1,4 +1,4 @@
-//! What can go wrong, and what a visitor is answered then.
+//! The error of this crate, and the status of the response that reports it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,46 +8,52 @@ use rocket::Request;
 use rocket::http::Status;
 use rocket::response::{self, Responder};
 
-/// What this crate's functions return: a `T`, or an [`Error`].
+/// A `Result` whose error is an [`Error`] of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Source = dyn std::error::Error + Send + Sync;
 
-/// What sort of thing went wrong.
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Something in `Rocket.toml`, or in the way the application was put together, cannot work.
+    /// A setting in `Rocket.toml`, or the setup of the application, is invalid.
     Config,
-    /// The store cannot be reached, refuses to work, or did not answer in time. Trying again later
-    /// may help.
+    /// The store cannot be reached, refuses to work, or does not respond in time. Another try may
+    /// succeed later.
     Unavailable,
-    /// A value is not of the type it was asked for as, or cannot be written as JSON.
+    /// A value does not have the requested type, or cannot be written as JSON.
     Value,
-    /// The session would outgrow one of `[default.sessions.limits]`.
+    /// The session would exceed one of `[default.sessions.limits]`.
     Limit,
-    /// The request brings no token for its session where it needs one, or one that is none.
+    /// The request needs a session token, and has none or an invalid one.
     Unauthorized,
-    /// The request does not show that the application's own page sent it.
+    /// The request does not prove that a page of the application sent it.
     Forbidden,
-    /// The answer has left already, so this change could no longer reach the store or the browser.
+    /// The response has already been sent, so a change can no longer reach the store or the browser.
     Closed,
-    /// A text is not what it should be, for example not a session id.
+    /// A text cannot be parsed, for example as a session id.
     Invalid,
-    /// That cannot be done at all, by this store or with this session.
+    /// The store or the session does not support the operation.
     Unsupported,
-    /// The visitor sent more requests than a limit allows.
+    /// The visitor exceeded a rate limit.
     RateLimited,
 }
 
-/// What went wrong: its kind, the act that failed, the place, and the cause.
+/// An error of this crate: its kind, the action that failed, the place, and the cause.
 ///
-/// It reads as a sentence and holds nothing of a visitor: no id, no cookie, no key, no value.
+/// It reads as a sentence. It contains no data of a visitor: no id, no cookie, no key, no value.
 ///
-/// A handler returns it with `?`. The visitor is then answered by the application's catcher for the
-/// status: 503 with `Retry-After` when the store is [`Unavailable`](ErrorKind::Unavailable), 401
-/// when a token is needed ([`Unauthorized`](ErrorKind::Unauthorized)), 403 when the request is
-/// [`Forbidden`](ErrorKind::Forbidden), 500 otherwise.
+/// A handler returns it with `?`. The application's catcher for the status then makes the response. The
+/// status depends on the kind:
+///
+/// | kind | status |
+/// |---|---|
+/// | [`Unavailable`](ErrorKind::Unavailable) | 503, with `Retry-After` |
+/// | [`Unauthorized`](ErrorKind::Unauthorized) | 401 |
+/// | [`Forbidden`](ErrorKind::Forbidden) | 403 |
+/// | [`RateLimited`](ErrorKind::RateLimited) | 429 |
+/// | any other | 500 |
 ///
 /// # Example
 ///
@@ -70,7 +76,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// Returns an error that says "cannot `act`". A store of one's own tells its failures with it.
+    /// Returns an error that reads "cannot `act`". Your own store reports its failures with it.
     pub fn new(kind: ErrorKind, act: &'static str) -> Self {
         Self {
             kind,
@@ -80,34 +86,35 @@ impl Error {
         }
     }
 
-    /// Adds where it happened: a directory, a server, a key of `Rocket.toml`. Never the id or key
-    /// of a session.
+    /// Adds the place of the failure: a directory, a server, or a key of `Rocket.toml`. It must not be
+    /// the id or key of a session.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         self.place = Some(place.to_string().into());
         self
     }
 
-    /// Adds the cause, whose text ends up in logs: it must hold nothing of a visitor.
+    /// Adds the cause. Its text goes into logs, so it must not contain data of a visitor.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<Source>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
     }
 
-    /// Returns an error about `key` of `Rocket.toml`. `why` says what is wrong and how to mend it.
+    /// Returns an error about `key` of `Rocket.toml`. `why` names the mistake and the
+    /// remedy.
     pub(crate) fn config(key: &str, why: impl Into<Box<Source>>) -> Self {
         Self::new(ErrorKind::Config, "use the configuration")
             .at(key)
             .because(why)
     }
 
-    /// Returns what sort of thing went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Writes it to the log: at error level, or at info level where the client is at fault.
+    /// Logs the error: at info level if it is the client's fault, otherwise at error level.
     pub(crate) fn log(&self) {
         match self.kind {
             ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::RateLimited => {
@@ -143,7 +150,7 @@ impl fmt::Display for Error {
 }
 
 impl fmt::Debug for Error {
-    /// As `Display`: Rocket logs the `Debug` form of a guard's error.
+    /// Writes the kind and the sentence of `Display`. Rocket logs this form of a guard's error.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.kind)
     }
@@ -158,7 +165,7 @@ impl std::error::Error for Error {
 }
 
 impl<'r> Responder<'r, 'static> for Error {
-    /// Leaves the answer to the application's catcher for the status.
+    /// Leaves the response to the application's catcher for the status.
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         self.log();
         if self.kind == ErrorKind::Unavailable {
@@ -168,8 +175,7 @@ impl<'r> Responder<'r, 'static> for Error {
     }
 }
 
-/// Tells the way out that this request met a store that was down, so that its 503 says when to try
-/// again.
+/// A mark on requests whose store was down. Their 503 gets `Retry-After`.
 #[derive(Default)]
 pub(crate) struct StoreWasDown(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! The header transport: from a token that a client of an API sends to an id.
+//! The header transport: reads a session token from a header, and turns it into an id.
 
 use rocket::Request;
 use sha2::{Digest, Sha256};

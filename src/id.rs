@@ -1,4 +1,4 @@
-//! The name under which a store keeps one session.
+//! The id of a session, under which a store keeps it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,17 +9,18 @@ use uuid::fmt::Simple;
 
 use crate::error::{Error, ErrorKind};
 
-/// The version of UUIDs that are made of random numbers.
+/// The version of random UUIDs.
 const RANDOM: usize = 4;
 
-/// The version of those that are made of a token's hash.
+/// The version of UUIDs that contain a hash, here of a token.
 const OF_TOKEN: usize = 8;
 
-/// The name of one session in its store: a UUID, written as 32 lower-case hex digits. It is random
-/// (version 4), or, where a token finds the session, made of that token's hash (version 8).
+/// The id of a session in its store: a UUID, written as 32 lower-case hex digits. It is random
+/// (version 4). If the client sends a token instead of a cookie, it is made from a hash of the token
+/// (version 8).
 ///
-/// An id alone opens nothing: what a browser holds is the id sealed with the server's key. Still,
-/// neither `Debug` nor any log line or error of this crate shows one.
+/// An id alone gives no access to a session: the cookie holds the id encrypted with the server's key.
+/// Still, neither `Debug` nor any log line or error of this crate shows an id.
 ///
 /// # Example
 ///
@@ -39,18 +40,17 @@ impl SessionId {
     ///
     /// # Panics
     ///
-    /// When the operating system has no random numbers to give. There is no weaker source to fall
-    /// back to.
+    /// When the operating system provides no random numbers. There is no fallback to a weaker source.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// Returns the id of the session that a token finds, made of `bytes` of its hash.
+    /// Returns the id of the session that belongs to a token, made from `bytes` of the token's hash.
     pub(crate) fn of_token(bytes: [u8; 16]) -> Self {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
-    /// Returns the id of the mark that ends all copies of the session with `tag`.
+    /// Returns the id of the tombstone that ends all copies of the session with `tag`.
     pub(crate) fn of_lineage(tag: u64) -> Self {
         let mut hash = Sha256::new_with_prefix("rocket_session_kit: a session's lineage\0");
         hash.update(tag.to_be_bytes());
@@ -60,18 +60,18 @@ impl SessionId {
         Self::of_token(half)
     }
 
-    /// Returns whether a token finds the session: its id is given again when it has ended, as no
-    /// random one is.
+    /// Returns whether the session belongs to a token. Such an id is used again after the session
+    /// has ended. A random id never is.
     pub(crate) fn is_of_token(&self) -> bool {
         self.0.get_version_num() == OF_TOKEN
     }
 
-    /// Returns the 32 hex digits: the file name, or the end of the key, that a store uses.
+    /// Returns the 32 hex digits, which a store uses as a file name or as the end of a key.
     pub fn to_hex(&self) -> String {
         self.digits().to_string()
     }
 
-    /// Returns what shows the 32 hex digits.
+    /// Returns a value whose `Display` writes the 32 hex digits.
     pub(crate) fn digits(&self) -> Simple {
         self.0.simple()
     }
@@ -80,12 +80,11 @@ impl SessionId {
 impl FromStr for SessionId {
     type Err = Error;
 
-    /// Reads back what [`to_hex()`](SessionId::to_hex) wrote.
+    /// Parses the 32 digits that [`to_hex()`](SessionId::to_hex) returns.
     ///
     /// # Errors
     ///
-    /// When `text` is anything else, were it only an upper-case digit: an id has exactly one
-    /// spelling.
+    /// When `text` is anything else. An id has exactly one spelling, so upper-case digits are errors.
     fn from_str(text: &str) -> Result<Self, Error> {
         let not_an_id = || Error::new(ErrorKind::Invalid, "read a session id");
         let canonical =
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_but_the_one_spelling_is_an_id() {
+    fn an_id_has_only_one_spelling() {
         let id = SessionId::random().to_hex();
         let upper = id.to_uppercase();
         let nil = "0".repeat(32);
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_token_is_told_from_every_random_one() {
+    fn ids_of_tokens_differ_from_random_ids() {
         for byte in 0..=255 {
             let of_token = SessionId::of_token([byte; 16]);
             assert_eq!(of_token.to_hex().parse::<SessionId>().unwrap(), of_token);
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_all_different_and_use_every_value_of_every_free_byte() {
+    fn random_ids_differ_and_use_every_value_of_every_free_byte() {
         let mut seen = std::collections::HashSet::new();
         let mut counts = [[0_u32; 256]; 16];
         for _ in 0..100_000 {

@@ -1,14 +1,14 @@
 //! Server-side sessions for [Rocket](https://rocket.rs) 0.5.
 //!
-//! A session that ended never comes back, and concurrent requests of one session lose no
-//! [`increment`](Session::increment), no [`update`](Session::update), and no change of different
-//! values. Of two whole values that are [`insert`](Session::insert)ed under one name the later stays.
+//! A session that has ended never comes back. Concurrent requests of one session lose no
+//! [`increment`](Session::increment), no [`update`](Session::update), and no change to different
+//! values. If two requests [`insert`](Session::insert) a value under one name, the later one stays.
 //!
 //! # Usage
 //!
 //! 1. Attach [`Sessions::fairing()`], once.
 //! 2. Take [`&Session`](Session) in a route, and use it like a map.
-//! 3. Give Rocket a `secret_key` that stays the same over restarts.
+//! 3. Give Rocket a `secret_key` that does not change when the application restarts.
 //!
 //! ```rust
 //! use rocket::{get, launch, routes};
@@ -37,13 +37,13 @@
 //! | [`&Session`](Session) | values, the visitor, log-in and log-out |
 //! | [`LoggedIn`] | pages for members: the user and the session |
 //! | [`Notifications`], [`Notification`], and the responder [`Notify`] | messages for the next page, each shown once |
-//! | [`CsrfForm`], [`CsrfToken`] | forms that no other site can send |
-//! | [`&Cache`](Cache) | what all requests share |
-//! | [`RateLimit`] | so many requests in a time |
+//! | [`CsrfForm`], [`CsrfToken`] | forms that only pages of this application can send |
+//! | [`&Cache`](Cache) | values that all requests share |
+//! | [`RateLimit`] | a limit on the requests of one visitor |
 //! | `&PerlSession` (feature `perl`) | the session of a Perl site beside this application |
 //! | [`&Sessions`](Sessions) | all sessions, for an administrator |
 //!
-//! Each stops the launch where the fairing is missing.
+//! Each of them stops the launch if the fairing is missing.
 //!
 //! # Configuration
 //!
@@ -53,37 +53,36 @@
 //!
 //! # Stores
 //!
-//! | store | use it | survives a restart | shared by processes |
+//! | store | use | survives a restart | shared by processes |
 //! |---|---|---|---|
 //! | [`DirectoryStore`], the default | on one host | yes | yes |
-//! | `RedisStore` | on several hosts | as the server persists | yes |
-//! | `MemcachedStore` | on several hosts, where a session may be lost | of the site, yes; of a server, no | yes |
+//! | `RedisStore` | on several hosts | if the server persists its data | yes |
+//! | `MemcachedStore` | on several hosts, if the loss of a session is acceptable | of the application, not of a server | yes |
 //! | [`MemoryStore`] | in tests and examples | no | no |
 //! | your own [`SessionStore`](store::SessionStore) | with [`Sessions::with()`]; the feature `testing` tests it | | |
 //!
 //! # Security
 //!
-//! The cookie holds a random id, sealed by AES-256-GCM under Rocket's `secret_key`: an id alone,
-//! seen in a store or a backup, opens nothing. Ids are never adopted from a client, and change at
-//! every log-in; only where `transport` says so, a token that a client sends in a header leads to a
-//! session, under a hash of it. No id, key, cookie or value is in a log, an error or a `Debug`. The
-//! cookie is `HttpOnly`, `SameSite=Lax` and, outside the debug profile, `Secure` with the prefix
-//! `__Host-`.
+//! The cookie holds a random id, encrypted by AES-256-GCM with Rocket's `secret_key`. So an id from a
+//! store or a backup gives no access to a session. The crate makes every id itself, and makes a new one
+//! at every log-in. Only if `transport` allows it, the id is made from a hash of a token that the client
+//! sends in a header. No id, key, cookie or value is in a log, an error or a `Debug`. The cookie is
+//! `HttpOnly`, `SameSite=Lax` and, outside the debug profile, `Secure` with the prefix `__Host-`.
 //!
 //! # Features
 //!
-//! - `redis` and `memcached`, on by default: their stores.
+//! - `redis` and `memcached`, on by default: the stores of that name.
 //! - `perl`: the guard `&PerlSession`, and the module `storable`, which reads Perl's Storable.
 //! - `import`: the module of that name, which reads the sessions of three Python systems.
-//! - `testing`: what tests need, of an application or of a store.
+//! - `testing`: tools for the tests of an application or of a store.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 #[cfg(not(unix))]
 compile_error!(
-    "rocket_session_kit needs a Unix, such as Linux or macOS: its directory of sessions is safe by \
-     the file modes and locks that only these have. On Windows, run the application in WSL or a container."
+    "rocket_session_kit needs a Unix system such as Linux or macOS, because the directory store relies on \
+     its file modes and locks. On Windows, run the application in WSL or a container."
 );
 
 mod cache;
@@ -114,7 +113,6 @@ mod private_cookie;
 mod rate_limit;
 mod record;
 mod response;
-mod rest;
 mod secret_key;
 mod session;
 mod sessions;
@@ -124,6 +122,7 @@ pub mod store;
 mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unknown_fields;
 mod values;
 
 pub use cache::Cache;

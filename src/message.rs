@@ -1,4 +1,4 @@
-//! A message, or a named value, that waits in a session to be read once.
+//! A message, or a named value, that a session keeps until it is read once.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::rest::{Rest, Sieve};
+use crate::unknown_fields::{SplitFields, UnknownFields};
 
-/// What the record of a visitor keeps of it.
+/// A message or named value, as a record contains it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub(crate) struct StoredMessage {
-    /// Tells it from every other, so that a request takes what it saw and nothing else.
+    /// A random id, so that a request takes exactly the message that it saw.
     #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
     pub(crate) id: u64,
-    /// Whether it is a value under the name `queue`, where there is only one at a time.
+    /// Whether it is a value under the name `queue`. A name has only one value at a time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) named: bool,
     pub(crate) queue: String,
     /// A message is a string.
     pub(crate) value: Box<RawValue>,
     #[serde(flatten, skip_deserializing)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 impl StoredMessage {
@@ -41,29 +41,29 @@ impl StoredMessage {
     fn new(named: bool, queue: &str, value: Box<RawValue>) -> Self {
         let (high, low) = Uuid::new_v4().as_u64_pair();
         Self {
-            // Each half has bits that tell the version; no place has one in both.
+            // Each half has fixed bits for the version, at different positions. So all bits are random.
             id: high ^ low,
             named,
             queue: queue.to_owned(),
             value,
-            rest: Rest::default(),
+            unknown: UnknownFields::default(),
         }
     }
 
     /// Returns the text of a message.
     pub(crate) fn text(&self) -> String {
-        // What another program put there is shown as it is.
+        // Another program may have stored a value that is not a string. It is shown as JSON.
         serde_json::from_str(self.value.get()).unwrap_or_else(|_| self.value.get().to_owned())
     }
 
-    /// Returns whether it says the same as `other`.
-    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+    /// Returns whether it has the text and the queue of `other`.
+    pub(crate) fn is_duplicate_of(&self, other: &Self) -> bool {
         self.named == other.named
             && self.queue == other.queue
             && self.value.get() == other.value.get()
     }
 
-    /// Returns how many bytes its queue's name and its value take.
+    /// Returns the size of the queue's name and the value in bytes.
     pub(crate) fn size(&self) -> usize {
         self.queue.len() + self.value.get().len()
     }
@@ -77,13 +77,13 @@ impl Serialize for StoredMessage {
 
 impl<'de> Deserialize<'de> for StoredMessage {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let mut rest = Rest::default();
-        let sieve = Sieve {
+        let mut unknown = UnknownFields::default();
+        let known = SplitFields {
             source,
-            rest: &mut rest,
+            unknown: &mut unknown,
         };
-        let mut message = Self::deserialize(sieve)?;
-        message.rest = rest;
+        let mut message = Self::deserialize(known)?;
+        message.unknown = unknown;
         Ok(message)
     }
 }

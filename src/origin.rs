@@ -1,17 +1,17 @@
-//! The origin of a page: scheme, host and port, as a browser names it.
+//! The origin of a page: its scheme, host and port.
 
 use std::fmt;
 
 use rocket::http::uri::Authority;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An origin in one spelling, so that equal ones are equal: in lower case, and without the port that
-/// goes without saying.
+/// An origin in a normal form, so that equal origins compare equal: in lower case, and without the
+/// default port of its scheme.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Origin(String);
 
 impl Origin {
-    /// Returns the origin that `text` names; `None` where it names anything else, or more.
+    /// Parses an origin. `None` if `text` is anything else, or has more parts.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let authority = Authority::parse(rest).ok()?;
@@ -21,7 +21,7 @@ impl Origin {
             "http" => 80,
             _ => return None,
         };
-        // A name, an address, or one of version 6 in brackets.
+        // The characters of a name, an IPv4 address, or an IPv6 address in brackets.
         let is_of_host =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '[' | ']');
         let with = |port: Option<u16>| match port {
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Origin {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
             de::Error::custom(
-                "an origin is a scheme, a host and perhaps a port, and nothing after them, as in \
+                "an origin consists of a scheme, a host and an optional port, such as \
                  \"https://app.example.com\" or \"http://localhost:5173\"",
             )
         })
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_origin() {
+    fn other_texts_are_not_origins() {
         for no in [
             "",
             "null",

@@ -1,5 +1,4 @@
-//! What an answer says about the session that it was made with: `Vary`, `Cache-Control`, and an error
-//! page in its place.
+//! Changes to a response: the headers for caches, and an error page in its place.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -11,42 +10,42 @@ use rocket::{Catcher, Request, Response};
 
 use crate::error::Error;
 
-/// How long a visitor should wait before trying again, in seconds.
+/// The number of seconds after which a visitor should try again.
 const RETRY_AFTER: &str = "5";
 
-/// Says that the answer depends on the request header `name`, beside what it depends on already.
+/// Adds the request header `name` to those that the response depends on.
 pub(crate) fn vary(response: &mut Response<'_>, name: impl Into<Cow<'static, str>>) {
     let name = name.into();
-    let mut said = response.headers().get("Vary").peekable();
-    if said.peek().is_none() {
-        drop(said);
+    let mut present = response.headers().get("Vary").peekable();
+    if present.peek().is_none() {
+        drop(present);
         response.set_header(Header::new("Vary", name));
         return;
     }
-    let said: Vec<&str> = said
+    let present: Vec<&str> = present
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .collect();
-    if !said
+    if !present
         .iter()
         .any(|entry| *entry == "*" || entry.eq_ignore_ascii_case(&name))
     {
-        // In one line, for some caches read the first one only.
-        let all = format!("{}, {name}", said.join(", "));
+        // In one line, since some caches read only the first.
+        let all = format!("{}, {name}", present.join(", "));
         response.set_header(Header::new("Vary", all));
     }
 }
 
-/// Says that no cache may keep the answer, for it gives a cookie to one visitor. What the handler
-/// said is kept as far as it says nothing else.
+/// Forbids caches to store the response, which gives a cookie to one visitor. Directives of the
+/// handler stay, except those that allow caching.
 pub(crate) fn no_store(response: &mut Response<'_>) {
     const CONTRARY: [&str; 5] = ["public", "immutable", "max-age", "s-maxage", "no-store"];
-    let said = response
+    let present = response
         .headers()
         .get("Cache-Control")
         .flat_map(|value| value.split(','))
         .map(str::trim);
-    let kept = said.filter(|directive| {
+    let kept = present.filter(|directive| {
         let name = directive.split('=').next().unwrap_or_default();
         !name.is_empty()
             && !CONTRARY
@@ -61,32 +60,32 @@ pub(crate) fn no_store(response: &mut Response<'_>) {
     response.set_header(Header::new("Cache-Control", all));
 }
 
-/// Says that the answer is for one visitor alone, for some shared caches do not know what `Vary`
-/// means. Whatever the handler said of caches counts instead.
+/// Marks the response as private to one visitor, since some shared caches ignore `Vary`. A
+/// `Cache-Control` header of the handler takes precedence.
 pub(crate) fn private(response: &mut Response<'_>) {
     if !response.headers().contains("Cache-Control") {
         response.set_header(Header::new("Cache-Control", "private"));
     }
 }
 
-/// Says when to try again, unless somebody said so already.
+/// Adds `Retry-After`, unless the response already has one.
 pub(crate) fn retry_after(response: &mut Response<'_>) {
     if !response.headers().contains("Retry-After") {
         response.set_header(Header::new("Retry-After", RETRY_AFTER));
     }
 }
 
-/// Puts an answer that tells of `error` in the place of the one that was made: the page of the
-/// application's own catcher, if it has one, else ours.
+/// Replaces the response by an error page for `error`: that of the application's own catcher, or a
+/// plain page if there is none.
 ///
-/// Rocket asks the catchers no more at this point, so that is done here. Headers that are not about
-/// what was answered, such as those of CORS and of Rocket's shield, stay.
+/// At this point Rocket no longer calls catchers, so this function does. Headers that do not describe
+/// the replaced response, such as those of CORS and of Rocket's shield, stay.
 pub(crate) async fn replace<'r>(
     request: &'r Request<'_>,
     response: &mut Response<'r>,
     error: &Error,
 ) {
-    const ABOUT_THE_ANSWER: [&str; 13] = [
+    const ABOUT_THE_RESPONSE: [&str; 13] = [
         "set-cookie",
         "location",
         "refresh",
@@ -102,72 +101,72 @@ pub(crate) async fn replace<'r>(
         "clear-site-data",
     ];
     let status = error.status();
-    let mut instead = match caught(request, status).await {
+    let mut page = match caught(request, status).await {
         Some(page) => page,
         None => plain(status),
     };
-    instead.set_status(status);
-    let said_itself: Vec<String> = instead
+    page.set_status(status);
+    let own_names: Vec<String> = page
         .headers()
         .iter()
         .map(|header| header.name.as_str().to_ascii_lowercase())
         .collect();
     for header in response.headers().iter() {
         let name = header.name.as_str().to_ascii_lowercase();
-        // A policy of what may run protects whatever is shown.
+        // The content security policy protects any page.
         let about_the_body =
             name.starts_with("content-") && !name.starts_with("content-security-policy");
         if name == "vary" {
             for entry in header.value.split(',').map(str::trim) {
-                vary(&mut instead, entry.to_owned());
+                vary(&mut page, entry.to_owned());
             }
         } else if !about_the_body
-            && !ABOUT_THE_ANSWER.contains(&name.as_str())
-            && !said_itself.contains(&name)
+            && !ABOUT_THE_RESPONSE.contains(&name.as_str())
+            && !own_names.contains(&name)
         {
-            instead.adjoin_raw_header(header.name.as_str().to_owned(), header.value.into_owned());
+            page.adjoin_raw_header(header.name.as_str().to_owned(), header.value.into_owned());
         }
     }
-    no_store(&mut instead);
+    no_store(&mut page);
     if status == Status::ServiceUnavailable {
-        retry_after(&mut instead);
+        retry_after(&mut page);
     }
-    *response = instead;
+    *response = page;
 }
 
-/// Returns what the application's own catcher for `status` makes of `request`; `None` where there is
-/// none, or it fails.
+/// Returns the response of the application's own catcher for `status`; `None` if there is no such
+/// catcher, or it fails.
 async fn caught<'r>(request: &'r Request<'_>, status: Status) -> Option<Response<'r>> {
     let depth = |catcher: &Catcher| catcher.base.path().segments().len();
     let path = request.uri().path();
-    // As Rocket chooses: the longest base, and in that the one that is for this status alone.
+    // As Rocket chooses: the longest base, and there the catcher for this status before the default.
     let catcher = request
         .rocket()
         .catchers()
         .filter(|catcher| catcher.code.is_none_or(|code| code == status.code))
         .filter(|catcher| catcher.base.path().segments().prefix_of(path.segments()))
         .max_by_key(|catcher| (depth(catcher), catcher.code.is_some()))?;
-    // A catcher may panic before it returns a future, and in it.
+    // A catcher may panic before it returns a future, and while the future runs.
     let page = AssertUnwindSafe(async { catcher.handler.handle(status, request).await });
     match page.catch_unwind().await {
         Ok(Ok(page)) => Some(page),
         Ok(Err(_)) | Err(_) => {
-            log::error!("the application's catcher for {status} failed; a plain page is shown");
+            log::error!("the application's catcher for {status} failed; sent a plain page instead");
             None
         }
     }
 }
 
-/// Returns a page of ours.
+/// Returns a plain page for `status`.
 fn plain<'r>(status: Status) -> Response<'r> {
     let text = match status {
         Status::ServiceUnavailable => {
-            "503: What you sent could not be kept. Please try again in a moment.\n"
+            "503: Your changes could not be saved. Please try again in a moment.\n"
         }
         Status::Unauthorized => {
-            "401: What you sent could not be kept, for it came without a session's token.\n"
+            "401: Your changes could not be saved, because the request has no session token.\n"
         }
-        _ => "500: What you sent could not be kept.\n",
+        _ => "500: Your changes could not be saved.\n",
     };
     let mut page = Response::new();
     page.set_header(ContentType::Plain);

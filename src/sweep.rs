@@ -1,4 +1,4 @@
-//! The background sweep, which removes expired sessions.
+//! The background sweep, which deletes expired sessions.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,14 +7,14 @@ use rocket::tokio;
 
 use crate::store::SessionStore;
 
-/// Removes expired sessions from `store` about once in `every`, until the rocket shuts down.
+/// Deletes expired sessions from `store` about once in `every`, until Rocket shuts down.
 pub(crate) async fn sweep(
     store: Arc<dyn SessionStore>,
     every: Duration,
     mut shutdown: rocket::Shutdown,
 ) {
     loop {
-        // Processes that were started together do not sweep together.
+        // Processes that start at the same time must not sweep at the same time.
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH);
         let jitter = nanos.map_or(0, |now| now.subsec_nanos());
         let jitter = every.mul_f64(f64::from(jitter) / 1e9 / 10.0);
@@ -26,8 +26,8 @@ pub(crate) async fn sweep(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            // Another application may keep its sessions here, and for longer: only what has expired
-            // goes.
+            // Another application may keep its sessions in this store, with a longer lifetime. So only
+            // expired sessions are deleted.
             swept = store.delete_old_sessions(u64::MAX) => match swept {
                 Ok(swept) => log::debug!("swept {} sessions, {} remain", swept.deleted, swept.remaining),
                 Err(error) => log::warn!("{error}"),

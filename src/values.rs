@@ -1,4 +1,4 @@
-//! The values of one session, as JSON text that is looked into as little as possible.
+//! The values of one session, as JSON text that is parsed as late as possible.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,10 +8,9 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-/// Named JSON values, in the order in which they came.
+/// Named JSON values, in the order in which they were inserted.
 ///
-/// A session that is only read stays the text that it was loaded as; one that is written becomes a
-/// map.
+/// The values of a loaded session are text. The first change turns them into a map.
 #[derive(Clone, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Values {
@@ -20,12 +19,12 @@ pub(crate) enum Values {
     Map(Map),
 }
 
-/// Values that were taken out of their text.
+/// Values that were parsed from their text.
 #[derive(Clone, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Map {
     entries: IndexMap<String, Box<RawValue>>,
-    /// How many bytes names and values take.
+    /// The size of names and values in bytes.
     #[serde(skip)]
     size: usize,
 }
@@ -42,7 +41,7 @@ impl Values {
             Self::Text(text) => {
                 let mut found = None;
                 for_each(text, |key, value| {
-                    // The last of several, as in a map.
+                    // The last of several values counts, as in a map.
                     if key == name {
                         found = Some(value);
                     }
@@ -57,7 +56,7 @@ impl Values {
         self.as_map().insert(name, value);
     }
 
-    /// Removes what is under `name`.
+    /// Removes the value under `name`.
     pub(crate) fn remove(&mut self, name: &str) {
         let map = self.as_map();
         if let Some(old) = map.entries.shift_remove(name) {
@@ -88,7 +87,7 @@ impl Values {
         }
     }
 
-    /// Returns how many bytes names and values take.
+    /// Returns the size of names and values in bytes.
     pub(crate) fn size(&self) -> usize {
         let mut size = 0;
         match self {
@@ -105,7 +104,7 @@ impl Values {
         }
     }
 
-    /// Returns the values as a map, which they are from here on.
+    /// Turns the values into a map if they are text, and returns it.
     fn as_map(&mut self) -> &mut Map {
         if let Self::Text(text) = self {
             let mut map = Map::default();
@@ -138,12 +137,12 @@ impl<'de> Deserialize<'de> for Values {
         if text.get().starts_with('{') {
             Ok(Self::Text(text))
         } else {
-            Err(D::Error::custom("values are an object"))
+            Err(D::Error::custom("the values are not an object"))
         }
     }
 }
 
-/// A name in an object, borrowed where it holds no escape.
+/// A name in an object, borrowed if it contains no escape.
 #[derive(Deserialize)]
 pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
@@ -168,7 +167,7 @@ fn for_each<'a>(object: &'a RawValue, f: impl FnMut(Cow<'a, str>, &'a RawValue))
 
     serde_json::Deserializer::from_str(object.get())
         .deserialize_map(Each(f))
-        .expect("it was found to be a JSON object when it was loaded");
+        .expect("loading checked that it is a JSON object");
 }
 
 #[cfg(test)]
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_map_tell_the_same() {
+    fn text_and_map_have_equal_contents() {
         for json in [
             "{}",
             " { } ",
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_touched_is_written_as_it_was_read() {
+    fn unchanged_values_are_written_as_they_were_read() {
         let json = r#"{"z":1.10,"a":123456789012345678901234567890,"nested":{"y":1,"x":2}}"#;
         let mut values = text(json);
         assert_eq!(serde_json::to_string(&values).unwrap(), json);
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_an_object_is_taken() {
+    fn only_objects_are_accepted() {
         for no in ["[]", "1", "null", "\"{}\"", "{", "{\"a\"}", ""] {
             assert!(serde_json::from_str::<Values>(no).is_err(), "{no}");
         }

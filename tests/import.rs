@@ -403,7 +403,7 @@ fn an_error_tells_the_byte_and_the_type_and_no_value() {
         (
             of_pickle(b"}S'secret'\ncos\nsystem\n(tRs."),
             Some(24),
-            "byte 24 of the pickled session: it holds what `os.system` would make",
+            "byte 24 of the pickled session: it holds the result of `os.system`",
         ),
         (
             of_notes(b"}X\x06\0\0\0sec"),

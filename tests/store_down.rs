@@ -438,7 +438,7 @@ async fn an_error_page_that_is_broken_itself_breaks_nothing() {
         app.probe.fail(Act::Save);
         let answer = visitor.get("/moves").await;
         assert_eq!(answer.status.code, 503, "{name}");
-        assert!(answer.body.starts_with("503: What you sent"), "{name}");
+        assert!(answer.body.starts_with("503: Your changes"), "{name}");
         assert_eq!(answer.header("Retry-After"), Some("5"), "{name}");
         assert_eq!(answer.header("Location"), None, "{name}");
     }

@@ -1,4 +1,4 @@
-//! Values that are computed when they are missing: by one request of a process, for all that wait.
+//! Missing values of the cache, which one request computes for all that wait in its process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,46 +8,47 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::single_flight::{Leader, Role};
-use super::{Cache, decode, encode};
+use super::{ACT_STORE, Cache, decode, encode};
 use crate::error::{Error, Result};
 use crate::store::Key;
 
-/// How long a computation may take for its value to be kept.
+/// The longest computation whose value is kept.
 const LEASE: Duration = Duration::from_secs(600);
 
-/// What a lease begins with, as no JSON does.
+/// The first byte of a lease. No JSON text begins with it.
 const LEASE_MARK: u8 = b'?';
 
-/// What a request that wants a value finds.
+/// The result of a lookup.
 enum Lookup {
     Value(Vec<u8>),
-    /// No value, but a lease: the one who has it when the value is there may keep the value.
+    /// There is no value. A request may store one only while its lease is in the store.
     Lease(Vec<u8>, Role),
-    /// No value, and others set and remove it all the time.
+    /// Other requests set and remove the value all the time.
     Contended,
 }
 
 impl Cache {
-    /// Returns the value under `name`; where there is none, what `compute` returns, which is kept
-    /// for `ttl`, or for `sessions.cache.ttl` where that is `None`.
+    /// Returns the value under `name`. If there is none, calls `compute` and stores its value.
     ///
-    /// Requests that miss the same value at once wait, in one process, for one of them to compute
-    /// it. Where that one fails, panics or is dropped, another does; where that one does not get
-    /// through either, each of the others computes for itself, so that nobody waits for more than
-    /// two. Processes do not wait for each other; the first value is kept.
+    /// The value is stored for `ttl`, or for `sessions.cache.ttl` if `ttl` is `None`.
     ///
-    /// A value is not kept when, since its computation began, any process removed or set what is
-    /// under `name`, or cleared the cache: what was computed from old data never outlives the
-    /// removal. Neither is one that took longer than ten minutes.
+    /// If several requests of one process miss a value at the same time, one of them computes it, and
+    /// the others wait. If the computation fails, panics or is dropped, another request computes. If
+    /// that fails too, each of the others computes for itself. So no request waits for more than two
+    /// computations. Processes do not wait for each other, and the first value is kept.
     ///
-    /// While the store cannot be reached, the value is computed and not kept.
+    /// A value is not stored if any process has removed or set the value under `name`, or cleared the
+    /// cache, since the computation began. So a value made from old data never outlives a removal. A
+    /// value is not stored either if its computation took longer than ten minutes.
     ///
-    /// `compute` must not ask for the same name: it would wait for itself.
+    /// While the store cannot be reached, the value is computed and not stored.
+    ///
+    /// `compute` must not get the value under the same name: it would wait for itself.
     ///
     /// # Errors
     ///
-    /// What `compute` returns; nothing is kept then. When what is there is not a `T`, or what was
-    /// computed has no form in JSON.
+    /// When `compute` fails; no value is stored then. When the value in the cache is not a `T`, or the
+    /// computed value cannot be written as JSON.
     pub async fn get_or_compute<T, E, F, Fut>(
         &self,
         name: &str,
@@ -68,7 +69,7 @@ impl Cache {
                 Ok(Lookup::Value(bytes)) => return Ok(decode(&bytes)?),
                 Ok(Lookup::Lease(lease, role)) => (Some(lease), role),
                 Ok(Lookup::Contended) => (None, Role::Leader(Leader::alone())),
-                // The store is down, which was logged.
+                // The store is down. The failure is already in the log.
                 Err(_) => (None, self.single_flight.join(key.as_str().as_bytes())),
             };
             match role {
@@ -87,13 +88,13 @@ impl Cache {
         }
         if let Some(lease) = lease {
             let keeping = self.store.swap(&key, Some(&lease), &bytes, ttl);
-            // A failure was logged, and takes nothing from whoever has the value.
-            let _ = self.bounds.call("keep a value of the cache", keeping).await;
+            // A failure goes into the log. The caller has its value all the same.
+            let _ = self.bounds.call(ACT_STORE, keeping).await;
         }
         Ok(value)
     }
 
-    /// Looks for the value under `key`, and where there is none for the right to keep one.
+    /// Reads the value under `key`. If there is none, obtains a lease, which allows to store one.
     async fn find(&self, key: &Key) -> Result<Lookup> {
         for _ in 0..4 {
             let lease = match self.read(key).await? {
@@ -102,21 +103,17 @@ impl Cache {
                 None => {
                     let lease = new_lease();
                     let adding = self.store.add(key, &lease, Some(LEASE));
-                    if self
-                        .bounds
-                        .call("keep a value of the cache", adding)
-                        .await?
-                    {
+                    if self.bounds.call(ACT_STORE, adding).await? {
                         let role = self.single_flight.join(&lease);
                         return Ok(Lookup::Lease(lease, role));
                     }
                     continue;
                 }
             };
-            // The lease is another's, in this process or in another. Whoever goes by it keeps the
-            // value unless it was removed since.
+            // Another request, in this process or in another, made the lease. It stores the value if the
+            // lease is still there.
             match self.single_flight.join(&lease) {
-                // Its follower may have landed between the look and the boarding.
+                // The leader may have finished after the lease was read, so it is read again.
                 Role::Leader(leader) => match self.read(key).await? {
                     Some(bytes) if bytes == lease => {
                         return Ok(Lookup::Lease(lease, Role::Leader(leader)));

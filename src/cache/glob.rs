@@ -1,13 +1,13 @@
-//! Patterns of names: `*` for any characters, `?` for one.
+//! Patterns of names, with `*` for any characters and `?` for one.
 
 /// Returns whether `pattern` matches the whole of `name`.
 ///
-/// It takes no more steps than the product of their lengths, whatever the pattern.
+/// It takes at most as many steps as the product of their lengths.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
-    // The last star, and where what it stands for ends so far.
+    // The last star, and the end of the characters that it matches so far.
     let mut star = None;
     while n < name.len() {
         match pattern.get(p) {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_and_question_marks_stand_for_what_they_should() {
+    fn stars_and_question_marks_match_any_characters_and_one() {
         for (pattern, name, expected) in [
             ("", "", true),
             ("", "a", false),
@@ -60,12 +60,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_pattern_takes_no_time() {
+    fn a_hostile_pattern_is_matched_quickly() {
         let (pattern, name) = ("*a".repeat(2000) + "b", "a".repeat(4000));
         assert!(!matches(&pattern, &name));
     }
 
-    /// The same by its definition, which takes for ever on long ones.
+    /// Matches by the definition, which takes too long for long patterns.
     fn by_definition(pattern: &[char], name: &[char]) -> bool {
         match (pattern.split_first(), name.split_first()) {
             (None, None) => true,
@@ -80,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_matches_what_the_definition_does(pattern in "[ab*?]{0,8}", name in "[ab]{0,10}") {
+        fn matching_agrees_with_the_definition(pattern in "[ab*?]{0,8}", name in "[ab]{0,10}") {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
             prop_assert_eq!(
                 matches(&pattern, &name),

@@ -1,4 +1,4 @@
-//! The application cache: values that all requests share, for a time.
+//! The application cache: values that all requests share for a limited time.
 
 mod compute;
 mod glob;
@@ -22,22 +22,25 @@ use crate::sessions::Sessions;
 use crate::store::bounded::Bounds;
 use crate::store::{Key, KeyValue, Namespace};
 
-/// The application's cache: values of any serde type under names, shared by all requests, of all
-/// visitors, in all processes that use one store.
+/// The action in the errors of calls that store a value.
+const ACT_STORE: &str = "store a value in the cache";
+
+/// The application cache: named values of any serde type. All requests of all visitors share it, in all
+/// processes that use one store.
 ///
-/// Take it as a request guard. Values are kept as JSON where the sessions are, or in the store that
-/// `sessions.cache.store` names, apart from every session. A name is any text; it is never part of
-/// a path or a command. A value is kept for `sessions.cache.ttl` seconds unless it was set for
-/// another time.
+/// Take it as a request guard. The cache keeps values as JSON in the session store, or in the store
+/// that `sessions.cache.store` names, apart from all sessions. A name can be any text, and is never
+/// part of a path or a command. A value is kept for `sessions.cache.ttl` seconds, unless
+/// [`set_for`](Self::set_for) sets another time.
 ///
 /// # Errors
 ///
-/// While the store cannot be reached, every call fails with [`ErrorKind::Unavailable`], which a
-/// visitor is answered 503 for, and takes no longer than `sessions.store_timeout`. Only
-/// [`get_or_compute`](Self::get_or_compute) goes on without the store: it computes.
+/// While the store cannot be reached, every call fails with [`ErrorKind::Unavailable`], which becomes
+/// a response with status 503. No call takes longer than `sessions.store_timeout`. Only
+/// [`get_or_compute`](Self::get_or_compute) works without the store: it computes the value.
 ///
-/// What is there and is not of the type asked for is [`ErrorKind::Value`], not a miss: it would be
-/// one for ever. [`remove`](Self::remove) it, or [`set`](Self::set) it anew.
+/// A value of another type than the requested one is an [`ErrorKind::Value`], and not a miss, which
+/// would never end. [`remove`](Self::remove) the value, or [`set`](Self::set) it again.
 ///
 /// # Example
 ///
@@ -49,7 +52,7 @@ use crate::store::{Key, KeyValue, Namespace};
 /// async fn news(cache: &Cache) -> Result<String> {
 ///     let news: Vec<String> = cache
 ///         .get_or_compute("news", None, || async {
-///             // Asked of somebody who takes their time.
+///             // For example, a slow request to another server.
 ///             Ok::<_, Error>(vec!["It rained.".to_owned()])
 ///         })
 ///         .await?;
@@ -65,17 +68,17 @@ pub struct Cache {
     bounds: Arc<Bounds>,
     store: Arc<dyn KeyValue>,
     namespace: Namespace,
-    /// How long a value is kept unless it is said otherwise; `None` is for ever.
+    /// The default lifetime of a value; `None` is unlimited.
     ttl: Option<Duration>,
     single_flight: SingleFlight,
 }
 
 impl Cache {
-    /// Returns the cache that `config` asks for, in `store`.
+    /// Returns the cache that `config` describes, in `store`.
     ///
     /// # Errors
     ///
-    /// When the prefix can be no part of a name of a namespace.
+    /// When the prefix cannot be part of the name of a namespace.
     pub(crate) fn new(
         bounds: Arc<Bounds>,
         store: Arc<dyn KeyValue>,
@@ -87,7 +90,7 @@ impl Cache {
         };
         let namespace = Namespace::new(&name).map_err(|_| {
             let why =
-                "a prefix has at most 18 small letters, digits, `-` and `_`; choose such a one";
+                "a prefix consists of at most 18 lower-case letters, digits, `-` and `_`; choose such a prefix";
             Error::config("sessions.cache.prefix", why)
         })?;
         Ok(Self {
@@ -103,7 +106,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// When the store fails, or what is there is not a `T`.
+    /// When the store fails, or the value is not a `T`.
     ///
     /// # Example
     ///
@@ -126,22 +129,22 @@ impl Cache {
         decode_if_value(self.read(&self.namespace.key(name)).await?)
     }
 
-    /// Keeps `value` under `name`, in the place of what was there.
+    /// Sets the value under `name`.
     ///
     /// # Errors
     ///
-    /// When the store fails, or `value` has no form in JSON.
+    /// When the store fails, or `value` cannot be written as JSON.
     pub async fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<()> {
         self.keep(name, value, self.ttl).await
     }
 
-    /// As [`set`](Self::set), for `ttl` instead of `sessions.cache.ttl`.
+    /// Sets the value under `name`, for `ttl` instead of `sessions.cache.ttl`.
     ///
-    /// A store may round it up, Memcached to a second.
+    /// A store may round `ttl` up. Memcached rounds it up to whole seconds.
     ///
     /// # Errors
     ///
-    /// When the store fails, or `value` has no form in JSON.
+    /// When the store fails, or `value` cannot be written as JSON.
     pub async fn set_for<T: Serialize + ?Sized>(
         &self,
         name: &str,
@@ -151,19 +154,19 @@ impl Cache {
         self.keep(name, value, Some(ttl)).await
     }
 
-    /// Removes what is under `name`, and returns whether there was anything.
+    /// Removes the value under `name`, and returns whether there was one.
     ///
-    /// A value that is being [computed](Self::get_or_compute) at this moment, in whichever process,
-    /// is not kept; it counts as something.
+    /// A value that any process is [computing](Self::get_or_compute) at the same time is not kept. It
+    /// counts as a value that was there.
     ///
     /// # Errors
     ///
-    /// When the store fails, so that the value may still be there.
+    /// When the store fails. The value may still be there.
     pub async fn remove(&self, name: &str) -> Result<bool> {
         let key = self.namespace.key(name);
         let removing = self.store.remove(&key);
         self.bounds
-            .call("remove a value of the cache", removing)
+            .call("remove a value from the cache", removing)
             .await
     }
 
@@ -177,33 +180,33 @@ impl Cache {
         Ok(there.is_some_and(|bytes| !is_lease(&bytes)))
     }
 
-    /// Removes the value under `name`, and returns it. Of many who take it one gets it.
+    /// Removes the value under `name`, and returns it. Only one of several concurrent requests gets it.
     ///
     /// # Errors
     ///
-    /// When the store fails; then nobody may get it. When what was there is not a `T`: it is gone
-    /// all the same.
+    /// When the store fails; the value may then be lost. When the value is not a `T`; it is removed all
+    /// the same.
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let key = self.namespace.key(name);
         let taking = self.store.take(&key);
         decode_if_value(
             self.bounds
-                .call("take a value of the cache", taking)
+                .call("take a value from the cache", taking)
                 .await?,
         )
     }
 
-    /// Returns the names of this cache that `pattern` matches, in no order.
+    /// Returns the names in this cache that match `pattern`, in no order.
     ///
-    /// In a pattern `*` stands for any characters, also for none, and `?` for one; all others stand
-    /// for themselves. Every name is looked at, one after the other, so this is for
-    /// administrators, not for every request. A name that takes more than 128 bytes when all but
-    /// letters, digits, `-` and `_` is written as `%` and two digits is not listed. One whose value
-    /// is being computed may be.
+    /// In a pattern, `*` matches any number of characters, and `?` matches one. All other characters
+    /// match themselves. The call compares every name in the cache, so it is for administration and not
+    /// for every request. Names of more than 128 bytes are not listed, where each
+    /// byte that is not a letter, a digit, `-` or `_` counts as three. A name whose value is still being
+    /// computed may be listed.
     ///
     /// # Errors
     ///
-    /// When the store cannot list what it keeps.
+    /// When the store fails, or cannot list its entries.
     ///
     /// # Example
     ///
@@ -236,12 +239,12 @@ impl Cache {
         Ok(matching)
     }
 
-    /// Removes everything in this cache, and nothing of another with another prefix.
+    /// Removes all values in this cache. Caches with another prefix keep theirs.
     ///
     /// # Errors
     ///
-    /// When the store fails, or takes more than ten times `sessions.store_timeout`: some of it may
-    /// be left.
+    /// When the store fails, or takes longer than ten times `sessions.store_timeout`. Some values may
+    /// then be left.
     pub async fn clear(&self) -> Result<()> {
         let time = self.bounds.patience();
         let clearing = self.store.clear(&self.namespace);
@@ -251,7 +254,9 @@ impl Cache {
 
     async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let reading = self.store.get(key);
-        self.bounds.call("read a value of the cache", reading).await
+        self.bounds
+            .call("read a value from the cache", reading)
+            .await
     }
 
     async fn keep<T: Serialize + ?Sized>(
@@ -262,7 +267,7 @@ impl Cache {
     ) -> Result<()> {
         let (key, bytes) = (self.namespace.key(name), encode(value)?);
         let keeping = self.store.set(&key, &bytes, ttl);
-        self.bounds.call("keep a value of the cache", keeping).await
+        self.bounds.call(ACT_STORE, keeping).await
     }
 }
 
@@ -271,23 +276,23 @@ fn decode_if_value<T: DeserializeOwned>(there: Option<Vec<u8>>) -> Result<Option
     value.map(|bytes| decode(&bytes)).transpose()
 }
 
-/// Returns `bytes` as a `T`. The error tells the type, never the data.
+/// Returns `bytes` as a `T`. The error names the type, and never shows data.
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|_| {
-        let why = "what is there is of another type; get rid of it with `remove` or `clear`, or \
-                   `set` it anew";
-        Error::new(ErrorKind::Value, "read a value of the cache")
+        let why =
+            "the value has another type; delete it with `remove` or `clear`, or `set` it again";
+        Error::new(ErrorKind::Value, "read a value from the cache")
             .at(std::any::type_name::<T>())
             .because(why)
     })
 }
 
-/// Returns `value` as JSON. The error tells the type, never the data.
+/// Returns `value` as JSON. The error names the type, and never shows data.
 fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|_| {
-        Error::new(ErrorKind::Value, "write a value of the cache")
+        Error::new(ErrorKind::Value, ACT_STORE)
             .at(std::any::type_name::<T>())
-            .because("the type has no form in JSON")
+            .because("the type cannot be written as JSON")
     })
 }
 
@@ -326,9 +331,9 @@ impl Sentinel for &Cache {
     }
 }
 
-/// What a guard says that finds no store for the cache.
+/// Returns the error of a guard in an application without a store for the cache.
 fn no_store() -> Error {
-    let why = "the store of the sessions keeps nothing else; set `sessions.cache.store`, or give \
-               your store a `key_value`";
+    let why = "the session store holds only sessions; set `sessions.cache.store`, or implement \
+               `key_value` for your store";
     Error::new(ErrorKind::Config, "find the cache").because(why)
 }

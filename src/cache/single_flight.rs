@@ -1,5 +1,4 @@
-//! Single flight: of the requests of a process that need one value, a leader computes it and the others
-//! follow.
+//! Single flight: the first request that needs a value computes it, and the others wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,22 +6,22 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rocket::tokio::sync::watch;
 
-/// The JSON of a value, once it is there.
+/// The JSON of a value, after it is computed.
 type Outcome = Option<Arc<[u8]>>;
 
 type Waiting = HashMap<Vec<u8>, watch::Receiver<Outcome>>;
 
-/// All computations under way, each by its lease.
+/// All current computations, by their leases.
 #[derive(Default)]
 pub(super) struct SingleFlight(Arc<Mutex<Waiting>>);
 
-/// A part in a computation.
+/// The role of a request in a computation.
 pub(super) enum Role {
     Leader(Leader),
     Follower(Follower),
 }
 
-/// The request that computes. Dropping it ends the wait of all followers, with or without a value.
+/// The request that computes. When it is dropped, no follower waits any longer.
 pub(super) struct Leader {
     outcome: watch::Sender<Outcome>,
     listed: Option<(Arc<Mutex<Waiting>>, Vec<u8>)>,
@@ -32,7 +31,7 @@ pub(super) struct Leader {
 pub(super) struct Follower(watch::Receiver<Outcome>);
 
 impl SingleFlight {
-    /// Joins the computation under `lease`, as its leader if there is none.
+    /// Joins the computation under `lease`: as its leader if there is none, otherwise as a follower.
     pub(super) fn join(&self, lease: &[u8]) -> Role {
         let mut waiting = self.0.lock();
         if let Some(follower) = waiting.get(lease) {
@@ -54,7 +53,7 @@ impl Leader {
         }
     }
 
-    /// Gives the value to all followers, and to those that join before this is dropped.
+    /// Gives the value to all followers, also to those that join before the leader is dropped.
     pub(super) fn finish(&self, value: Arc<[u8]>) {
         self.outcome.send_replace(Some(value));
     }
@@ -69,7 +68,7 @@ impl Drop for Leader {
 }
 
 impl Follower {
-    /// Waits for the value. It is `None` when the computation ended without one.
+    /// Waits for the value. `None` if the computation ended without one.
     pub(super) async fn outcome(mut self) -> Outcome {
         let arrived = self.0.wait_for(Option::is_some).await;
         arrived.ok().and_then(|value| value.clone())

@@ -1,4 +1,4 @@
-//! The guard for forms.
+//! The data guard for forms with a CSRF token.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -14,18 +14,16 @@ use crate::error::{Error, ErrorKind};
 use crate::session::Session;
 use crate::sessions::Sessions;
 
-/// A form that the application's own page sent: Rocket's `Form<T>`, with the session's
-/// [`CsrfToken`](crate::CsrfToken) in the field `csrf_token`, or in the header `X-CSRF-Token`.
+/// A form that a page of the application sent: Rocket's `Form<T>`, with the session's
+/// [`CsrfToken`](crate::CsrfToken) in the field `csrf_token` or in the header `X-CSRF-Token`.
 ///
-/// A form with no other field is a `CsrfForm`, without brackets.
-///
-/// `T` does not have that field. It is checked here and not by a field's type, for to a field of a
-/// form without files Rocket shows the value alone, and not the request whose session has the token.
+/// `T` must not have a field `csrf_token`. A form with no other fields is a `CsrfForm`, without a type
+/// parameter.
 ///
 /// # Errors
 ///
-/// As a guard it fails with 403 as [`CsrfToken`](crate::CsrfToken) does, with 422 when the form is not a `T`, and with
-/// 503 when the store does not answer. For a form to be shown again with its mistakes take a
+/// The guard fails with 403 as [`CsrfToken`](crate::CsrfToken) does, with 422 when the form is not a
+/// `T`, and with 503 when the store does not respond. To show a form again with its mistakes, take a
 /// `CsrfForm<Contextual<'_, T>>`.
 ///
 /// # Example
@@ -63,12 +61,14 @@ use crate::sessions::Sessions;
 /// # assert_eq!(logout(format!("csrf_token={token}")).dispatch().status(), Status::Ok);
 /// # });
 /// ```
+// A field's type could not check the token: in a form without files, Rocket passes it only the value,
+// and not the request.
 pub struct CsrfForm<T = NoFields>(T);
 
-/// A form without fields, beside the token: what a [`CsrfForm`] has without brackets.
+/// A form with no fields but the token: the default type parameter of [`CsrfForm`].
 ///
-/// Fields that come nevertheless are passed over. `()` cannot take its place: Rocket may yet make
-/// it a form of its own.
+/// It ignores all other fields.
+// `()` would not do: a later Rocket may implement `FromForm` for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoFields;
 
@@ -88,7 +88,7 @@ impl<'r> FromForm<'r> for NoFields {
 }
 
 impl<T> CsrfForm<T> {
-    /// Returns what the form says.
+    /// Returns the form without the token.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -131,7 +131,10 @@ impl<'r, T: FromForm<'r>> FromData<'r> for CsrfForm<T> {
         }
         let unreadable = |status: Status| {
             let error = Error::new(ErrorKind::Invalid, "read the form");
-            Outcome::Error((status, error.because("it does not fit, or is too large")))
+            Outcome::Error((
+                status,
+                error.because("its fields are missing or invalid, or it is too large"),
+            ))
         };
         let form = match Form::<WithToken<'r, T>>::from_data(request, data).await {
             Outcome::Success(form) => form.into_inner(),
@@ -142,8 +145,8 @@ impl<'r, T: FromForm<'r>> FromData<'r> for CsrfForm<T> {
         if let Err(error) = token::check(session, token) {
             return Outcome::Error((error.status(), error));
         }
-        match form.rest {
-            Ok(rest) => Outcome::Success(Self(rest)),
+        match form.fields {
+            Ok(fields) => Outcome::Success(Self(fields)),
             Err(errors) => unreadable(errors.status()),
         }
     }

@@ -1,4 +1,4 @@
-//! Protection against forged requests: the application's own page sent this one, and no other site.
+//! Protection against forged requests (CSRF).
 
 mod form;
 mod site;
@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind};
 pub use form::{CsrfForm, NoFields};
 pub use token::CsrfToken;
 
-/// The header that a script sends the token in.
+/// The header in which a script sends the token.
 const HEADER: &str = "X-CSRF-Token";
 
-/// The field that a form sends the token in.
+/// The field in which a form sends the token.
 const FIELD: &str = "csrf_token";
 
 fn forbidden(why: &'static str) -> Error {

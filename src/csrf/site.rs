@@ -1,4 +1,4 @@
-//! The site that sent a request, as the browser tells it.
+//! The check that no other site sent a request, by the headers of the browser.
 
 use rocket::Request;
 
@@ -7,17 +7,17 @@ use crate::error::Result;
 use crate::origin::Origin;
 use crate::sessions::Sessions;
 
-/// Fails when the browser says that another site sent `request`, and not one that is trusted.
+/// Fails if the headers of the browser name another site, unless that site is trusted.
 pub(super) fn check(request: &Request<'_>) -> Result<()> {
     let headers = request.headers();
-    let fails = || Err(forbidden("another site sent it"));
+    let fails = || Err(forbidden("it comes from another site"));
     let trusted = &Sessions::of(request)?.config.csrf.trusted_origins;
     let mut origins = headers.get("Origin").peekable();
     let is_trusted = |origin| Origin::parse(origin).is_some_and(|it| trusted.contains(&it));
     if !trusted.is_empty() && origins.peek().is_some() && origins.all(is_trusted) {
         return Ok(());
     }
-    // A browser sets these itself, whatever a page's script wants.
+    // Only the browser can set this header: scripts cannot.
     let mut sites = headers.get("Sec-Fetch-Site").peekable();
     if sites.peek().is_some() {
         return match sites.all(|site| matches!(site, "same-origin" | "none")) {
@@ -31,7 +31,7 @@ pub(super) fn check(request: &Request<'_>) -> Result<()> {
         let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), &host) else {
             return false;
         };
-        // A browser leaves it out, and some proxies put it in.
+        // Browsers omit the default port, and some proxies add it.
         let port = match scheme {
             "https" => ":443",
             "http" => ":80",

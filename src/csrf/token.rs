@@ -1,4 +1,4 @@
-//! The token, and the guard that asks for it in a header.
+//! The CSRF token, and the guard that requires it in a header.
 
 use std::fmt;
 
@@ -15,22 +15,23 @@ use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::sessions::Sessions;
 
-/// What shows that a request comes from a page of this application: a secret of the session, which
-/// another site can neither read nor guess.
+/// The proof that a request comes from a page of this application: a secret of the session, which
+/// other sites can neither read nor guess.
 ///
-/// `Display` writes it masked, differently each time, so that it cannot be guessed from the length
-/// of compressed pages. It stays the same for the session until the log-in, so that a page may be
-/// open in many windows. `Debug` does not show it.
+/// `Display` writes the token with a new random mask each time, so that the length of compressed pages
+/// does not reveal it. The token of a session does not change until the visitor logs in, so a page can
+/// be open in several windows. `Debug` does not show the token.
 ///
-/// As a guard it lets `GET`, `HEAD`, `OPTIONS` and `TRACE` pass, which must not change anything, and
-/// asks all others for the header `X-CSRF-Token`. For forms take [`CsrfForm`].
+/// As a guard it requires the header `X-CSRF-Token`, except in requests with the methods `GET`, `HEAD`,
+/// `OPTIONS` and `TRACE`. Handlers of these methods must not change anything. For forms, take
+/// [`CsrfForm`](crate::CsrfForm).
 ///
 /// # Errors
 ///
-/// As a guard it fails with 403 when a browser says (`Sec-Fetch-Site`, or else `Origin`) that
-/// another site sent the request, unless its `Origin` is one of `trusted_origins` under
-/// `[default.sessions.csrf]`; and when the token is missing or wrong; with 503 when the store
-/// does not answer.
+/// The guard fails with 403 when the token is missing or invalid, and when the browser reports that
+/// another site sent the request (in `Sec-Fetch-Site`, or else in `Origin`). Sites whose `Origin` is in
+/// `trusted_origins` under `[default.sessions.csrf]` are allowed. It fails with 503 when the store does
+/// not respond.
 ///
 /// # Example
 ///
@@ -64,7 +65,7 @@ impl CsrfToken {
         Self(secret.to_owned())
     }
 
-    /// Returns whether `shown` was written by `Display`.
+    /// Returns whether `shown` is this token as `Display` writes it.
     fn is_shown_as(&self, shown: &str) -> bool {
         let Ok(bytes) = URL_SAFE_NO_PAD.decode(shown) else {
             return false;
@@ -89,7 +90,7 @@ impl fmt::Display for CsrfToken {
 }
 
 impl fmt::Debug for CsrfToken {
-    /// Does not show it.
+    /// Does not show the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CsrfToken").finish_non_exhaustive()
     }
@@ -105,21 +106,22 @@ impl serde::Serialize for CsrfToken {
 }
 
 impl Session {
-    /// Returns the session's [`CsrfToken`], for a page that shows a form or runs a script. The first
-    /// call begins a session, or puts the token's secret into it.
+    /// Returns the session's [`CsrfToken`], for a page with a form or a script.
+    ///
+    /// The first call puts the token's secret into the session, and begins one if there is none.
     pub fn csrf_token(&self) -> CsrfToken {
         CsrfToken::of(&self.csrf_secret())
     }
 }
 
-/// Fails when `request` changes something and `token` is none of the session's.
+/// Fails if `token` is missing, or does not belong to `session`.
 pub(super) fn check(session: &Session, token: Option<&str>) -> Result<()> {
     match token {
         None => Err(forbidden("it has no CSRF token")),
         Some(token) if session.any_csrf_secret(|own| CsrfToken::of(own).is_shown_as(token)) => {
             Ok(())
         }
-        Some(_) => Err(forbidden("its CSRF token is not of this session")),
+        Some(_) => Err(forbidden("its CSRF token does not belong to this session")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why a session cannot be imported.
+//! The error of an import, and its kinds.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub enum ErrorKind {
     Truncated,
     /// Python's `pickle` and `json` write no such input.
     Malformed(&'static str),
-    /// The input holds a value of a type that has no form in JSON, or that is wrong in its place.
+    /// The input holds a value of a type that has no form in JSON, or that is invalid in its place.
     Type(String),
     /// The input can be read, and is no session.
     NotASession,
@@ -70,7 +70,7 @@ impl Error {
         &self.kind
     }
 
-    /// Returns the offset of the wrong byte, counted from 0; `None` if the error is about the whole input.
+    /// Returns the offset of the invalid byte, counted from 0; `None` if the error is about the whole input.
     pub fn offset(&self) -> Option<usize> {
         self.offset
     }

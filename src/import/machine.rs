@@ -1,5 +1,4 @@
-//! The stack machine whose program a pickle is. It makes values, and calls nothing that a pickle
-//! names.
+//! The stack machine that runs a pickle. It makes values, and calls no Python function.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
-//! Reads the sessions of the Python systems pycket, pyramid_kvs and Session3.
+//! The import of sessions from the Python systems pycket, pyramid_kvs and Session3.
 //!
-//! A pickle is read as data, within bounds of size, depth and work: nothing in it is looked up, built
-//! or called. For a value without a form in JSON there is an error, which names its type or class and
-//! its offset, and shows no value.
+//! A pickle is read as data, with limits on size, depth and work. No class in it is loaded, and no
+//! function is called. A value that cannot be written as JSON is an error, which names the type or class
+//! and the offset, and shows no value.
 
 mod directory;
 mod error;
@@ -34,7 +34,7 @@ pub use directory::Session3Directory;
 pub use error::{Error, ErrorKind};
 pub use session3::session3;
 
-/// What errors call the two forms of a session.
+/// The names of the two forms of a session in errors.
 const PICKLED: &str = "pickled session";
 const JSON: &str = "session in JSON";
 

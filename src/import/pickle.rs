@@ -1,4 +1,4 @@
-//! A pickle, read into values.
+//! A pickle as a tree of values.
 
 use indexmap::IndexMap;
 
@@ -11,11 +11,11 @@ pub(super) struct Pickle<'a> {
     nodes: Vec<Node<'a>>,
     offsets: Vec<usize>,
     pub(super) root: At,
-    /// What errors call it.
+    /// The name of the input in errors.
     what: &'static str,
 }
 
-/// What is wrong with a value.
+/// The error about a value.
 pub(super) type Fault = (At, ErrorKind);
 
 impl<'a> Pickle<'a> {

@@ -1,5 +1,6 @@
-//! The few functions of Python's own types that a pickle may call. None of them is run: their
-//! arguments say what value they return.
+//! The constructors of Python's own types that a pickle may name. None of them is run.
+//!
+//! The arguments alone determine the value.
 
 use std::borrow::Cow;
 
@@ -26,7 +27,7 @@ impl<'a> Machine<'a> {
         };
         node.ok_or_else(|| {
             let name = printable(function);
-            ErrorKind::Type(format!("what `{name}` would make"))
+            ErrorKind::Type(format!("the result of `{name}`"))
         })
     }
 

@@ -1,4 +1,4 @@
-//! A session of Session3: a pickled object.
+//! The import of a session of Session3, which is a pickled object.
 
 use super::error::{Error, ErrorKind};
 use super::node::{At, Node};

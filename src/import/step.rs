@@ -1,5 +1,6 @@
-//! One instruction of a pickle, carried out. Each function below handles a kind of instruction, and
-//! passes every other on to the next function.
+//! The execution of one instruction of a pickle.
+//!
+//! Each function handles one kind of instruction, and passes every other on to the next function.
 
 use super::error::ErrorKind;
 use super::input::qualified;

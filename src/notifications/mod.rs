@@ -1,4 +1,4 @@
-//! Messages for the next page: each is shown once, by whichever page asks first.
+//! Notifications: messages for the next page, each of which is shown once.
 
 mod notification;
 mod notify;
@@ -20,29 +20,28 @@ use crate::sessions::Sessions;
 pub use notification::Notification;
 pub use notify::Notify;
 
-/// The messages, and named values, that wait for the next page of this visitor.
+/// The messages, and named values, for the next page of this visitor.
 ///
 /// Take it as a request guard. Messages wait in queues: [`success`](Self::success),
-/// [`info`](Self::info), [`warning`](Self::warning), [`error`](Self::error), and any that
-/// [`push`](Self::push) names. Values wait under a name, one at a time. They are kept in the
-/// visitor's [`Session`](crate::Session), under a heading of their own, until they are taken.
+/// [`info`](Self::info), [`warning`](Self::warning), [`error`](Self::error), and queues of your own
+/// ([`push`](Self::push)). A name has one value at a time. Messages and values are part of the visitor's
+/// [`Session`](crate::Session), apart from the session's own values, until a page takes them.
 ///
-/// **Each is delivered once**, however many requests of the visitor ask at the same time: what is
-/// taken is first taken out of the store, by a save of its own, and then returned. So it is gone
-/// also when the handler fails afterwards, and nobody gets it when the store fails while it is being
-/// taken. A request that takes nothing, or finds nothing, saves nothing. A `HEAD` request is shown
-/// what waits and leaves it.
+/// **Each message is delivered once**, even if several requests of the visitor take it at the same time.
+/// It is first removed from the store, by a save of its own, and then returned. So it is gone even if
+/// the handler fails afterwards, and it is lost if the store fails during the save. A request that takes
+/// no message saves nothing. A `HEAD` request sees the messages, and leaves them in place.
 ///
-/// What is pushed is saved with the session, and under its rules: not by an answer with status 500.
-/// It survives a log-in, unless somebody else was logged in before, and
-/// [`Session::clear`](crate::Session::clear); it ends with the session. A message after
-/// [`log_out`](crate::Session::log_out) begins a new one. A handler that ends its own session by
-/// [`Sessions::end_all_of`](crate::Sessions::end_all_of) calls that first, if its message is to be
-/// kept: else the message goes with the session, and a line in the log says so.
+/// A new message is saved together with the session's other changes, so a response with status 500
+/// discards it. It survives [`Session::clear`](crate::Session::clear), and a log-in unless another user
+/// was logged in before. It ends with the session. A message after
+/// [`log_out`](crate::Session::log_out) begins a new session. A handler that ends its own session with
+/// [`Sessions::end_all_of`](crate::Sessions::end_all_of) must call that before it adds a message.
+/// Otherwise the message ends with the session, and a line in the log reports it.
 ///
 /// # Errors
 ///
-/// As a guard it fails with 503 when the visitor has a session and the store does not answer.
+/// The guard fails with 503 when the visitor has a session and the store does not respond.
 ///
 /// # Example
 ///
@@ -70,7 +69,7 @@ pub use notify::Notify;
 /// ```
 pub struct Notifications<'r> {
     session: &'r Session,
-    /// Whether messages stay where they are: the response to a `HEAD` request shows none.
+    /// Whether messages stay in place: the response to a `HEAD` request shows none.
     leave: bool,
 }
 
@@ -84,7 +83,7 @@ impl<'r> Notifications<'r> {
 }
 
 impl Notifications<'_> {
-    /// Lets `message` wait at the end of the queue `success`.
+    /// Adds `message` to the end of the queue `success`.
     ///
     /// # Errors
     ///
@@ -93,7 +92,7 @@ impl Notifications<'_> {
         self.push("success", message)
     }
 
-    /// Lets `message` wait at the end of the queue `info`.
+    /// Adds `message` to the end of the queue `info`.
     ///
     /// # Errors
     ///
@@ -102,7 +101,7 @@ impl Notifications<'_> {
         self.push("info", message)
     }
 
-    /// Lets `message` wait at the end of the queue `warning`.
+    /// Adds `message` to the end of the queue `warning`.
     ///
     /// # Errors
     ///
@@ -111,7 +110,7 @@ impl Notifications<'_> {
         self.push("warning", message)
     }
 
-    /// Lets `message` wait at the end of the queue `error`.
+    /// Adds `message` to the end of the queue `error`.
     ///
     /// # Errors
     ///
@@ -120,22 +119,22 @@ impl Notifications<'_> {
         self.push("error", message)
     }
 
-    /// Lets `message` wait at the end of `queue`, until a page takes it: a later one, or this.
+    /// Adds `message` to the end of `queue`. It waits there until this page or a later one takes it.
     ///
-    /// Where more wait than `notifications` and `notifications_size` under
-    /// `[default.sessions.limits]` allow, the oldest make room for it.
+    /// If there are then more messages than `notifications` and `notifications_size` under
+    /// `[default.sessions.limits]` allow, the oldest are removed.
     ///
     /// # Errors
     ///
-    /// When it is larger than `notifications_size` under `[default.sessions.limits]`, by itself
-    /// ([`ErrorKind::Limit`](crate::ErrorKind::Limit)). What waits already waits on.
+    /// When the message alone is larger than `notifications_size`
+    /// ([`ErrorKind::Limit`](crate::ErrorKind::Limit)). The other messages are then unchanged.
     pub fn push(&self, queue: &str, message: impl AsRef<str>) -> Result<()> {
         self.session
             .notify(StoredMessage::queued(queue, message.as_ref()))
     }
 
-    /// As [`push`](Self::push), unless the same message waits in the queue already. Returns whether
-    /// it did not.
+    /// Adds `message` to the end of `queue`, unless an identical message is waiting there. Returns
+    /// whether it was added.
     ///
     /// # Errors
     ///
@@ -162,16 +161,16 @@ impl Notifications<'_> {
             .notify_once(StoredMessage::queued(queue, message.as_ref()))
     }
 
-    /// Takes all messages, of all queues, and returns them, the oldest first.
+    /// Takes the messages of all queues, and returns them, the oldest first.
     ///
     /// # Errors
     ///
-    /// When the store fails. The messages may be lost then; they are never shown twice.
+    /// When the store fails. The messages may then be lost, and are never shown twice.
     pub async fn take_all(&self) -> Result<Vec<Notification>> {
         self.take_messages(|_| true).await
     }
 
-    /// Takes all messages of `queue`, and returns them, the oldest first.
+    /// Takes the messages of `queue`, and returns them, the oldest first.
     ///
     /// # Errors
     ///
@@ -199,7 +198,7 @@ impl Notifications<'_> {
         self.take_messages(|message| message.queue == queue).await
     }
 
-    /// Returns the messages of all queues, the oldest first, and leaves them there.
+    /// Returns the messages of all queues, the oldest first, and leaves them in place.
     pub fn peek(&self) -> Vec<Notification> {
         self.session.with_messages(|waiting| {
             let messages = waiting.iter().filter(|message| !message.named);
@@ -207,12 +206,13 @@ impl Notifications<'_> {
         })
     }
 
-    /// Lets `value` wait under `name`, in the place of what waits there, until it is
-    /// [taken](Self::take). Names clash neither with queues nor with the session's own values.
+    /// Sets the value under `name`, which waits there until a page [takes](Self::take) it.
+    ///
+    /// Names, queues and the session's own values are independent of each other.
     ///
     /// # Errors
     ///
-    /// When `value` has no form in JSON, and as [`push`](Self::push).
+    /// When `value` cannot be written as JSON, and as [`push`](Self::push).
     ///
     /// # Example
     ///
@@ -242,29 +242,28 @@ impl Notifications<'_> {
             .notify(StoredMessage::named(name, write_value(&value)?))
     }
 
-    /// Takes the value that waits under `name`, and returns it, if there is one.
+    /// Takes the value under `name`, and returns it, if there is one.
     ///
     /// # Errors
     ///
-    /// When there is a value and it is not a `T`: it waits on. When the store fails: the value may
-    /// be lost then.
+    /// When the value is not a `T`; it stays in place. When the store fails; the value may then be lost.
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let is_it = |message: &&StoredMessage| message.named && message.queue == name;
-        // Whether it is a `T` is found out before it is taken.
-        let pick = |waiting: &[StoredMessage]| match waiting.iter().find(is_it) {
+        let has_name = |message: &&StoredMessage| message.named && message.queue == name;
+        // The type is checked before the value is taken.
+        let pick = |waiting: &[StoredMessage]| match waiting.iter().find(has_name) {
             None => Ok(Vec::new()),
             Some(message) => read_value::<T>(&message.value).map(|_| vec![message.id]),
         };
         let taken = if self.leave {
             self.session
-                .with_messages(|waiting| waiting.iter().find(is_it).cloned())
+                .with_messages(|waiting| waiting.iter().find(has_name).cloned())
         } else {
             self.session.take_messages(pick).await?.pop()
         };
         taken.map(|message| read_value(&message.value)).transpose()
     }
 
-    /// Takes the oldest message, to be put back if nobody looks at it.
+    /// Takes the oldest message. It is put back if the handler does not read it.
     async fn hand_out_oldest(&self) -> Result<Option<Notification>> {
         let oldest = |waiting: &[StoredMessage]| {
             let first = waiting.iter().find(|message| !message.named);

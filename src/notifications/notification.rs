@@ -1,4 +1,4 @@
-//! One message that waited for this page, and the guard that takes it.
+//! A single notification, and the guard that takes the oldest one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::message::StoredMessage;
 use crate::session::Shown;
 use crate::sessions::Sessions;
 
-/// A message that waited for this page.
+/// A message for this page.
 ///
-/// As a request guard it is the oldest that waits, taken: nobody else gets it. Where none waits, the
-/// route is passed over, so `Option<Notification>` is what most pages want; that is `None` also
-/// when the store fails. A message that is dropped without a look at it waits on, also when
-/// another guard of the route sent the request elsewhere.
+/// As a request guard it takes the oldest message, which no other request gets. If there is no message,
+/// the request is forwarded to the next route, so most pages take `Option<Notification>`. That is `None`
+/// also if the store fails. A message that is dropped unread is put back, for example if another guard
+/// of the route forwards the request.
 ///
 /// `Display` writes the message. In a template it is an object with the fields `queue` and
 /// `message`.
@@ -49,12 +49,12 @@ use crate::sessions::Sessions;
 pub struct Notification {
     queue: String,
     message: String,
-    /// Notes that the message was read, if a guard took it.
+    /// Records that the message was read, if a guard took it.
     shown: Option<Arc<Shown>>,
 }
 
 impl Notification {
-    /// Returns `message`, which a guard took. Reading it is noted in `shown`.
+    /// Returns `message`, which a guard took. `shown` records that it is read.
     pub(super) fn handed_out(message: &StoredMessage, shown: Arc<Shown>) -> Self {
         Self {
             shown: Some(shown),
@@ -70,13 +70,13 @@ impl Notification {
         }
     }
 
-    /// Returns the queue that the message waited in: `success`, `info`, `warning`, `error`, or one
-    /// of the application's own.
+    /// Returns the queue of the message: `success`, `info`, `warning`, `error`, or a queue of the
+    /// application.
     pub fn queue(&self) -> &str {
         &self.queue
     }
 
-    /// Returns the message, which is shown by that.
+    /// Returns the text of the message, which then counts as read.
     pub fn message(&self) -> &str {
         if let Some(shown) = &self.shown {
             shown.note();

@@ -1,4 +1,4 @@
-//! The responder that leaves a message for the next page.
+//! The responder that adds a notification for the next page.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::guard;
 use crate::message::StoredMessage;
 use crate::sessions::Sessions;
 
-/// An answer that leaves a message for the next page.
+/// A response with a message for the next page.
 ///
-/// The message is kept when the answer has been made, with the session's other changes; an answer
-/// that cannot be made, or has status 500, leaves none. If the message cannot be kept, the answer
-/// does not leave: 503 takes its place when the store is down, and 500 when it is too large.
+/// The message is saved after the response is made, together with the session's other changes. A
+/// responder that fails, or a response with status 500, discards the message. If the message cannot be
+/// saved, an error replaces the response: 503 if the store is down, 500 if the message is too large.
 ///
 /// # Example
 ///
@@ -80,8 +80,8 @@ impl<R> fmt::Debug for Notify<R> {
 }
 
 impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Notify<R> {
-    /// Leaves the message for the way out, where the session can be loaded. A response that cannot
-    /// be made leaves none.
+    /// Keeps the message until the fairing handles the response, since a responder cannot load the
+    /// session. A responder that fails adds no message.
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'o> {
         let response = self.responder.respond_to(request)?;
         let message = self.message;

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::response;
 use crate::sessions::Sessions;
 
-/// The Perl session of a request, from the first guard that asks for it on.
+/// The Perl session of a request, which the first guard loads.
 #[derive(Default)]
 struct State(OnceCell<(Result<Option<PerlSession>>, Active)>);
 
@@ -28,8 +28,8 @@ async fn load<'r>(request: &'r Request<'_>) -> Result<Option<&'r PerlSession>> {
     session.map(Option::as_ref).map_err(Error::clone)
 }
 
-/// Says in `response` that it depends on the cookie of the Perl site, if a guard of `request` read
-/// that, and that it is private, if there is a session.
+/// Adds `Vary: Cookie` to `response` if a guard of `request` read the cookie of the Perl site, and marks
+/// the response as private if there is a session.
 pub(crate) fn write_headers(request: &Request<'_>, response: &mut Response<'_>) {
     let State(loaded) = dispatch::state(request);
     if let Some((session, _)) = loaded.get() {

@@ -1,4 +1,4 @@
-//! The sessions of a Perl site beside this application. They are read, and never written.
+//! The sessions of a Perl site beside this application, which are read and never written.
 
 mod guard;
 mod servers;
@@ -16,7 +16,7 @@ use site::PerlSite;
 pub(crate) use guard::write_headers;
 pub use session::PerlSession;
 
-/// What an error says that was tried.
+/// The action in errors.
 const ACT: &str = "read the Perl session";
 
 /// Returns the Perl site that `config` describes, for Rocket to manage; `None` if it describes none.

@@ -1,4 +1,4 @@
-//! The servers that hold a Perl site's sessions, as `Rocket.toml` names them.
+//! The servers in `Rocket.toml` that hold the sessions of a Perl site.
 
 use std::sync::Arc;
 

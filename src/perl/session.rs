@@ -1,4 +1,4 @@
-//! A Perl site's session, as a route reads it.
+//! The session of a Perl site, which a route can read.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Where a Perl site keeps its sessions: the cookie, the keys, and the servers that are read.
+//! The Perl site: its cookie, its keys, and the servers that hold its sessions.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const LONGEST_ID: usize = 128;
 /// The largest `size` that can be set, in bytes: Redis takes no larger value.
 const LARGEST: usize = 512 * 1024 * 1024;
 
-/// A Perl site: where it keeps its sessions, and the cookie that holds their ids.
+/// A Perl site: the cookie with its session ids, and the servers that hold its sessions.
 pub(crate) struct PerlSite {
     cookie_name: String,
     key_prefix: String,

@@ -1,4 +1,4 @@
-//! Where a request comes from: the peer, or what a proxy that is trusted says.
+//! The address that a request comes from: the peer's, or the one that a trusted proxy reports.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,24 +8,25 @@ use rocket::Request;
 use crate::config::RateLimitConfig;
 use crate::error::{Error, Result};
 
-/// How many addresses of a header are looked at. What is before them is the visitor's own claim.
+/// The number of addresses in a header that are read, from its end. The visitor may have invented the
+/// ones before them.
 const HOPS: usize = 32;
 
-/// The networks of the application's proxies, and the header that they tell addresses in.
+/// The networks of the application's proxies, and the header in which they report addresses.
 pub(super) struct Proxies {
     networks: Vec<IpNet>,
     header: String,
-    /// Whether that is the standard one (<https://www.rfc-editor.org/rfc/rfc7239>), which tells more
-    /// than addresses.
+    /// Whether that is the standard header (<https://www.rfc-editor.org/rfc/rfc7239>), which reports
+    /// more than addresses.
     standard: bool,
 }
 
 impl Proxies {
-    /// Returns those of `config`.
+    /// Returns the proxies of `config`.
     ///
     /// # Errors
     ///
-    /// When one of them is no network and no address.
+    /// When an entry is neither a network nor an address.
     pub(super) fn new(config: &RateLimitConfig) -> Result<Self> {
         let networks = config.proxies.iter().map(|text| {
             let one = || {
@@ -34,7 +35,7 @@ impl Proxies {
                     .map(|address: IpAddr| IpNet::from(address))
             };
             text.parse().ok().or_else(one).ok_or_else(|| {
-                let why = "one of them is no network; write each as `10.0.0.0/8` or `fd00::1`";
+                let why = "one of them is not a network; write each as `10.0.0.0/8` or `fd00::1`";
                 Error::config("sessions.rate_limit.proxies", why)
             })
         });
@@ -45,24 +46,24 @@ impl Proxies {
         })
     }
 
-    /// Returns what the request's sender is counted as: its address of IPv4, or the first 64 bits of
-    /// one of IPv6, which are what one customer has at least.
+    /// Returns the address under which the sender of `request` is counted: an IPv4 address, or the first
+    /// 64 bits of an IPv6 address. A customer has at least that network.
     pub(super) fn sender(&self, request: &Request<'_>) -> Option<IpAddr> {
         let peer = request.remote()?.ip().to_canonical();
-        Some(network_of(self.beyond(peer, request)))
+        Some(network_of(self.client(peer, request)))
     }
 
-    /// Returns the last address on the way that is not a proxy's.
-    fn beyond(&self, peer: IpAddr, request: &Request<'_>) -> IpAddr {
+    /// Returns the address nearest to `peer` that does not belong to a proxy.
+    fn client(&self, peer: IpAddr, request: &Request<'_>) -> IpAddr {
         let mut nearest = peer;
         if self.networks.is_empty() {
             return nearest;
         }
-        // Each proxy adds the address that it saw at the end. From there on they are believed as
-        // long as it was a proxy that said so.
+        // Each proxy adds the address of its peer at the end. So the addresses are read from the end,
+        // as long as a proxy added them.
         let lines: Vec<&str> = request.headers().get(&self.header).collect();
-        let said = lines.iter().rev().flat_map(|line| line.rsplit(','));
-        for said in said.take(HOPS) {
+        let elements = lines.iter().rev().flat_map(|line| line.rsplit(','));
+        for element in elements.take(HOPS) {
             if !self
                 .networks
                 .iter()
@@ -70,11 +71,11 @@ impl Proxies {
             {
                 break;
             }
-            let told = match self.standard {
-                true => told_in(said).and_then(address),
-                false => address(said.trim()),
+            let reported = match self.standard {
+                true => forwarded_for(element).and_then(address),
+                false => address(element.trim()),
             };
-            match told {
+            match reported {
                 Some(address) => nearest = address.to_canonical(),
                 None => break,
             }
@@ -83,12 +84,12 @@ impl Proxies {
     }
 }
 
-/// Returns whom an element of the standard header says the request came from.
-fn told_in(element: &str) -> Option<&str> {
+/// Returns the value of `for` in an element of the standard header.
+fn forwarded_for(element: &str) -> Option<&str> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        let is_it = name.trim().eq_ignore_ascii_case("for");
-        is_it.then(|| value.trim().trim_matches('"'))
+        let is_for = name.trim().eq_ignore_ascii_case("for");
+        is_for.then(|| value.trim().trim_matches('"'))
     })
 }
 
@@ -103,24 +104,25 @@ fn address(text: &str) -> Option<IpAddr> {
     })
 }
 
-/// Returns what an address is counted as: one of IPv4 as itself, also where IPv6 carries it, else the
-/// network of its first 64 bits.
+/// Returns the address under which `address` is counted: an IPv4 address as it is, also if an IPv6
+/// address contains it, and otherwise the network of the first 64 bits.
 fn network_of(address: IpAddr) -> IpAddr {
     let IpAddr::V6(address) = address.to_canonical() else {
         return address.to_canonical();
     };
-    match carried(address) {
+    match embedded_ipv4(address) {
         Some(address) => address.into(),
         None => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
-/// Returns the address of IPv4 behind one that a translator or a tunnel made of it. All clients of
-/// one translator, or of one Teredo server, have the first 64 bits in common, and whoever has an
-/// address of IPv4 has 65 536 networks in 6to4.
-fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// Returns the IPv4 address inside an IPv6 address that a translator or a tunnel made from it.
+///
+/// All clients of one translator, or of one Teredo server, share the first 64 bits. In 6to4, the owner
+/// of one IPv4 address has 65 536 networks.
+fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let bits = address.to_bits();
-    let carried = match address.segments() {
+    let embedded = match address.segments() {
         // NAT64 (<https://www.rfc-editor.org/rfc/rfc6052#section-2.1>)
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => bits,
         // 6to4 (<https://www.rfc-editor.org/rfc/rfc3056#section-2>)
@@ -129,5 +131,5 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
         [0x2001, 0, ..] => !bits,
         _ => return None,
     };
-    Some(Ipv4Addr::from_bits(carried as u32))
+    Some(Ipv4Addr::from_bits(embedded as u32))
 }

@@ -1,4 +1,4 @@
-//! A batch: requests of one visitor that are counted at the same time, all of them in one write.
+//! Batches of requests: those of one visitor at one time are counted in one write.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,33 +10,35 @@ use super::policy::Policy;
 use crate::error::Result;
 use crate::store::Key;
 
-/// The counts that are under way in this process.
+/// The batches of this process, each under its key and policy.
 #[derive(Default)]
 pub(super) struct Batches(parking_lot::Mutex<HashMap<(Key, Policy), Arc<Batch>>>);
 
-/// The requests that are counted under one key by one policy at the moment.
+/// The concurrent requests that are counted under one key by one policy.
 #[derive(Default)]
 struct Batch {
-    /// Those whom nobody counts yet.
+    /// The requests that are not counted yet.
     waiting: parking_lot::Mutex<Vec<oneshot::Sender<Result<Count>>>>,
-    /// Whoever holds it counts.
-    turn: Mutex<()>,
+    /// The request that holds this lock counts.
+    counting: Mutex<()>,
 }
 
-/// A membership in a batch. The last one to leave removes the batch.
-struct Membership<'a> {
+/// Keeps a batch in the map. The last guard of a batch removes it when it is dropped.
+struct BatchGuard<'a> {
     batches: &'a Batches,
-    at: (Key, Policy),
+    place: (Key, Policy),
     batch: Arc<Batch>,
 }
 
 impl Batches {
-    /// Returns what was found for one request. One request of the batch counts, by `count`, for all
-    /// that wait at that moment; it is given their number, and returns as many answers.
+    /// Counts one request together with the others of its batch.
+    ///
+    /// One of the requests calls `count` with the number of all requests that wait. `count` returns
+    /// one [`Count`] for each of them.
     ///
     /// # Errors
     ///
-    /// When they could not be counted. The same error goes to those who came meanwhile: they need
+    /// When `count` fails. Requests that arrived in the meantime get the same error, so that they do
     /// not wait for the same store again.
     pub(super) async fn count<F: Future<Output = Result<Vec<Count>>>>(
         &self,
@@ -44,57 +46,57 @@ impl Batches {
         policy: &Policy,
         count: impl Fn(usize) -> F,
     ) -> Result<Count> {
-        let membership = self.join(key, policy);
-        let batch = &membership.batch;
+        let guard = self.join(key, policy);
+        let batch = &guard.batch;
         loop {
-            let (sender, mut answer) = oneshot::channel();
+            let (sender, mut receiver) = oneshot::channel();
             batch.waiting.lock().push(sender);
-            let turn = batch.turn.lock().await;
-            match answer.try_recv() {
-                Ok(found) => return found,
-                // Whoever counted this one was given up on the way.
+            let counting = batch.counting.lock().await;
+            match receiver.try_recv() {
+                Ok(count) => return count,
+                // The request that counted this one was cancelled.
                 Err(oneshot::error::TryRecvError::Closed) => continue,
                 Err(oneshot::error::TryRecvError::Empty) => {}
             }
-            let counted = std::mem::take(&mut *batch.waiting.lock());
-            match count(counted.len()).await {
-                Ok(found) => {
-                    for (one, found) in counted.into_iter().zip(found) {
-                        // One that was given up meanwhile stays counted.
-                        let _ = one.send(Ok(found));
+            let waiting = std::mem::take(&mut *batch.waiting.lock());
+            match count(waiting.len()).await {
+                Ok(counts) => {
+                    for (sender, count) in waiting.into_iter().zip(counts) {
+                        // A request that was cancelled in the meantime stays counted.
+                        let _ = sender.send(Ok(count));
                     }
                 }
                 Err(error) => {
-                    let came = std::mem::take(&mut *batch.waiting.lock());
-                    for one in counted.into_iter().chain(came) {
-                        let _ = one.send(Err(error.clone()));
+                    let arrived = std::mem::take(&mut *batch.waiting.lock());
+                    for sender in waiting.into_iter().chain(arrived) {
+                        let _ = sender.send(Err(error.clone()));
                     }
                 }
             }
-            drop(turn);
-            if let Ok(found) = answer.try_recv() {
-                return found;
+            drop(counting);
+            if let Ok(count) = receiver.try_recv() {
+                return count;
             }
         }
     }
 
-    fn join(&self, key: &Key, policy: &Policy) -> Membership<'_> {
-        let at = (key.clone(), *policy);
-        let batch = Arc::clone(self.0.lock().entry(at.clone()).or_default());
-        Membership {
+    fn join(&self, key: &Key, policy: &Policy) -> BatchGuard<'_> {
+        let place = (key.clone(), *policy);
+        let batch = Arc::clone(self.0.lock().entry(place.clone()).or_default());
+        BatchGuard {
             batches: self,
-            at,
+            place,
             batch,
         }
     }
 }
 
-impl Drop for Membership<'_> {
+impl Drop for BatchGuard<'_> {
     fn drop(&mut self) {
         let mut batches = self.batches.0.lock();
-        // The map's own and this one: nobody joins while the map is locked.
+        // The map's reference and this one. No request joins while the map is locked.
         if Arc::strong_count(&self.batch) == 2 {
-            batches.remove(&self.at);
+            batches.remove(&self.place);
         }
     }
 }
@@ -118,7 +120,7 @@ mod tests {
         by: By::Address,
     };
 
-    fn found(requests: usize) -> Result<Vec<Count>> {
+    fn counts(requests: usize) -> Result<Vec<Count>> {
         let count = |remaining| Count {
             policy: POLICY,
             refused: false,
@@ -129,14 +131,14 @@ mod tests {
     }
 
     #[async_test]
-    async fn those_who_wait_are_counted_together_and_each_has_an_answer_of_its_own() {
+    async fn waiting_requests_are_counted_together_and_each_gets_its_own_count() {
         let (batches, rounds) = (Batches::default(), RefCell::new(Vec::new()));
         let key = Namespace::new("test").unwrap().key("a");
         let count = |requests| {
             rounds.borrow_mut().push(requests);
             async move {
                 tokio::task::yield_now().await;
-                found(requests)
+                counts(requests)
             }
         };
         let all = join_all((0..5).map(|_| batches.count(&key, &POLICY, count))).await;
@@ -147,16 +149,16 @@ mod tests {
     }
 
     #[async_test]
-    async fn those_whose_counter_was_given_up_are_counted_all_the_same() {
+    async fn requests_are_counted_when_the_counting_request_is_cancelled() {
         let batches = Batches::default();
         let key = Namespace::new("test").unwrap().key("a");
         let never = |_| std::future::pending();
         let mut first = Box::pin(batches.count(&key, &POLICY, never));
         assert!((&mut first).now_or_never().is_none());
-        // These two wait; the one in front counts for both, and is given up on the way.
+        // These two wait. The second would count both, and is cancelled while it does.
         let mut second = Box::pin(batches.count(&key, &POLICY, never));
         assert!((&mut second).now_or_never().is_none());
-        let third = batches.count(&key, &POLICY, async |requests| found(requests));
+        let third = batches.count(&key, &POLICY, async |requests| counts(requests));
         let mut third = Box::pin(third);
         assert!((&mut third).now_or_never().is_none());
         drop(first);

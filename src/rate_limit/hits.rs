@@ -1,33 +1,34 @@
-//! The requests of one visitor in the last window: when they were, and whether there may be more.
+//! The requests of one visitor in the last window, and the decision about the next one.
 
-/// When requests were served: pairs of a time, in milliseconds since 1970, and how many of them
-/// there were, the oldest first.
+/// The requests that were served: pairs of a time in milliseconds since 1970 and a number of requests,
+/// the oldest first.
 ///
-/// In the store it is text: the first time, its number, and then pairs of the milliseconds since
-/// the time before and a number, all divided by spaces. There are about a thousand pairs at most,
-/// whatever the limit.
+/// The store holds them as numbers in text, separated by spaces. Each pair is a time and a number of
+/// requests. The first time is in full, and each later one is the number of milliseconds after the one
+/// before. There are at most about a thousand pairs, whatever the limit.
 pub(super) struct Hits(Vec<(u64, u64)>);
 
-/// What the hits say to one more request.
+/// The decision about one more request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Decision {
     pub(super) refused: bool,
-    /// How many more would be served now.
+    /// How many more requests would be served now.
     pub(super) remaining: u32,
-    /// Milliseconds until that becomes more; where a request was refused, until one is served.
+    /// Milliseconds until more requests are served than now. After a refusal, until one is served.
     pub(super) more_in: u64,
 }
 
-/// How far the clocks of two processes may be apart, in milliseconds.
+/// The largest difference between the clocks of two processes, in milliseconds.
 pub(super) const SKEW: u64 = 10_000;
 
-/// Up to this many requests are remembered each by itself.
+/// The largest limit for which each request is recorded with its own time.
 const FINE: u32 = 1000;
 
 impl Hits {
-    /// Returns what is in `bytes`, less what is no longer in the window that ends `now`; nothing,
-    /// where somebody else wrote them, or at a time that is too far ahead: then a clock was set
-    /// back, and nobody is to be locked out until it is as late again.
+    /// Reads the hits in `bytes`, and drops those before the window that ends `now`.
+    ///
+    /// Bytes in another format count as no hits. So do hits too far in the future: the clock was set
+    /// back, and must not lock a visitor out until it has caught up.
     pub(super) fn read(bytes: Option<&[u8]>, now: u64, window: u64) -> Self {
         let mut hits = bytes.and_then(parse).unwrap_or_default();
         let newest = hits.last().map_or(0, |&(at, _)| at);
@@ -38,17 +39,16 @@ impl Hits {
         Self(hits)
     }
 
-    /// Adds a request at `now`, unless there were `limit` in this `window` already.
-    pub(super) fn add(&mut self, now: u64, limit: u32, window: u64) -> Answer {
-        let there = self
+    /// Adds a request at `now`, unless the `window` already has `limit` requests.
+    pub(super) fn add(&mut self, now: u64, limit: u32, window: u64) -> Decision {
+        let counted = self
             .0
             .iter()
             .map(|&(_, count)| count)
             .fold(0, u64::saturating_add);
-        let refused = there >= u64::from(limit);
+        let refused = counted >= u64::from(limit);
         if !refused {
-            // A hit may be remembered as a bit later than it was, never as earlier: so it is never
-            // forgotten too soon.
+            // The recorded time may be a little late, and never early. So no hit expires too soon.
             let step = match limit {
                 ..=FINE => 1,
                 _ => (window / u64::from(FINE)).max(1),
@@ -59,22 +59,25 @@ impl Hits {
                 _ => self.0.push((at, 1)),
             }
         }
-        // How many must go until there is room for more than now.
-        let mut to_go = there.saturating_add(1).saturating_sub(limit.into()).max(1);
+        // The number of hits that must expire until more requests are served than now.
+        let mut to_go = counted
+            .saturating_add(1)
+            .saturating_sub(limit.into())
+            .max(1);
         let next = self.0.iter().find(|&&(_, count)| {
             to_go = to_go.saturating_sub(count);
             to_go == 0
         });
         let free = next.map_or(now, |&(at, _)| at.saturating_add(window));
-        let left = u64::from(limit).saturating_sub(there.saturating_add(u64::from(!refused)));
-        Answer {
+        let left = u64::from(limit).saturating_sub(counted.saturating_add(u64::from(!refused)));
+        Decision {
             refused,
             remaining: u32::try_from(left).unwrap_or(u32::MAX),
             more_in: free.saturating_sub(now),
         }
     }
 
-    /// Returns what to keep in the store.
+    /// Returns the bytes for the store.
     pub(super) fn write(&self) -> Vec<u8> {
         let mut before = 0;
         let pairs = self.0.iter().map(|&(at, count)| {
@@ -105,11 +108,11 @@ mod tests {
 
     use super::*;
 
-    fn hit(bytes: &mut Option<Vec<u8>>, now: u64, limit: u32, window: u64) -> Answer {
+    fn hit(bytes: &mut Option<Vec<u8>>, now: u64, limit: u32, window: u64) -> Decision {
         let mut hits = Hits::read(bytes.as_deref(), now, window);
-        let answer = hits.add(now, limit, window);
+        let decision = hits.add(now, limit, window);
         *bytes = Some(hits.write());
-        answer
+        decision
     }
 
     #[test]
@@ -127,18 +130,18 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_what_is_left_and_until_when() {
+    fn a_decision_says_how_many_requests_are_left_and_when_there_are_more() {
         let mut bytes = None;
-        let told = |answer: Answer| (answer.refused, answer.remaining, answer.more_in);
-        assert_eq!(told(hit(&mut bytes, 1000, 2, 500)), (false, 1, 500));
-        assert_eq!(told(hit(&mut bytes, 1200, 2, 500)), (false, 0, 300));
-        assert_eq!(told(hit(&mut bytes, 1300, 2, 500)), (true, 0, 200));
-        // The limit was lowered: two must go until there is room for one.
-        assert_eq!(told(hit(&mut bytes, 1300, 1, 500)), (true, 0, 400));
+        let parts = |decision: Decision| (decision.refused, decision.remaining, decision.more_in);
+        assert_eq!(parts(hit(&mut bytes, 1000, 2, 500)), (false, 1, 500));
+        assert_eq!(parts(hit(&mut bytes, 1200, 2, 500)), (false, 0, 300));
+        assert_eq!(parts(hit(&mut bytes, 1300, 2, 500)), (true, 0, 200));
+        // The limit was lowered: two hits must expire before a request is served.
+        assert_eq!(parts(hit(&mut bytes, 1300, 1, 500)), (true, 0, 400));
     }
 
     #[test]
-    fn what_is_kept_has_a_bound_and_so_has_the_delay() {
+    fn the_bytes_and_the_delay_are_bounded() {
         let (limit, window) = (1_000_000, 3_600_000);
         let mut bytes = None;
         for now in (0..window).step_by(997) {
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn where_many_are_remembered_together_none_is_forgotten_too_soon() {
+    fn hits_that_share_a_time_do_not_expire_too_soon() {
         let (limit, window) = (1001, 60_000);
         let mut bytes = None;
         for now in 1..=u64::from(limit) {
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_wrote_counts_for_nothing() {
+    fn bytes_in_another_format_count_as_no_hits() {
         for odd in [
             "",
             "x",
@@ -180,13 +183,13 @@ mod tests {
             assert_eq!(hit(&mut bytes, 1000, 1, 10).remaining, 0, "{odd}");
             assert!(hit(&mut bytes, 1000, 1, 10).refused, "{odd}");
         }
-        // Sums do not overflow either.
+        // Sums do not overflow.
         let mut bytes = Some(format!("990 {0} 1 {0}", u64::MAX).into_bytes());
         assert!(hit(&mut bytes, 1000, 1, 100).refused);
     }
 
     #[test]
-    fn a_clock_that_was_set_back_locks_nobody_out() {
+    fn a_clock_that_is_set_back_locks_no_visitor_out() {
         let mut bytes = None;
         assert!(!hit(&mut bytes, 1_000_000, 1, 100).refused);
         assert!(hit(&mut bytes, 999_950, 1, 100).refused);
@@ -194,7 +197,7 @@ mod tests {
     }
 
     proptest! {
-        /// No window of any membership has more than the limit, and nobody is refused without need.
+        /// No window has more requests than the limit, and no request is refused without need.
         #[test]
         fn the_limit_holds_in_every_window(
             waits in prop::collection::vec(0_u64..40, 1..200), limit in 1_u32..6, window in 1_u64..100,
@@ -204,13 +207,13 @@ mod tests {
             for wait in waits {
                 now += wait;
                 served.retain(|at| at + window > now);
-                let answer = hit(&mut bytes, now, limit, window);
-                prop_assert_eq!(answer.refused, served.len() >= limit as usize);
-                if !answer.refused {
+                let decision = hit(&mut bytes, now, limit, window);
+                prop_assert_eq!(decision.refused, served.len() >= limit as usize);
+                if !decision.refused {
                     served.push_back(now);
                 }
-                prop_assert_eq!(answer.remaining as usize, limit as usize - served.len());
-                prop_assert_eq!(answer.more_in, served[0] + window - now);
+                prop_assert_eq!(decision.remaining as usize, limit as usize - served.len());
+                prop_assert_eq!(decision.more_in, served[0] + window - now);
             }
         }
     }

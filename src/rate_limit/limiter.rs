@@ -1,4 +1,4 @@
-//! The limiter: whom a request counts for, and whether there is room for it.
+//! The limiter: counts a request of a visitor, and decides whether it is served.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::address::Proxies;
 use super::batches::Batches;
 use super::counts::{Count, Counts};
-use super::hits::{Answer, Hits, SKEW};
+use super::hits::{Decision, Hits, SKEW};
 use super::policy::Policy;
 use crate::clock::Clock;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
@@ -32,18 +32,18 @@ pub(crate) struct Limiter {
     when_store_is_down: WhenUncounted,
     proxies: Proxies,
     batches: Batches,
-    /// Hides visitors in the names of keys. Made when the rocket is about to lift off.
+    /// Keeps the names of keys from revealing visitors. It is set at launch.
     secret: OnceLock<[u8; 32]>,
-    /// How many requests were counted and are not answered yet.
+    /// The requests that were counted and have no response yet.
     active: ActiveRequests,
 }
 
 impl Limiter {
-    /// Returns the limiter that `config` asks for, which counts in `store`.
+    /// Returns the limiter that `config` describes, which counts in `store`.
     ///
     /// # Errors
     ///
-    /// When a setting cannot work.
+    /// When a setting is invalid.
     pub(crate) fn new(
         bounds: Arc<Bounds>,
         clock: Clock,
@@ -72,17 +72,17 @@ impl Limiter {
         })
     }
 
-    /// Returns the limiter of the application that answers `request`.
+    /// Returns the limiter of the application that handles `request`.
     pub(super) fn of<'r>(request: &'r Request<'_>) -> Result<&'r Self> {
         request.rocket().state().ok_or_else(no_store)
     }
 
-    /// Learns the secret that visitors are hidden with: one that all processes of an application
-    /// share.
+    /// Derives the secret for the names of keys from Rocket's secret key, which all processes of an
+    /// application share.
     pub(super) fn learn_key(&self, rocket: &rocket::Config) {
         let mut hash = Sha256::new_with_prefix("rocket_session_kit: visitors of a rate limit");
         hash.update(secret_key(rocket));
-        // A rocket can be launched again, with the same key.
+        // An application can be launched again, with the same key.
         let _ = self.secret.set(hash.finalize().into());
     }
 
@@ -94,12 +94,12 @@ impl Limiter {
         }
     }
 
-    /// Counts `request` under `policy`, once, and returns what was found; nothing, where it cannot
-    /// be counted and is to be served all the same.
+    /// Counts `request` under `policy`, once. Returns `None` if it cannot be counted, and the
+    /// configuration says that such requests are served.
     ///
     /// # Errors
     ///
-    /// When it cannot be counted, and is not to be served then.
+    /// When it cannot be counted, and the configuration says that such requests are refused.
     pub(super) async fn count(
         &self,
         request: &Request<'_>,
@@ -107,8 +107,8 @@ impl Limiter {
     ) -> Result<Option<Count>> {
         let count = async {
             let key = self.key(request, policy).await;
-            let together = |requests| self.hit(&key, policy, requests);
-            match self.batches.count(&key, policy, together).await {
+            let batch = |requests| self.count_batch(&key, policy, requests);
+            match self.batches.count(&key, policy, batch).await {
                 Ok(count) => Ok(Some(count)),
                 Err(_) if self.when_store_is_down == WhenUncounted::Allow => Ok(None),
                 Err(error) => {
@@ -120,16 +120,16 @@ impl Limiter {
         Counts::of(request).once(policy, &self.active, count).await
     }
 
-    /// Says in `response` what was counted, and returns whether the request was refused.
+    /// Writes the limits of `request` into `response`, and returns whether the request was refused.
     pub(super) fn write_headers(&self, request: &Request<'_>, response: &mut Response<'_>) -> bool {
         Counts::of(request).write_headers(response, self.headers)
     }
 
-    /// Returns the key under which the sender of `request` is counted. It tells nobody who that is:
-    /// an address by itself would be found in its hash by trying all there are.
+    /// Returns the key under which the sender of `request` is counted. The key does not reveal the
+    /// sender. A hash without a secret would: trying all addresses would find the one.
     async fn key(&self, request: &Request<'_>, policy: &Policy) -> Key {
         let settled = match policy.by {
-            // A store that is down, so that it cannot be told, was logged.
+            // If the store is down, the failure is already in the log.
             By::Session => guard::session(request).await.ok(),
             By::Address => None,
         };
@@ -150,39 +150,40 @@ impl Limiter {
         self.namespace.key(name)
     }
 
-    /// Adds `requests` to those under `key`, as far as there is room: reads what is there, and keeps
-    /// it with them if nobody else came first, in which case it does so again. Returns what each of
-    /// them found.
+    /// Counts `requests` requests under `key`, and returns a [`Count`] for each of them.
     ///
-    /// Where other processes always come first, all of them are refused: a store that answers is not
-    /// one that is down.
-    async fn hit(&self, key: &Key, policy: &Policy, requests: usize) -> Result<Vec<Count>> {
+    /// It reads the hits, adds the requests that are served, and writes the hits back. If another
+    /// process wrote first, it starts again. If other processes always write first, all requests are
+    /// refused, since a store that responds is not down.
+    async fn count_batch(&self, key: &Key, policy: &Policy, requests: usize) -> Result<Vec<Count>> {
         const ACT: &str = "count a request";
         let started = Instant::now();
         let patience = self.bounds.patience();
         let window = policy.window.saturating_mul(1000);
-        // As long as it can matter, by a clock that may differ from ours.
+        // The hits are kept until no clock has them in its window. Clocks may differ.
         let ttl = Duration::from_millis(window.saturating_add(window / 1000 + SKEW));
         while started.elapsed() <= patience {
-            let there = self.bounds.call(ACT, self.store.get(key)).await?;
+            let before = self.bounds.call(ACT, self.store.get(key)).await?;
             let now = self.clock.millis();
-            let mut hits = Hits::read(there.as_deref(), now, window);
+            let mut hits = Hits::read(before.as_deref(), now, window);
             let mut add = || hits.add(now, policy.limit, window);
-            let answers: Vec<Answer> = (0..requests).map(|_| add()).collect();
-            // What is refused is not counted.
-            let none = answers.iter().all(|answer| answer.refused);
-            let kept = none || {
+            let decisions: Vec<Decision> = (0..requests).map(|_| add()).collect();
+            // A refused request does not count, so there may be nothing to write.
+            let all_refused = decisions.iter().all(|decision| decision.refused);
+            let written = all_refused || {
                 let hits = hits.write();
-                let keeping = self.store.swap(key, there.as_deref(), &hits, Some(ttl));
-                self.bounds.call(ACT, keeping).await?
+                let swap = self.store.swap(key, before.as_deref(), &hits, Some(ttl));
+                self.bounds.call(ACT, swap).await?
             };
-            if kept {
-                let counts = answers.iter().map(|answer| Count::new(policy, answer));
+            if written {
+                let counts = decisions
+                    .iter()
+                    .map(|decision| Count::new(policy, decision));
                 return Ok(counts.collect());
             }
         }
         log::warn!(
-            "the requests of one visitor could not be counted, for too many processes count them at once; they were refused"
+            "refused the requests of one visitor: too many processes count them at the same time"
         );
         let refused = Count {
             policy: *policy,
@@ -194,9 +195,9 @@ impl Limiter {
     }
 }
 
-/// What is said where no store can count.
+/// Returns the error of an application whose store cannot count requests.
 pub(crate) fn no_store() -> Error {
-    let why = "the store of the sessions keeps nothing else; set `sessions.rate_limit.store`, or \
-               give your store a `key_value`";
+    let why = "the session store holds only sessions; set `sessions.rate_limit.store`, or \
+               implement `key_value` for your store";
     Error::new(ErrorKind::Config, "limit requests").because(why)
 }

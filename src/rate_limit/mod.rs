@@ -1,4 +1,4 @@
-//! So many requests from one visitor in a time: for the whole application, or for a route.
+//! Rate limits: for the whole application, and for single routes.
 
 mod address;
 mod batches;
@@ -24,7 +24,7 @@ pub(crate) use self::limiter::{Limiter, no_store};
 use self::policy::Policy;
 pub(crate) use self::routes::routes;
 
-/// How many requests one visitor may send to the routes that ask for a [`RateLimit`] of it.
+/// A limit on the requests that one visitor may send to the routes with its [`RateLimit`] guard.
 ///
 /// # Example
 ///
@@ -42,40 +42,41 @@ pub(crate) use self::routes::routes;
 /// }
 /// ```
 pub trait Limit: Send + Sync + 'static {
-    /// What visitors read in the headers. Limits of one name share their counts, others do not.
+    /// The name of the limit, which the response headers show. Limits with the same name share their
+    /// counts.
     ///
-    /// It has 1 to 64 ASCII letters, digits, `-`, `_` and `.`, and is not `app`, which is what the
-    /// limit of the whole application is called: else it does not compile.
+    /// It consists of 1 to 64 ASCII letters, digits, `-`, `_` and `.`. The name `app` is reserved for the
+    /// limit of the whole application. Any other name does not compile.
     const NAME: &'static str;
 
-    /// How many requests are served in any window. It is at least 1.
+    /// The number of requests that are served in any window. It is at least 1.
     const LIMIT: u32;
 
-    /// How long a window is, in seconds. It is at least 1.
+    /// The length of the window in seconds. It is at least 1.
     const WINDOW: u64;
 
-    /// Whom it counts.
+    /// Whether the limit counts requests by session or by address.
     const BY: By = By::Session;
 }
 
 /// A request guard that lets [`Limit::LIMIT`] requests of one visitor through in any window of
 /// [`Limit::WINDOW`] seconds.
 ///
-/// In *any* window: the requests of the last `WINDOW` seconds count, at every moment, and no
-/// boundary lets twice as many through. A request that is refused is not counted. The limit is held
-/// to the request, whatever number of requests and processes there is at once. Where the limit is
-/// beyond 1000 requests, one that was served may count up to a thousandth of the window longer.
+/// The window slides: at every moment the requests of the last `WINDOW` seconds count. So there is no
+/// boundary at which twice as many requests get through. A request that is refused does not count. The
+/// limit is exact, however many requests and processes there are at the same time. For limits above
+/// 1000 requests, a request may count up to a thousandth of the window longer.
 ///
-/// A request counts once, however many of its guards ask.
+/// A request counts once under each limit, even if several of its guards have the limit.
 ///
-/// Put it first, so that a request that is refused costs nothing else. The limit for the whole
+/// Make it the first guard of a route, so that a refused request costs nothing else. The limit for the whole
 /// application is `limit` under `[default.sessions.rate_limit]` in `Rocket.toml`.
 ///
 /// # Errors
 ///
-/// A request beyond the limit is answered by the application's catcher for 429, with `Retry-After`;
-/// it changes no session, and makes none. One that cannot be counted, because the store is down, is
-/// let through; where `sessions.rate_limit.when_store_is_down` says `"refuse"`, it is answered 503.
+/// A request beyond the limit fails with 429 and `Retry-After`; the application's catcher for 429 makes
+/// the page. It neither changes nor creates a session. While the store is down, requests cannot be counted,
+/// and are let through. If `sessions.rate_limit.when_store_is_down` is `"refuse"`, they fail with 503.
 ///
 /// # Example
 ///
@@ -121,7 +122,7 @@ impl<L: Limit> RateLimit<L> {
         while at < name.len() {
             assert!(
                 matches!(name[at], b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.'),
-                "the name of a limit has ASCII letters, digits, `-`, `_` and `.` only"
+                "the name of a limit consists of ASCII letters, digits, `-`, `_` and `.`"
             );
             at += 1;
         }
@@ -142,13 +143,13 @@ impl<L: Limit> RateLimit<L> {
         }
     };
 
-    /// Returns how many more requests of the visitor would be served now: all of the limit where
-    /// this one could not be counted.
+    /// Returns how many more requests of the visitor would be served now: the whole limit if this
+    /// request could not be counted.
     pub fn remaining(&self) -> u32 {
         self.remaining
     }
 
-    /// Returns how long it is until more requests are served than now.
+    /// Returns the time until more requests are served than now.
     pub fn resets_in(&self) -> Duration {
         self.resets_in
     }
@@ -197,24 +198,25 @@ impl<L> Sentinel for RateLimit<L> {
     }
 }
 
+/// Fails if `count` is a refusal.
 fn served(count: Option<Count>) -> Result<Option<Count>, Error> {
     match count {
         Some(Count { refused: true, .. }) => {
-            let why = "the visitor sent too many of them";
+            let why = "the visitor sent too many";
             Err(Error::new(ErrorKind::RateLimited, "serve a request").because(why))
         }
         count => Ok(count),
     }
 }
 
-/// Tells the limiter of `rocket`, if there is one, the key of its configuration.
+/// Gives the limiter of `rocket`, if there is one, the secret key of its configuration.
 pub(crate) fn learn_key(rocket: &Rocket<Orbit>) {
     if let Some(limiter) = rocket.state::<Limiter>() {
         limiter.learn_key(rocket.config());
     }
 }
 
-/// Says in `response` what was counted for `request`, and returns whether the request was refused.
+/// Writes the limits of `request` into `response`, and returns whether the request was refused.
 pub(crate) fn write_headers(request: &Request<'_>, response: &mut Response<'_>) -> bool {
     let limiter = request.rocket().state::<Limiter>();
     limiter.is_some_and(|limiter| limiter.write_headers(request, response))

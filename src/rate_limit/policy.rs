@@ -1,4 +1,4 @@
-//! One limit: how many requests of whom in how many seconds.
+//! One limit: a number of requests of one visitor in a number of seconds.
 
 use crate::config::By;
 
@@ -12,7 +12,7 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// What the limit of the whole application is called. No other is called so.
+    /// The name of the limit of the whole application, which no other limit has.
     pub(super) const APP: &'static str = "app";
 
     /// Returns whether it is the limit of the whole application.

@@ -1,4 +1,4 @@
-//! The routes through which every request passes first, for the limit of the whole application.
+//! The routes that count every request first, for the limit of the whole application.
 
 use rocket::http::{Method, Status};
 use rocket::route::{self, Handler};
@@ -6,16 +6,15 @@ use rocket::{Data, Request, Route};
 
 use super::{Limiter, served};
 
-/// Counts every request before any other route sees it, and lets it go on, or not.
+/// Counts a request before any other route handles it, and forwards or refuses it.
 ///
-/// It is a route, and not the fairing's `on_request`, because a route can answer: with the status
-/// alone, so that the application's catcher for that status and that path makes the page, and sees
-/// the request as it came.
+/// Only a route can refuse a request: the fairing's `on_request` cannot. It fails with the status
+/// alone, so that the application's catcher for that status and path responds to the unchanged request.
 #[derive(Clone)]
-struct CountRequest;
+struct RateLimitHandler;
 
 #[rocket::async_trait]
-impl Handler for CountRequest {
+impl Handler for RateLimitHandler {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> route::Outcome<'r> {
         let counted = match Limiter::of(request) {
             Ok(limiter) => limiter.count_for_app(request).await,
@@ -28,7 +27,7 @@ impl Handler for CountRequest {
     }
 }
 
-/// Returns the routes through which every request passes first.
+/// Returns one route for each method, which every request reaches first.
 pub(crate) fn routes() -> Vec<Route> {
     const METHODS: [Method; 9] = [
         Method::Get,
@@ -41,10 +40,10 @@ pub(crate) fn routes() -> Vec<Route> {
         Method::Connect,
         Method::Patch,
     ];
-    let gatekeeper = |method| {
-        let mut route = Route::ranked(isize::MIN, method, "/<_..>", CountRequest);
+    let route = |method| {
+        let mut route = Route::ranked(isize::MIN, method, "/<_..>", RateLimitHandler);
         route.name = Some("rate limit".into());
         route
     };
-    METHODS.map(gatekeeper).to_vec()
+    METHODS.map(route).to_vec()
 }

@@ -8,9 +8,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::StoredMessage;
 
 impl Record {
-    /// Puts `value` under `name`, unless the session would outgrow `limits`.
+    /// Puts `value` under `name`.
+    ///
+    /// # Errors
+    ///
+    /// When the session would exceed `limits`.
     pub(crate) fn set(&mut self, name: &str, value: Box<RawValue>, limits: &Limits) -> Result<()> {
-        const ACT: &str = "keep a value in the session";
+        const ACT: &str = "put a value into the session";
         let beyond = |what: String| Err(Error::new(ErrorKind::Limit, ACT).because(what));
         let old = self
             .values
@@ -24,7 +28,7 @@ impl Record {
         }
         if old.is_none() && self.len() >= limits.keys {
             return beyond(format!(
-                "the session has {} values already (`sessions.limits.keys`)",
+                "the session already has {} values (`sessions.limits.keys`)",
                 limits.keys
             ));
         }
@@ -35,13 +39,13 @@ impl Record {
         Ok(())
     }
 
-    /// Puts `value` under `name`, whatever the limits: for what another system kept.
+    /// Puts `value` under `name`, without limits.
     pub(crate) fn put(&mut self, name: &str, value: Box<RawValue>) {
         self.values.insert(name, value);
     }
 
-    /// Makes the changes that made `now` of `own`, as far as requests make them to a session that was
-    /// renewed under their hands.
+    /// Makes the changes between `own` and `now` to this record, as far as a request may make them to
+    /// a session that another request renewed.
     pub(crate) fn bring_over(&mut self, own: &Self, now: &Self) {
         for name in own.keys() {
             if now.values.get(&name).is_none() {
@@ -68,26 +72,34 @@ impl Record {
         }
     }
 
-    /// Says who the visitor is, unless the session would outgrow `limits`.
+    /// Sets the user.
+    ///
+    /// # Errors
+    ///
+    /// When the session would exceed `limits`.
     pub(crate) fn set_user(&mut self, user: Option<&str>, limits: &Limits) -> Result<()> {
         let user_len = |user: Option<&str>| user.map_or(0, str::len);
         if self.size() - user_len(self.user()) + user_len(user) > limits.size {
-            return Err(too_large("keep the user in the session", limits));
+            return Err(too_large("put the user into the session", limits));
         }
         self.user = user.map(str::to_owned);
         Ok(())
     }
 
-    /// Lets `message` wait. Where too much waits then, the oldest make room; a named value takes the
-    /// place of the one before it.
+    /// Adds `message`. A named value replaces the one before it. If there are then too many messages,
+    /// the oldest are removed.
+    ///
+    /// # Errors
+    ///
+    /// When the message alone exceeds `limits`.
     pub(crate) fn notify(&mut self, message: StoredMessage, limits: &Limits) -> Result<()> {
         if message.size() > limits.notifications_size || limits.notifications == 0 {
             let why = format!(
-                "it takes more than {} bytes (`sessions.limits.notifications_size`), or none may \
-                 wait (`sessions.limits.notifications`)",
+                "it has more than {} bytes (`sessions.limits.notifications_size`), or the limit is \
+                 zero (`sessions.limits.notifications`)",
                 limits.notifications_size
             );
-            let error = Error::new(ErrorKind::Limit, "keep a notification in the session");
+            let error = Error::new(ErrorKind::Limit, "put a notification into the session");
             return Err(error.because(why));
         }
         self.notifications

@@ -1,4 +1,4 @@
-//! The forms that single fields of a record have in JSON.
+//! The JSON forms of single fields of a record.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -18,9 +18,7 @@ pub(super) fn read_revision<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 pub(super) fn read_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
     match u8::deserialize(deserializer)? {
         VERSION => Ok(VERSION),
-        other => Err(D::Error::custom(format_args!(
-            "version {other} is not known"
-        ))),
+        other => Err(D::Error::custom(format_args!("version {other} is unknown"))),
     }
 }
 

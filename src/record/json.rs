@@ -1,4 +1,4 @@
-//! Values as JSON text, with errors that tell types and never data.
+//! Values as JSON text. Errors name the type, and never show data.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Returns `raw` as a `T`. The error tells the types, never the data.
+/// Returns `raw` as a `T`. The error names the types, and never shows data.
 pub(crate) fn read_value<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {
     serde_json::from_str(raw.get()).map_err(|_| {
         let found = match raw.get().as_bytes().first() {
@@ -17,19 +17,19 @@ pub(crate) fn read_value<T: DeserializeOwned>(raw: &RawValue) -> Result<T> {
             Some(b'n') => "null",
             _ => "a number",
         };
-        let why = format!("what is there is {found} that does not fit");
+        let why = format!("the value is {found} that does not fit");
         Error::new(ErrorKind::Value, "read a value of the session")
             .at(std::any::type_name::<T>())
             .because(why)
     })
 }
 
-/// Returns `value` as JSON text. The error tells the type, never the data.
+/// Returns `value` as JSON text. The error names the type, and never shows data.
 pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>> {
     serde_json::value::to_raw_value(value).map_err(|_| {
         Error::new(ErrorKind::Value, "write a value of the session")
             .at(std::any::type_name::<T>())
-            .because("the type has no form in JSON")
+            .because("the type cannot be written as JSON")
     })
 }
 
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_tells_what_kind_of_value_is_there_and_not_the_value() {
+    fn an_error_names_the_kind_of_the_value_and_not_the_value() {
         for (json, kind) in [
             (r#""s3cr3t""#, "a string"),
             (r#"{"s3cr3t":1}"#, "an object"),
@@ -50,9 +50,12 @@ mod tests {
         ] {
             let value = RawValue::from_string(json.to_owned()).expect("it is JSON");
             let error = read_value::<u8>(&value).expect_err("it is no small number");
-            let told = error.to_string();
-            assert!(told.contains(&format!("there is {kind} that")), "{told}");
-            assert!(!told.contains("s3cr3t"), "{told}");
+            let text = error.to_string();
+            assert!(
+                text.contains(&format!("the value is {kind} that")),
+                "{text}"
+            );
+            assert!(!text.contains("s3cr3t"), "{text}");
         }
     }
 }

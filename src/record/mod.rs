@@ -1,4 +1,4 @@
-//! What the bytes of a session mean.
+//! The record of a session: its data, and the JSON document that stores keep.
 
 mod edit;
 mod fields;
@@ -16,26 +16,25 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::message::StoredMessage;
-use crate::rest::{Rest, Sieve};
+use crate::unknown_fields::{SplitFields, UnknownFields};
 use crate::values::Values;
 
 pub(crate) use json::{read_value, write_value};
 pub(crate) use tombstone::Tombstone;
 
-/// The only version of the format so far. Fields can be added without a new one: see
-/// `docs/how-it-works.md`, "The record".
+/// The version of the format. New fields need no new version: see `docs/how-it-works.md`,
+/// "The record".
 const VERSION: u8 = 1;
 
-/// One session as a store keeps it: what [`iter_sessions`](crate::store::SessionStore::iter_sessions)
-/// yields.
+/// One session as a store keeps it. [`Sessions::iter_sessions`](crate::Sessions::iter_sessions) yields records.
 ///
-/// It is one JSON document, the same bytes in every store. A value stays the JSON text it was until
-/// somebody asks for it as a type, so that big numbers and the order of keys survive whatever reads
-/// and writes the session. `Debug` shows no value and no name.
+/// It is one JSON document, with the same bytes in every store. A value remains JSON text until it is
+/// read as a type. So large numbers and the order of keys do not change when the session is loaded and
+/// saved. `Debug` shows no value and no name.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Record {
-    /// Stands first and has a fixed width, so that a store can compare it unparsed: see
+    /// It comes first and has a fixed width, so that a store can compare it without parsing: see
     /// [`RecordHeader`](crate::store::RecordHeader).
     #[serde(
         rename = "rev",
@@ -46,8 +45,8 @@ pub struct Record {
     pub(crate) expires: u64,
     #[serde(rename = "v", deserialize_with = "fields::read_version")]
     version: u8,
-    /// Under which id it was saved: a record found under another was put there by mistake. One of an
-    /// early version has none.
+    /// The id under which the record was saved. A record under another id is not that session. Records
+    /// of early versions have no id.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -61,11 +60,11 @@ pub struct Record {
     pub(crate) user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<IpAddr>,
-    /// Whom the rate limit counts: random, and the same after every log-in and renewal. Given when
-    /// the session is first kept.
+    /// A random number by which the rate limit counts. It is set when the session is first saved, and
+    /// does not change with a log-in or a renewal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<u64>,
-    /// Whether there are copies of the session, which end together. They have the same tag.
+    /// Whether there are copies of the session. They have the same tag, and end together.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) forked: bool,
     #[serde(default = "Values::new", skip_serializing_if = "Values::is_empty")]
@@ -76,19 +75,19 @@ pub struct Record {
     /// Form tokens, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tokens: Vec<String>,
-    /// What the session's CSRF tokens are made of. There is one, unless requests made their own at
-    /// the same time.
+    /// The secrets of the session's CSRF tokens. There is more than one only if concurrent requests
+    /// each made one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) csrf: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "parting")]
     pub(crate) tombstone: Option<Tombstone>,
     #[serde(flatten, skip_deserializing)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 impl Record {
-    /// Returns a session that begins at `now` (in seconds since 1970) and has nothing in it.
+    /// Returns an empty session that begins at `now`, in seconds since 1970.
     pub(crate) fn new(now: u64, address: Option<IpAddr>) -> Self {
         Self {
             rev: 0,
@@ -106,11 +105,11 @@ impl Record {
             tokens: Vec::new(),
             csrf: Vec::new(),
             tombstone: None,
-            rest: Rest::default(),
+            unknown: UnknownFields::default(),
         }
     }
 
-    /// Returns what a session leaves behind when it departs.
+    /// Returns a record that contains only `tombstone`.
     pub(crate) fn tombstone(now: u64, tombstone: Tombstone) -> Self {
         Self {
             tombstone: Some(tombstone),
@@ -124,40 +123,39 @@ impl Record {
             .get_or_insert_with(|| Uuid::new_v4().as_u64_pair().1);
     }
 
-    /// Reads back what [`encode`](Self::encode) wrote; `None` when `bytes` are not that, or were
-    /// written for another id than `id`, under which they were found.
+    /// Parses the bytes that [`encode`](Self::encode) returned for `id`. `None` if they are invalid, or
+    /// were written for another id.
     pub(crate) fn decode(bytes: &[u8], id: &SessionId) -> Option<Self> {
         let record: Self = serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()?;
         record.id.is_none_or(|own| own == *id).then_some(record)
     }
 
-    /// As [`decode`](Self::decode), for a list of sessions: without what only waits to vanish.
+    /// As [`decode`](Self::decode), for a list of sessions: without tombstones and empty sessions.
     pub(crate) fn listed(bytes: &[u8], id: &SessionId) -> Option<Self> {
         let record = Self::decode(bytes, id);
         if record.is_none() {
             log::warn!(
-                "the store holds something under a session's id that is not that session; it was left out of the list"
+                "left an entry out of the list of sessions: its key is a session's id, and it is not that session"
             );
         }
         record.filter(|record| record.tombstone.is_none() && record.has_info())
     }
 
-    /// Returns the bytes for a store, to be kept under `id`, and under a revision that was never
-    /// used before.
+    /// Returns the bytes for a store to save under `id`, with a new revision.
     pub(crate) fn encode(&mut self, id: &SessionId, expires: u64) -> Vec<u8> {
         let (high, low) = Uuid::new_v4().as_u64_pair();
-        // Each half has bits that tell the version; no place has one in both.
+        // Each half has fixed bits for the version, at different positions. So all bits are random.
         self.rev = high ^ low;
         self.expires = expires;
         self.id = Some(*id);
         let messages = self.notifications.len() * 64 + self.messages_size();
-        let mut bytes = Vec::with_capacity(200 + self.size() + messages + self.rest.size());
+        let mut bytes = Vec::with_capacity(200 + self.size() + messages + self.unknown.size());
         serde_json::to_writer(&mut bytes, self)
             .expect("names are strings and values are JSON already");
         bytes
     }
 
-    /// Returns whether there is anything in it: a session without is not worth keeping.
+    /// Returns whether the session has any contents. An empty session is not saved.
     pub(crate) fn has_info(&self) -> bool {
         self.user.is_some()
             || !self.values.is_empty()
@@ -166,7 +164,7 @@ impl Record {
             || !self.csrf.is_empty()
     }
 
-    /// Returns the user who is logged in, if one is.
+    /// Returns the user of the session, if a user is logged in.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
@@ -186,12 +184,12 @@ impl Record {
         self.address
     }
 
-    /// Returns the names of the values, in the order in which they came.
+    /// Returns the names of the values, in the order in which they were inserted.
     pub fn keys(&self) -> Vec<String> {
         self.values.names()
     }
 
-    /// Returns how many values there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -214,7 +212,7 @@ impl Record {
         self.notifications.iter().map(StoredMessage::size).sum()
     }
 
-    /// Returns how many bytes the user, names and values take.
+    /// Returns the size of the user, names and values in bytes.
     fn size(&self) -> usize {
         self.user.as_ref().map_or(0, String::len) + self.values.size()
     }
@@ -228,13 +226,13 @@ impl Serialize for Record {
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let mut rest = Rest::default();
-        let sieve = Sieve {
+        let mut unknown = UnknownFields::default();
+        let known = SplitFields {
             source,
-            rest: &mut rest,
+            unknown: &mut unknown,
         };
-        let mut record = Self::deserialize(sieve)?;
-        record.rest = rest;
+        let mut record = Self::deserialize(known)?;
+        record.unknown = unknown;
         Ok(record)
     }
 }

@@ -1,20 +1,19 @@
-//! What a session leaves behind under an id that it no longer has.
+//! The tombstone of a session, at an id that is no longer in use.
 
 use serde::{Deserialize, Serialize};
 
 use super::fields::{read_id, write_id};
 use crate::id::SessionId;
 
-/// What a session leaves behind, for a minute, under an id that it no longer has.
+/// A tombstone: it takes the place of a session that was renewed or ended, for a minute.
 ///
-/// No cookie opens it. It is for the requests that were under way: they learn what became of the
-/// session they hold.
+/// No cookie opens it. Concurrent requests find it when they save the session that they loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tombstone {
-    /// It was renewed, and goes on under this id.
+    /// The session was renewed, and continues under this id.
     #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
     Moved(SessionId),
-    /// It ended, and this is about to be deleted.
+    /// The session ended. The tombstone is deleted soon.
     Ended,
 }

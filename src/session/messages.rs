@@ -47,7 +47,7 @@ impl Session {
     pub(crate) fn notify_once(&self, message: StoredMessage) -> Result<bool> {
         let state = &mut *self.state.lock();
         let mut waiting = state.record.notifications.iter();
-        if waiting.any(|other| other.says_the_same_as(&message)) {
+        if waiting.any(|other| other.is_duplicate_of(&message)) {
             return Ok(false);
         }
         self.change(state, Change::NotifyOnce(message))?;

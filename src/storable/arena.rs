@@ -1,5 +1,7 @@
-//! The values of a decoded image: nodes that refer to each other by number. A node can be shared,
-//! contain itself or be nested without end, and is copied and dropped without recursion.
+//! The values of a decoded image: nodes that refer to each other by number.
+//!
+//! A node can be shared, contain itself or be nested without end, and is copied and dropped without
+//! recursion.
 
 use std::ops::Range;
 

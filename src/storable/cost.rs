@@ -1,11 +1,12 @@
-//! The cost of a value: the bytes of memory that it takes as a `serde_json::Value`. Most types take no
-//! more.
+//! The cost of a value: the bytes of memory that it takes as a `serde_json::Value`.
+//!
+//! Most types take no more.
 
 use super::string::PerlString;
 use super::value::Kind;
 
 /// The cost of reading any value, so that no walk is endless.
-pub(super) const LOOK: usize = 1;
+pub(super) const VISIT: usize = 1;
 
 /// A value in an array.
 const VALUE: usize = 32;
@@ -17,22 +18,24 @@ const INNER_NODE: usize = NODE + 12 * 8;
 
 /// Returns the cost of a value without its parts.
 pub(super) fn of(kind: &Kind<'_>) -> usize {
-    LOOK + match kind {
-        Kind::String(string) => of_text(*string),
-        Kind::Regexp { pattern, flags } => of_text(*pattern) + of_text(*flags) + 16,
-        Kind::Array(elements) => of_array(elements.len()),
-        Kind::Hash(entries) => of_hash(entries.len()),
-        _ => 0,
-    }
+    VISIT
+        + match kind {
+            Kind::String(string) => of_text(*string),
+            Kind::Regexp { pattern, flags } => of_text(*pattern) + of_text(*flags) + 16,
+            Kind::Array(elements) => of_array(elements.len()),
+            Kind::Hash(entries) => of_hash(entries.len()),
+            _ => 0,
+        }
 }
 
 /// Returns the cost of a string. One in Latin-1 grows while it is decoded.
 pub(super) fn of_text(string: PerlString<'_>) -> usize {
     let bytes = string.bytes();
-    LOOK + match bytes.is_ascii() {
-        true => bytes.len(),
-        false => bytes.len().saturating_mul(4),
-    }
+    VISIT
+        + match bytes.is_ascii() {
+            true => bytes.len(),
+            false => bytes.len().saturating_mul(4),
+        }
 }
 
 /// Returns the cost of an array. It has room for four values at first, and doubles when it is full.

@@ -1,4 +1,4 @@
-//! From the bytes of an image to its nodes, in one pass and without recursion.
+//! The decoder, which turns the bytes of an image into nodes, in one pass and without recursion.
 
 use std::collections::HashSet;
 

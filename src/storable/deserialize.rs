@@ -1,5 +1,6 @@
-//! From an image to a Rust value: references are followed, objects become their data, and shared
-//! values are repeated.
+//! The conversion of an image to a Rust value.
+//!
+//! References are followed, objects become their data, and shared values are repeated.
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -45,7 +46,7 @@ impl<'de> Value<'de> {
     /// ```rust
     /// use rocket_session_kit::storable::Image;
     ///
-    /// // What `nfreeze({ user => "ann", cart => [7] })` returns. Only the cart is read.
+    /// // The output of `nfreeze({ user => "ann", cart => [7] })`. Only the cart is read.
     /// let image = b"\x05\x0b\x03\0\0\0\x02\x0a\x03ann\0\0\0\x04user\x04\x02\0\0\0\x01\x08\x87\0\0\0\x04cart";
     /// let image = Image::parse(image)?;
     ///
@@ -60,7 +61,7 @@ impl<'de> Value<'de> {
     }
 }
 
-/// Defines methods that ask scalars for one type, and hand arrays and hashes to the visitor.
+/// Defines methods that request one type from scalars, and pass arrays and hashes to the visitor.
 macro_rules! of_scalars {
     ($($method:ident($($argument:ident: $type:ty),*))*) => {
         $(fn $method<V: Visitor<'de>>(mut self, $($argument: $type,)* visitor: V) -> Result<V::Value> {
@@ -91,7 +92,7 @@ impl<'de> Deserializer<'de> for Place<'_, 'de> {
         let references = self.follow()?;
         match self.value.kind() {
             Kind::Undef => {
-                self.walk.spend(cost::LOOK, self.value.offset())?;
+                self.walk.spend(cost::VISIT, self.value.offset())?;
                 visitor.visit_none()
             }
             _ => visitor.visit_some(self.deeper(references.max(1))?),
@@ -123,7 +124,7 @@ impl<'de> Deserializer<'de> for Place<'_, 'de> {
 
     /// Does not read the value: an ignored value may contain itself, or be nested without end.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.walk.spend(cost::LOOK, self.value.offset())?;
+        self.walk.spend(cost::VISIT, self.value.offset())?;
         visitor.visit_unit()
     }
 

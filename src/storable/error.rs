@@ -81,7 +81,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the offset of the wrong byte in the image, counted from 0.
+    /// Returns the offset of the invalid byte in the image, counted from 0.
     ///
     /// `None` only if a type of the caller reports an error outside of any value.
     ///
@@ -90,7 +90,7 @@ impl Error {
     /// ```rust
     /// use rocket_session_kit::storable;
     ///
-    /// // What `nfreeze([1, "x"])` returns.
+    /// // The output of `nfreeze([1, "x"])`.
     /// let error = storable::from_slice::<Vec<u8>>(b"\x05\x0b\x02\0\0\0\x02\x08\x81\x0a\x01x").unwrap_err();
     /// assert_eq!(error.offset(), Some(9));
     /// ```

@@ -1,4 +1,4 @@
-//! The kinds of errors that an image can lead to.
+//! The kinds of errors about an image.
 
 /// The kind of a Storable [`Error`](super::Error).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_machine_is_told_by_its_header() {
+    fn a_header_gives_the_layout_of_its_machine() {
         let native = |order, integer, double| {
             Ok(Layout::Native {
                 order,

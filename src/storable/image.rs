@@ -17,7 +17,7 @@ use super::options::Options;
 /// ```rust
 /// use rocket_session_kit::storable::{Image, Kind};
 ///
-/// // What `nfreeze(bless [], "Foo")` returns.
+/// // The output of `nfreeze(bless [], "Foo")`.
 /// let image = Image::parse(b"\x05\x0b\x11\x03Foo\x02\0\0\0\0")?;
 ///
 /// assert_eq!(image.root().class().as_deref(), Some("Foo"));
@@ -44,7 +44,7 @@ impl<'a> Image<'a> {
     /// ```rust
     /// use rocket_session_kit::storable::{ErrorKind, Image};
     ///
-    /// // What `nstore({}, $file)` writes, and JSON.
+    /// // The output of `nstore({}, $file)`, and JSON.
     /// assert!(Image::parse(b"pst0\x05\x0b\x03\0\0\0\0").is_ok());
     /// assert_eq!(Image::parse(b"{}").unwrap_err().kind(), ErrorKind::NotAnImage);
     /// ```

@@ -1,4 +1,4 @@
-//! Reads the images of Perl's Storable, which `freeze`, `nfreeze`, `store` and `nstore` write.
+//! A reader for the images of Perl's Storable (`freeze`, `nfreeze`, `store` and `nstore`).
 //!
 //! 1. [`from_slice`] turns an image into any type that serde can deserialize, `serde_json::Value`
 //!    among them.
@@ -15,7 +15,7 @@
 //!     visits: u32,
 //! }
 //!
-//! // What `nfreeze({ user => "ann", visits => 3 })` returns.
+//! // The output of `nfreeze({ user => "ann", visits => 3 })`.
 //! let image = b"\x05\x0b\x03\0\0\0\x02\x0a\x03ann\0\0\0\x04user\x08\x83\0\0\0\x06visits";
 //!
 //! let login: Login = storable::from_slice(image)?;
@@ -65,11 +65,11 @@
 //! - **Trailing bytes** are an error, unless [`Options::trailing_bytes`] allows them.
 //! - **Duplicate keys.** The last one counts.
 //! - **Images by Perl 5.6** with 64-bit integers on a 32-bit machine say that their integers have
-//!   32 bits. They look like other images, and are misread, by Perl too.
+//!   32 bits. They cannot be distinguished from other images, so Perl misreads them too.
 //!
 //! # Security
 //!
-//! An image may come from anybody: no code of it is run, no object is made, nothing is loaded.
+//! An image may come from an attacker: none of its code is run, no object is made, no module is loaded.
 //! Decoding takes memory of at most 64 times the image's size, time in proportion to it, and no
 //! stack. The conversion to a Rust type takes stack up to [`Options::max_depth`] and memory up to
 //! [`Options::max_growth`], by default 64 times the image's size in all. No error repeats data of an
@@ -120,7 +120,7 @@ pub use value::{Elements, Entries, Kind, Value};
 /// ```rust
 /// use rocket_session_kit::storable;
 ///
-/// // What `nfreeze([1, "2", undef])` returns.
+/// // The output of `nfreeze([1, "2", undef])`.
 /// let image = b"\x05\x0b\x02\0\0\0\x03\x08\x81\x0a\x012\x05";
 ///
 /// let typed: Vec<Option<u8>> = storable::from_slice(image)?;

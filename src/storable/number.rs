@@ -1,4 +1,4 @@
-//! The strings that Perl makes of numbers: by its last use, a scalar is a number or a string.
+//! The strings that Perl prints for numbers, and the numbers in such strings.
 
 /// Returns the integer for which Perl prints `text`.
 pub(super) fn parse_integer(text: &str) -> Option<i128> {
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_double_is_written_as_perl_writes_it() {
-        // What `perl -e 'print …'` prints.
+        // The output of `perl -e 'print …'`.
         for (double, text) in [
             (0.1 + 0.2, "0.3"),
             (7.9, "7.9"),

@@ -55,7 +55,7 @@ impl Options {
     /// ```rust
     /// use rocket_session_kit::storable::{Options, from_slice_with};
     ///
-    /// // What `nfreeze(\\\5)` returns: two references before the number.
+    /// // The output of `nfreeze(\\\5)`: two references before the number.
     /// let image = b"\x05\x0b\x04\x04\x08\x85";
     ///
     /// assert_eq!(from_slice_with(image, Options::new().max_depth(2)), Ok(5u8));
@@ -83,7 +83,7 @@ impl Options {
     /// ```rust
     /// use rocket_session_kit::storable::{ErrorKind, Options, from_slice_with};
     ///
-    /// // What `my $x = "x" x 60_000; nfreeze([\$x, \$x])` returns.
+    /// // The output of `my $x = "x" x 60_000; nfreeze([\$x, \$x])`.
     /// let text = [b"\x04\x01\0\0\xea\x60", &[b'x'; 60_000][..]].concat();
     /// let image = [b"\x05\x0b\x02\0\0\0\x02", &text[..], b"\x04\0\0\0\0\x02"].concat();
     ///

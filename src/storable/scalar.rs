@@ -1,5 +1,7 @@
-//! From a scalar to a Rust value. By its last use, a Perl scalar is a string or a number, so each
-//! becomes the other if the Rust type needs it.
+//! The conversion of a scalar to a Rust value.
+//!
+//! By its last use, a Perl scalar is a string or a number, so each becomes the other if the Rust type
+//! needs it.
 
 use std::borrow::Cow;
 use std::slice;

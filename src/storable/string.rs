@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_one_key_when_they_are_one_to_perl() {
+    fn keys_are_equal_when_perl_says_so() {
         let same =
             |left: PerlString<'_>, right: PerlString<'_>| left.identity() == right.identity();
         let bytes = |bytes| PerlString::new(bytes, Encoding::Unknown);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn its_debug_form_does_not_tell_what_it_says() {
+    fn the_debug_form_does_not_show_the_text() {
         assert_eq!(
             format!("{:?}", PerlString::new(b"secret", Encoding::Unknown)),
             "PerlString(6 bytes)"

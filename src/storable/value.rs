@@ -1,4 +1,4 @@
-//! The values of an image, and what they contain.
+//! The values of an image, and their contents.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ impl Image<'_> {
     /// ```rust
     /// use rocket_session_kit::storable::{Image, Kind};
     ///
-    /// // What `nfreeze(\5)` returns.
+    /// // The output of `nfreeze(\5)`.
     /// let image = Image::parse(b"\x05\x0b\x08\x85")?;
     ///
     /// assert!(matches!(image.root().kind(), Kind::Integer(5)));
@@ -44,7 +44,7 @@ impl Image<'_> {
 /// ```rust
 /// use rocket_session_kit::storable::{Image, Kind};
 ///
-/// // What `my $me = {}; $me->{me} = $me; nfreeze($me)` returns: a hash that contains itself.
+/// // The output of `my $me = {}; $me->{me} = $me; nfreeze($me)`: a hash that contains itself.
 /// let image = Image::parse(b"\x05\x0b\x03\0\0\0\x01\x04\0\0\0\0\0\0\0\0\x02me")?;
 /// let root = image.root();
 ///
@@ -97,7 +97,7 @@ impl<'i> Value<'i> {
     /// ```rust
     /// use rocket_session_kit::storable::{Image, Kind};
     ///
-    /// // What `nfreeze([1, 2])` returns.
+    /// // The output of `nfreeze([1, 2])`.
     /// let image = Image::parse(b"\x05\x0b\x02\0\0\0\x02\x08\x81\x08\x82")?;
     ///
     /// let Kind::Array(elements) = image.root().kind() else { panic!("not an array") };
@@ -136,7 +136,7 @@ impl<'i> Value<'i> {
 
     /// Returns the name of the class that this value is blessed into.
     ///
-    /// Perl blesses the referent, not the reference: for a reference, ask its
+    /// Perl blesses the referent, not the reference: for a reference, call this on its
     /// [`referent`](Self::referent).
     ///
     /// # Example
@@ -144,7 +144,7 @@ impl<'i> Value<'i> {
     /// ```rust
     /// use rocket_session_kit::storable::{Image, Value};
     ///
-    /// // What `nfreeze({ user => bless {}, "User" })` returns.
+    /// // The output of `nfreeze({ user => bless {}, "User" })`.
     /// let image = Image::parse(b"\x05\x0b\x03\0\0\0\x01\x04\x11\x04User\x03\0\0\0\0\0\0\0\x04user")?;
     /// let user = image.root().get("user").expect("the user");
     ///
@@ -171,7 +171,7 @@ impl<'i> Value<'i> {
     /// ```rust
     /// use rocket_session_kit::storable::{Image, Kind};
     ///
-    /// // What `nfreeze(\\\5)` returns, and what `my $x; $x = \$x; nfreeze($x)` returns.
+    /// // The output of `nfreeze(\\\5)`, and of `my $x; $x = \$x; nfreeze($x)`.
     /// let three = Image::parse(b"\x05\x0b\x04\x04\x08\x85")?;
     /// let circle = Image::parse(b"\x05\x0b\x04\0\0\0\0\0")?;
     ///
@@ -201,7 +201,7 @@ impl<'i> Value<'i> {
     /// ```rust
     /// use rocket_session_kit::storable::Image;
     ///
-    /// // What `nfreeze({ a => 1 })` returns.
+    /// // The output of `nfreeze({ a => 1 })`.
     /// let image = Image::parse(b"\x05\x0b\x03\0\0\0\x01\x08\x81\0\0\0\x01a")?;
     ///
     /// assert!(image.root().get("a").is_some());

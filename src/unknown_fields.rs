@@ -1,4 +1,4 @@
-//! The fields of a JSON object that this version does not know: they are kept as they are.
+//! The fields of a JSON object that this version does not know. They are kept unchanged.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 
 use crate::values::Name;
 
-/// Fields that a newer version wrote, as JSON text.
+/// The fields that a newer version wrote, as JSON text.
 #[derive(Clone, Default)]
-pub(crate) struct Rest(Vec<(String, Box<RawValue>)>);
+pub(crate) struct UnknownFields(Vec<(String, Box<RawValue>)>);
 
-impl Rest {
-    /// Returns about how many bytes they take.
+impl UnknownFields {
+    /// Returns their approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
         let sizes = self
             .0
@@ -24,19 +24,19 @@ impl Rest {
     }
 }
 
-impl Serialize for Rest {
+impl Serialize for UnknownFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
-/// A deserializer that gives a struct only the fields that it has, and puts all others into `rest`.
-pub(crate) struct Sieve<'a, D> {
+/// A deserializer that gives a struct the fields that it has, and puts all others into `unknown`.
+pub(crate) struct SplitFields<'a, D> {
     pub(crate) source: D,
-    pub(crate) rest: &'a mut Rest,
+    pub(crate) unknown: &'a mut UnknownFields,
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Sieve<'_, D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for SplitFields<'_, D> {
     type Error = D::Error;
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -45,10 +45,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Sieve<'_, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.source.deserialize_map(Sifting {
+        self.source.deserialize_map(SplitVisitor {
             fields,
             visitor,
-            rest: self.rest,
+            unknown: self.unknown,
         })
     }
 
@@ -62,14 +62,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Sieve<'_, D> {
     }
 }
 
-/// Hands the known part of an object to the visitor of a struct.
-struct Sifting<'a, V> {
+/// Passes the known fields of an object to the visitor of a struct.
+struct SplitVisitor<'a, V> {
     fields: &'static [&'static str],
     visitor: V,
-    rest: &'a mut Rest,
+    unknown: &'a mut UnknownFields,
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Sifting<'_, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for SplitVisitor<'_, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,22 +77,22 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Sifting<'_, V> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<V::Value, M::Error> {
-        self.visitor.visit_map(Known {
+        self.visitor.visit_map(KnownFields {
             map,
             fields: self.fields,
-            rest: self.rest,
+            unknown: self.unknown,
         })
     }
 }
 
 /// The known fields of an object.
-struct Known<'a, M> {
+struct KnownFields<'a, M> {
     map: M,
     fields: &'static [&'static str],
-    rest: &'a mut Rest,
+    unknown: &'a mut UnknownFields,
 }
 
-impl<'de, M: MapAccess<'de>> MapAccess<'de> for Known<'_, M> {
+impl<'de, M: MapAccess<'de>> MapAccess<'de> for KnownFields<'_, M> {
     type Error = M::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -103,7 +103,7 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for Known<'_, M> {
             if self.fields.contains(&&*name) {
                 return seed.deserialize(CowStrDeserializer::new(name)).map(Some);
             }
-            self.rest
+            self.unknown
                 .0
                 .push((name.into_owned(), self.map.next_value()?));
         }
