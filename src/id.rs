@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_but_the_one_spelling_is_an_id() {
+    fn only_the_canonical_spelling_parses_as_an_id() {
         let id = SessionId::random().to_hex();
         let upper = id.to_uppercase();
         let nil = "0".repeat(32);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_token_is_told_from_every_random_one() {
+    fn the_id_of_a_token_differs_from_every_random_id() {
         for byte in 0..=255 {
             let of_token = SessionId::of_token([byte; 16]);
             assert_eq!(of_token.to_hex().parse::<SessionId>().unwrap(), of_token);

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_origin() {
+    fn invalid_origins_are_refused() {
         for no in [
             "",
             "null",

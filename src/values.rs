@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_map_tell_the_same() {
+    fn text_and_map_forms_hold_the_same_values() {
         for json in [
             "{}",
             " { } ",
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_touched_is_written_as_it_was_read() {
+    fn untouched_values_are_written_byte_for_byte() {
         let json = r#"{"z":1.10,"a":123456789012345678901234567890,"nested":{"y":1,"x":2}}"#;
         let mut values = text(json);
         assert_eq!(serde_json::to_string(&values).unwrap(), json);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_an_object_is_taken() {
+    fn only_json_objects_parse_as_values() {
         for no in ["[]", "1", "null", "\"{}\"", "{", "{\"a\"}", ""] {
             assert!(serde_json::from_str::<Values>(no).is_err(), "{no}");
         }

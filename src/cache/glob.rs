@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_and_question_marks_stand_for_what_they_should() {
+    fn stars_match_any_text_and_question_marks_one_character() {
         for (pattern, name, expected) in [
             ("", "", true),
             ("", "a", false),
@@ -80,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_matches_what_the_definition_does(pattern in "[ab*?]{0,8}", name in "[ab]{0,10}") {
+        fn the_matcher_agrees_with_the_definition(pattern in "[ab*?]{0,8}", name in "[ab]{0,10}") {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
             prop_assert_eq!(
                 matches(&pattern, &name),

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[async_test]
-    async fn those_who_wait_are_counted_together_and_each_has_an_answer_of_its_own() {
+    async fn waiting_requests_are_counted_together_with_separate_results() {
         let (batches, rounds) = (Batches::default(), RefCell::new(Vec::new()));
         let key = Namespace::new("test").unwrap().key("a");
         let count = |requests| {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[async_test]
-    async fn those_whose_counter_was_given_up_are_counted_all_the_same() {
+    async fn waiting_requests_are_counted_when_their_leader_is_cancelled() {
         let batches = Batches::default();
         let key = Namespace::new("test").unwrap().key("a");
         let never = |_| std::future::pending();

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_what_is_left_and_until_when() {
+    fn a_hit_returns_the_remaining_requests_and_the_reset_time() {
         let mut bytes = None;
         let told = |answer: Answer| (answer.refused, answer.remaining, answer.more_in);
         assert_eq!(told(hit(&mut bytes, 1000, 2, 500)), (false, 1, 500));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_has_a_bound_and_so_has_the_delay() {
+    fn stored_hits_are_bounded_and_stay_accurate() {
         let (limit, window) = (1_000_000, 3_600_000);
         let mut bytes = None;
         for now in (0..window).step_by(997) {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn where_many_are_remembered_together_none_is_forgotten_too_soon() {
+    fn merged_hits_never_expire_too_soon() {
         let (limit, window) = (1001, 60_000);
         let mut bytes = None;
         for now in 1..=u64::from(limit) {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_wrote_counts_for_nothing() {
+    fn foreign_bytes_count_as_no_hits() {
         for odd in [
             "",
             "x",
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_locks_nobody_out() {
+    fn a_clock_set_back_locks_no_client_out() {
         let mut bytes = None;
         assert!(!hit(&mut bytes, 1_000_000, 1, 100).refused);
         assert!(hit(&mut bytes, 999_950, 1, 100).refused);

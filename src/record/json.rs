@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_tells_what_kind_of_value_is_there_and_not_the_value() {
+    fn an_error_names_the_type_of_a_value_and_never_the_value() {
         for (json, kind) in [
             (r#""s3cr3t""#, "a string"),
             (r#"{"s3cr3t":1}"#, "an object"),

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_machine_is_told_by_its_header() {
+    fn a_header_identifies_every_known_machine() {
         let native = |order, integer, double| {
             Ok(Layout::Native {
                 order,

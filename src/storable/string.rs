@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_what_perl_marked_or_utf_8_or_latin_1() {
+    fn text_follows_the_perl_flag_then_utf_8_then_latin_1() {
         let text = |bytes, encoding| PerlString::new(bytes, encoding).text();
 
         assert_eq!(text(b"abc", Encoding::Unknown).as_deref(), Some("abc"));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_one_key_when_they_are_one_to_perl() {
+    fn keys_are_equal_exactly_when_perl_finds_them_equal() {
         let same =
             |left: PerlString<'_>, right: PerlString<'_>| left.identity() == right.identity();
         let bytes = |bytes| PerlString::new(bytes, Encoding::Unknown);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn its_debug_form_does_not_tell_what_it_says() {
+    fn debug_output_of_a_string_hides_the_text() {
         assert_eq!(
             format!("{:?}", PerlString::new(b"secret", Encoding::Unknown)),
             "PerlString(6 bytes)"
