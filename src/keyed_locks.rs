@@ -100,7 +100,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     #[async_test]
-    async fn tasks_wait_for_their_own_key_alone_and_leave_nothing_behind() {
+    async fn tasks_wait_only_for_their_own_key_and_leave_no_lock_behind() {
         let locks = KeyedLocks::new();
         let held = locks.lock(0, PATIENCE).await.ok().unwrap();
         for other in 1..100 {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[async_test]
-    async fn those_who_waited_for_a_failing_store_need_not_wait_again() {
+    async fn waiting_tasks_fail_together_when_the_store_fails() {
         let locks = KeyedLocks::new();
         let mut held = locks.lock('a', PATIENCE).await.ok().unwrap();
         let mut waiting = Box::pin(locks.lock('a', PATIENCE));

@@ -214,7 +214,7 @@ async fn final_record(manager: &SessionManager, version: &Version) -> Record {
 proptest! {
     /// Both loaded, both changed, one saved after the other.
     #[test]
-    fn two_requests_at_once_are_like_one_after_the_other(
+    fn concurrent_requests_have_the_effect_of_a_sequence(
         before in acts(), first in acts(), second in acts(),
     ) {
         let outcome = crate::testing::run(async {
@@ -249,7 +249,7 @@ proptest! {
 
     /// However many, in whatever order they load and save.
     #[test]
-    fn increments_of_many_requests_add_up(
+    fn concurrent_increments_of_many_requests_add_up(
         steps in vec((0_usize..6, 1_i64..100), 1..40),
     ) {
         let (sum, found, removed) = crate::testing::run(async {
@@ -409,7 +409,7 @@ proptest! {
 
     /// An end, wherever it comes among loads and saves, is final.
     #[test]
-    fn nothing_is_left_of_a_session_that_ended(
+    fn an_ended_session_leaves_nothing_behind(
         steps in vec((0_usize..4, acts()), 1..20), end_at in 0_usize..20,
     ) {
         let left = crate::testing::run(async {
