@@ -287,7 +287,7 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
         (rocket::routes![cached], "sessions.cache.store"),
         (rocket::routes![limited], "sessions.rate_limit.store"),
     ] {
-        let marker = format!("set `{key}`, or give your store a `key_value`");
+        let marker = format!("set `{key}`, or implement `key_value`");
         let rocket = rocket::custom(figment()).mount("/", routes.clone());
         let before = log::lines_with(&marker).len();
         let refused = rocket.attach(Sessions::with(store())).ignite().await;
