@@ -529,7 +529,7 @@ async fn an_invalid_session_file_is_quarantined() {
             }
         }
     }
-    let warnings = || server.log().matches("is no session").count();
+    let warnings = || server.log().matches("invalid record").count();
     wait_until("there is a warning for each", || warnings() >= 4);
     assert_eq!(warnings(), 4, "one warning each:\n{}", server.log());
     server.process().kill();

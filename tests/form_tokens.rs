@@ -580,7 +580,7 @@ fn secrets_are_compared_in_constant_time() {
         ),
         (
             include_str!("../src/session/form_tokens.rs"),
-            "state.over == Some(Over::Gone)",
+            "state.inactive == Some(Inactive::Gone)",
         ),
     ] {
         assert!(source.contains(".ct_eq("));

@@ -1053,7 +1053,7 @@ async fn an_evicted_notification_does_not_come_back() {
 
 #[async_test]
 async fn a_notification_beside_the_end_of_all_sessions_is_kept_or_logged() {
-    const LOST: &str = "a message was not kept";
+    const LOST: &str = "a notification was lost";
     let app = App::built(|f| f, with_routes).await;
     // The handler says itself that its own session ends, so that the message begins a new one.
     let visitor = app.visitor();

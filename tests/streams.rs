@@ -72,7 +72,7 @@ async fn a_stream_can_save_its_changes() {
 
 #[async_test]
 async fn unsaved_changes_of_a_stream_are_logged() {
-    const LOST: &str = "a session was changed after its answer had left";
+    const LOST: &str = "a session was changed after its response was sent";
     let app = app().await;
     let visitor = app.known_visitor().await;
     // A test beside this one may lose something, too.

@@ -1,4 +1,4 @@
-//! What is no session is kept aside, and its visitor starts anew.
+//! An invalid record is quarantined, and its visitor gets a new session.
 
 use std::time::Duration;
 
