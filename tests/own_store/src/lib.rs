@@ -7,8 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use rocket::async_trait;
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use rocket::tokio::task::spawn_blocking;
+use rocket_session_kit::store::{
+    Key, KeyValue, Namespace, Precondition, RecordHeader, Revision, Save, Saved, SessionStore,
+    Stored, Swept,
+};
 use rocket_session_kit::{Clock, Error, ErrorKind, Result, SessionId};
-use rocket_session_kit::store::{Precondition, RecordHeader, Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 const TABLES: &str = "
@@ -197,8 +200,9 @@ impl SessionStore for SqliteStore {
         let act = "save a session";
         let (id, now, precondition) = (*id, self.now(), save.precondition);
         let bytes = save.bytes.to_vec();
-        let RecordHeader { revision, .. } = RecordHeader::read(&bytes)
-            .ok_or_else(|| Error::new(ErrorKind::Invalid, act).because("its bytes have no header"))?;
+        let RecordHeader { revision, .. } = RecordHeader::read(&bytes).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, act).because("its bytes have no header")
+        })?;
         let expires = now.saturating_add(millis(save.ttl));
         self.transact(act, move |transaction| {
             let there = session(transaction, &id, now)?.map(|stored| stored.revision);

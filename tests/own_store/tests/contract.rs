@@ -3,9 +3,9 @@
 use own_store::SqliteStore;
 use rocket::futures::TryStreamExt;
 use rocket::local::asynchronous::Client;
+use rocket_session_kit::store::{KeyValue, SessionStore};
 use rocket_session_kit::testing::Subject;
 use rocket_session_kit::{Cache, Clock, Result, Session, Sessions, key_value_suite, store_suite};
-use rocket_session_kit::store::{KeyValue, SessionStore};
 use tempfile::TempDir;
 
 async fn store() -> (SqliteStore, Clock, TempDir) {
