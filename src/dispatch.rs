@@ -1,4 +1,4 @@
-//! One dispatch of a request: the state that lives as long as it does.
+//! State that lives for one dispatch of a request.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 use rocket::Request;
 use rocket::http::Method;
 
-/// The number of requests that hold state of this crate at the moment. While it is zero, a response
-/// passes at the cost of one atomic load.
+/// The number of requests that hold state of this crate. While it is zero, a response costs one
+/// atomic load.
 #[derive(Clone, Default)]
 pub(crate) struct ActiveRequests(Arc<AtomicUsize>);
 
-/// A request that holds state of this crate, counted until this is dropped.
+/// A request that holds state of this crate. It counts until this is dropped.
 pub(crate) struct Active(Arc<AtomicUsize>);
 
 impl ActiveRequests {
@@ -31,8 +31,8 @@ impl Drop for Active {
     }
 }
 
-/// The dispatches of one request so far. A local request and its clones share one cache, and each of
-/// them is dispatched by itself.
+/// The dispatches of one request so far. A local request and its clones share one request cache,
+/// but each is dispatched separately.
 #[derive(Default)]
 struct Dispatches {
     earlier: AtomicUsize,
@@ -46,8 +46,8 @@ impl Dispatches {
     }
 }
 
-/// Notes that `request` comes in. If it was dispatched before, its state is new from here on; what an
-/// earlier fairing did in the same dispatch is kept.
+/// Notes that `request` arrives. If it was dispatched before, it gets new state; the state that an
+/// earlier fairing created in the same dispatch stays.
 pub(crate) fn begin(request: &Request<'_>) {
     let dispatches = Dispatches::of(request);
     if dispatches.ended.swap(false, Ordering::Relaxed) {
@@ -57,17 +57,18 @@ pub(crate) fn begin(request: &Request<'_>) {
     dispatches.head.store(head, Ordering::Relaxed);
 }
 
-/// Notes that `request` has its response. What comes after that is another dispatch.
+/// Notes that `request` has its response. Later use belongs to another dispatch.
 pub(crate) fn end(request: &Request<'_>) {
     Dispatches::of(request).ended.store(true, Ordering::Relaxed);
 }
 
-/// Returns whether `request` came as a `HEAD` request. Rocket shows it to a `GET` route as `GET`.
+/// Returns whether `request` arrived as a `HEAD` request. Rocket shows it to a `GET` route as
+/// `GET`.
 pub(crate) fn is_head(request: &Request<'_>) -> bool {
     Dispatches::of(request).head.load(Ordering::Relaxed)
 }
 
-/// Returns the state of type `T` that this dispatch of `request` has.
+/// Returns the state of type `T` of this dispatch of `request`.
 pub(crate) fn state<'r, T: Default + Send + Sync + 'static>(request: &'r Request<'_>) -> &'r T {
     let mut state = request.local_cache(PerDispatch::<T>::default);
     for _ in 0..Dispatches::of(request).earlier.load(Ordering::Relaxed) {
@@ -76,7 +77,7 @@ pub(crate) fn state<'r, T: Default + Send + Sync + 'static>(request: &'r Request
     &state.state
 }
 
-/// The state of one dispatch, and that of the next.
+/// The state of one dispatch, and the state of the next.
 #[derive(Default)]
 struct PerDispatch<T> {
     state: T,

@@ -1,4 +1,4 @@
-//! The fairing, [`Sessions::fairing()`]: the launch, the way in and the way out of each request.
+//! The fairing [`Sessions::fairing()`], which runs at launch and around each request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use crate::store::SessionStore;
 use crate::sweep::sweep;
 
 impl Sessions {
-    /// Returns the fairing that gives an application its sessions, as `[default.sessions]` in
+    /// Returns the fairing that adds sessions to an application, as `[default.sessions]` in
     /// `Rocket.toml` says.
     ///
-    /// Attach it once, and after fairings that change a session in their own `on_response`.
+    /// Attach it once, after any fairing that changes a session in its `on_response`.
     ///
-    /// The launch stops, with one sentence that names the remedy, when the configuration cannot
-    /// work, the store cannot be set up, or the fairing is attached twice.
+    /// The launch fails if the configuration is invalid, the store cannot be set up, or the fairing
+    /// is attached twice. The log then names the remedy.
     ///
     /// # Example
     ///
@@ -44,11 +44,11 @@ impl Sessions {
         SessionsFairing::default()
     }
 
-    /// As [`fairing()`](Self::fairing), with a store of one's own for the sessions, whatever
-    /// `sessions.store` says.
+    /// Like [`fairing()`](Self::fairing), but with the application's own store for the sessions,
+    /// whatever `sessions.store` says.
     ///
     /// The cache and the rate limit use it too, if it [keeps entries](SessionStore::key_value), as
-    /// those of this crate do, and if they have no `store` of their own in `Rocket.toml`.
+    /// the stores of this crate do, and if they have no `store` of their own in `Rocket.toml`.
     ///
     /// # Example
     ///
@@ -65,8 +65,8 @@ impl Sessions {
     }
 }
 
-/// The fairing. It sets the sessions up at launch, saves each session before its response leaves, and
-/// sets the cookie.
+/// The fairing. It sets up the sessions at launch, saves each session before its response is sent,
+/// and sets the cookie.
 #[derive(Default)]
 struct SessionsFairing {
     /// The application's own store, until the launch takes it.
@@ -112,8 +112,8 @@ impl Fairing for SessionsFairing {
         }
     }
 
-    // The next two are written without `async`, so that a request without a session allocates
-    // nothing.
+    // The next two functions are written without `async`, so that a request without a session
+    // allocates nothing.
 
     fn on_request<'life0, 'life1, 'life2, 'life3, 'life4, 'async_trait>(
         &'life0 self,
@@ -156,8 +156,8 @@ impl Fairing for SessionsFairing {
         let refused = rate_limit::write_headers(request, response);
         #[cfg(feature = "perl")]
         perl::write_headers(request, response);
-        // A handler that panicked or failed half-way leaves no half of what it meant to do, and a
-        // request that was refused makes no session.
+        // A failed handler must not leave half of its changes, and a refused request must not begin
+        // a session.
         let failed = refused || response.status() == Status::InternalServerError;
         outbound::finish(request, response, failed)
     }

@@ -1,4 +1,4 @@
-//! The way in: from a request to the [`Session`] that its handler asks for.
+//! The request guards `&Session` and `LoggedIn`, which load the session of a request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::manager::Lookup;
 use crate::session::{Credential, Session};
 use crate::sessions::Sessions;
 
-/// A change that a responder leaves for the session, which only the way out can load.
+/// A change that a responder makes to a session that only the fairing can load.
 pub(crate) type Deferred = Box<dyn FnOnce(&Session) -> Result<()> + Send>;
 
-/// The session of a request, from when something first asks for it.
+/// The session of a request, and the changes deferred for it.
 #[derive(Default)]
 struct State {
     opened: OnceCell<(Result<Session>, Active)>,
@@ -44,17 +44,17 @@ pub(crate) async fn session<'r>(request: &'r Request<'_>) -> Result<&'r Session>
     opened.await.0.as_ref().map_err(Error::clone)
 }
 
-/// Returns the session of `request`, or why there is none, if something asked for it.
+/// Returns the session of `request`, or the error of its load, if a guard has loaded it.
 pub(crate) fn loaded<'r>(request: &'r Request<'_>) -> Option<Result<&'r Session>> {
     let (session, _) = dispatch::state::<State>(request).opened.get()?;
     Some(session.as_ref().map_err(Error::clone))
 }
 
-/// Leaves `change` for the session of `request`, to be made on the way out.
+/// Defers `change` to the session of `request` until its response is sent.
 ///
 /// # Errors
 ///
-/// When the application has no sessions.
+/// If the application has no sessions.
 pub(crate) fn defer(
     request: &Request<'_>,
     change: impl FnOnce(&Session) -> Result<()> + Send + 'static,
@@ -66,13 +66,13 @@ pub(crate) fn defer(
     Ok(())
 }
 
-/// Returns the changes that were left for the session of `request`.
+/// Takes the changes that were deferred for the session of `request`.
 pub(crate) fn take_deferred(request: &Request<'_>) -> Vec<Deferred> {
     let deferred = dispatch::state::<State>(request).deferred.lock().take();
     deferred.map_or_else(Vec::new, |(changes, _)| changes)
 }
 
-/// Follows one request in: cookie or header, id, store, record, session.
+/// Opens the session of a request: from its cookie or token to the id, the record and the session.
 async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
     let mut credential = Credential::Nothing;
     if sessions.config.transport != Transport::Header {
@@ -115,19 +115,19 @@ async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
     ))
 }
 
-/// What became of an id that a visitor credential.
+/// The result of a presented id.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it arrives, and a box would be one more allocation"
 )]
 enum Loaded {
     Session(Session),
-    /// It is one that a session had until a moment ago.
+    /// The session moved or ended a moment ago.
     Tombstone,
     Nothing,
 }
 
-/// Loads the session under `id`, for a visitor who came with `credential`.
+/// Loads the session under `id`, for a request with `credential`.
 async fn load(
     sessions: &Sessions,
     request: &Request<'_>,

@@ -1,5 +1,4 @@
-//! Locks by key: the tasks of this process that contend for one thing in the store go one after the
-//! other, so that their conflicts do not multiply.
+//! Locks by key, which queue the tasks of this process that contend for one session.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,30 +8,31 @@ use std::time::{Duration, Instant};
 use rocket::tokio::sync::{Mutex, OwnedMutexGuard};
 use rocket::tokio::time::timeout;
 
-/// When the store last failed a holder of the lock.
+/// When the store last failed during a hold of the lock.
 type LastFailure = Option<Instant>;
 
-/// One lock for each key that somebody holds or waits for.
+/// One lock for each key that a task holds or waits for.
 pub(crate) struct KeyedLocks<K: Hash + Eq + Copy> {
     locks: parking_lot::Mutex<HashMap<K, Arc<Mutex<LastFailure>>>>,
 }
 
-/// The lock of one key. Dropping it lets the next one in.
+/// The held lock of one key. Dropping it releases the lock.
 pub(crate) struct KeyedLock<'a, K: Hash + Eq + Copy> {
-    // Dropped first, so that the lock is free when the place is given up.
+    // Dropped first, so that the lock is free when the place is released.
     last_failure: OwnedMutexGuard<LastFailure>,
     _place: Place<'a, K>,
 }
 
-/// Why a task did not get the lock.
+/// The reason why a task did not get the lock.
 pub(crate) enum LockError {
-    /// Too many tasks wait for it.
+    /// Too many tasks wait for the lock.
     TimedOut,
-    /// The store failed the holder: nobody who waited meanwhile need wait for the store again.
+    /// The store failed during another task's hold. Tasks that waited meanwhile need not wait for
+    /// the store again.
     StoreFailed,
 }
 
-/// A place among the holder of a lock and those who wait for it. The last one removes the lock.
+/// A place among the holder of a lock and its waiters. The last one removes the lock.
 struct Place<'a, K: Hash + Eq + Copy> {
     locks: &'a KeyedLocks<K>,
     key: K,
@@ -46,8 +46,8 @@ impl<K: Hash + Eq + Copy> KeyedLocks<K> {
         }
     }
 
-    /// Waits for the lock of `key`, for `patience` at most. Tasks get it in the order in which they
-    /// came.
+    /// Waits for the lock of `key`, for `patience` at most. Tasks get it in the order of their
+    /// arrival.
     pub(crate) async fn lock(
         &self,
         key: K,
@@ -74,7 +74,7 @@ impl<K: Hash + Eq + Copy> KeyedLocks<K> {
 }
 
 impl<K: Hash + Eq + Copy> KeyedLock<'_, K> {
-    /// Notes that the store failed: whoever waits behind gets [`LockError::StoreFailed`].
+    /// Notes that the store failed. Tasks that wait for the lock get [`LockError::StoreFailed`].
     pub(crate) fn note_failure(&mut self) {
         *self.last_failure = Some(Instant::now());
     }
@@ -83,7 +83,7 @@ impl<K: Hash + Eq + Copy> KeyedLock<'_, K> {
 impl<K: Hash + Eq + Copy> Drop for Place<'_, K> {
     fn drop(&mut self) {
         let mut locks = self.locks.locks.lock();
-        // The map's own and this one: nobody joins while the map is locked.
+        // The two references are the map's and this one: no task can join while the map is locked.
         if Arc::strong_count(&self.lock) == 2 {
             locks.remove(&self.key);
         }
@@ -100,7 +100,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     #[async_test]
-    async fn tasks_wait_for_their_own_key_alone_and_leave_nothing_behind() {
+    async fn tasks_wait_only_for_their_own_key_and_leave_no_lock_behind() {
         let locks = KeyedLocks::new();
         let held = locks.lock(0, PATIENCE).await.ok().unwrap();
         for other in 1..100 {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[async_test]
-    async fn those_who_waited_for_a_failing_store_need_not_wait_again() {
+    async fn waiting_tasks_fail_together_when_the_store_fails() {
         let locks = KeyedLocks::new();
         let mut held = locks.lock('a', PATIENCE).await.ok().unwrap();
         let mut waiting = Box::pin(locks.lock('a', PATIENCE));

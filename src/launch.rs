@@ -1,4 +1,4 @@
-//! The launch: configuration, stores, and what Rocket is to manage.
+//! Reads the configuration at launch, sets the stores up, and creates the managed state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +20,22 @@ use crate::sessions::Sessions;
 use crate::store::bounded::Bounds;
 use crate::store::{SessionStore, configured};
 
-/// A change to the rocket that is being built.
+/// A change to the rocket during its build.
 type Step = Box<dyn FnOnce(Rocket<Build>) -> Rocket<Build> + Send>;
 
-/// Returns the steps that give `rocket` its sessions, kept in `own` if there is such a store, and the
-/// features beside them.
+/// Returns the steps that add sessions and the other features to `rocket`. `own` is the
+/// application's own store, if there is one.
 ///
 /// # Errors
 ///
-/// When the configuration cannot work, a store cannot be set up, or the rocket has sessions already.
+/// If the configuration is invalid, a store cannot be set up, or the rocket already has sessions.
 pub(crate) async fn steps(
     rocket: &Rocket<Build>,
     own: Option<Arc<dyn SessionStore>>,
     active: &ActiveRequests,
 ) -> Result<Vec<Step>> {
     if rocket.state::<Sessions>().is_some() {
-        let why = "it is attached already; remove the second `.attach(Sessions::…)`";
+        let why = "they are attached already; remove the second `.attach(Sessions::…)`";
         return Err(Error::new(ErrorKind::Config, "attach the sessions").because(why));
     }
     let config = Config::read(rocket.figment())?;
@@ -93,14 +93,14 @@ fn manage<T: Send + Sync + 'static>(state: T) -> Step {
     Box::new(|rocket| rocket.manage(state))
 }
 
-/// Sets `store` up, and makes sure that it can do what `config` asks for.
+/// Sets up `store`, and checks that it supports what `config` requires.
 async fn set_up(store: &dyn SessionStore, config: &Config) -> Result<()> {
     if !store.is_thread_safe() {
-        let why = "Rocket handles requests in several threads, and this store is not thread safe; choose another";
+        let why = "Rocket handles requests in several threads, and this store is not thread safe; choose another store";
         return Err(Error::new(ErrorKind::Config, "use the store").because(why));
     }
     if config.multiprocess && !store.is_multiprocess_safe() {
-        let why = "`sessions.multiprocess` is true, and this store cannot be shared by several processes; choose another, \
+        let why = "`sessions.multiprocess` is true, and this store cannot be shared by several processes; choose another store, \
                        or set `multiprocess = false`";
         return Err(Error::new(ErrorKind::Config, "use the store").because(why));
     }

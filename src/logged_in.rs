@@ -1,24 +1,24 @@
-//! The guard for members: a visitor who is logged in.
+//! The guard for logged-in users.
 
 use std::fmt;
 
 use crate::session::Session;
 
-/// A visitor who is logged in: the user, and the session.
+/// A logged-in visitor: the user and the session.
 ///
-/// Take it as a request guard of a page for members. Where nobody is logged in it forwards with
-/// status 401, so that another route can ask the visitor to log in; without one, the application's
-/// catcher for 401 answers.
+/// Use it as the request guard of a page for members. If no user is logged in, it forwards with
+/// status 401, so that another route can ask the visitor to log in. Without such a route, the
+/// application's catcher for 401 responds.
 ///
-/// For a page that is for everybody, take [`&Session`](Session) and look at
-/// [`user()`](Session::user). `Option<LoggedIn<'_>>` is `None` where nobody is logged in, and also
-/// while the store does not answer: Rocket makes `None` of every error of a guard. A page that
-/// takes it tells its members that they are logged out when nobody knows.
+/// For a page that is open to everybody, use [`&Session`](Session) and its
+/// [`user()`](Session::user). `Option<LoggedIn<'_>>` is `None` if no user is logged in, but also
+/// while the store does not respond, because Rocket turns every error of a guard into `None`. A
+/// page with that guard can tell a member that they are logged out although they are not.
 ///
 /// # Errors
 ///
-/// As a guard it fails with 503 when the visitor has a session and the store does not answer, and
-/// never takes that for "nobody"; unless `when_store_is_down = "anonymous"` says so.
+/// As a guard it fails with 503 if the visitor has a session and the store does not respond. With
+/// `when_store_is_down = "anonymous"` it forwards instead.
 ///
 /// # Example
 ///
@@ -53,7 +53,7 @@ pub struct LoggedIn<'r> {
 }
 
 impl<'r> LoggedIn<'r> {
-    /// Returns the user who was logged in when the guard was asked.
+    /// Returns the user who was logged in when the guard ran.
     pub fn user(&self) -> &str {
         &self.user
     }

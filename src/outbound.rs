@@ -1,4 +1,4 @@
-//! A session on its way out: its changes go into the store, its cookie into the response.
+//! Saves the session of a request, and sets the cookie of its response.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use crate::response;
 use crate::session::{Browser, CookieAction, Session};
 use crate::sessions::Sessions;
 
-/// What the fairing waits for before the response leaves.
+/// The work that the fairing finishes before the response is sent.
 pub(crate) type Finishing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Returns a future that is ready. It is empty, so that its box allocates nothing.
+/// Returns a ready future. Its type has no size, so its box allocates nothing.
 pub(crate) fn done<'a>() -> Finishing<'a> {
     struct Done;
 
@@ -33,8 +33,8 @@ pub(crate) fn done<'a>() -> Finishing<'a> {
     Box::pin(Done)
 }
 
-/// Saves the session of `request`, if it asked for one, and says in `response` what follows from it.
-/// `failed` is whether the request failed, so that its changes are not saved.
+/// Saves the session of `request`, if one was loaded, and sets the headers of `response`. `failed`
+/// is whether the request failed. Then its changes are not saved.
 pub(crate) fn finish<'a, 'r: 'a>(
     request: &'r Request<'_>,
     response: &'a mut Response<'r>,
@@ -64,30 +64,31 @@ pub(crate) fn finish<'a, 'r: 'a>(
     }
 }
 
-/// Saves `session`, and says in `response` what became of it.
+/// Saves `session`, and sets the cookie, or replaces `response` by an error page.
 async fn save<'r>(
     session: &Session,
     request: &'r Request<'_>,
     response: &mut Response<'r>,
     failed: bool,
 ) {
-    // An application's own function, given to `Session::update`, may run in here, and an id cannot
-    // be made without random numbers. Rocket would drop the connection.
+    // A function given to `Session::update` may panic in here, and so may a random id without
+    // random numbers. Rocket would drop the connection.
     let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
     let (action, error) = finish.await.unwrap_or_else(|_| {
         let why = "a function given to `Session::update` panicked, or the system has no random \
-                   numbers to give";
+                   numbers";
         let error = Error::new(ErrorKind::Value, "save the session").because(why);
         (CookieAction::None, Some(error))
     });
     if let Some(error) = error {
-        // A failure of the store was logged when it happened.
+        // A failure of the store is already in the log.
         if error.kind() != ErrorKind::Unavailable {
             error.log();
         }
         replace(request, response, error).await;
     }
-    // Also beside an error: the handler may have saved the session before, under another id.
+    // The cookie is set after an error too: the handler may have saved the session earlier, under
+    // another id.
     match act_on_cookie(action, request, response) {
         Ok(()) => keep_private(session, response),
         Err(error) => {
@@ -97,7 +98,7 @@ async fn save<'r>(
     }
 }
 
-/// Makes the changes that responders deferred, and saves the session.
+/// Makes the deferred changes of responders, and saves the session.
 async fn deliver<'r>(
     deferred: Vec<Deferred>,
     request: &'r Request<'_>,
@@ -116,7 +117,7 @@ async fn deliver<'r>(
     }
 }
 
-/// Returns what the way out must know of the browser that sent `request`.
+/// Returns the cookie properties of the browser that sent `request`.
 fn browser(request: &Request<'_>) -> Browser {
     let cookie = Sessions::of(request).and_then(Sessions::cookie);
     let mode = request.headers().get_one("Sec-Fetch-Mode");
@@ -126,20 +127,20 @@ fn browser(request: &Request<'_>) -> Browser {
     }
 }
 
-/// Puts a response that reports `error` in the place of the one that was made.
+/// Replaces the response by one that reports `error`.
 async fn replace<'r>(request: &'r Request<'_>, response: &mut Response<'r>, error: Error) {
     response::replace(request, response, &error).await;
     challenge(request, response);
 }
 
-/// Says that the response is for its visitor alone, if it may show what is in their session.
+/// Marks the response as private, if it may show the contents of a session.
 fn keep_private(session: &Session, response: &mut Response<'_>) {
     if session.is_personal() {
         response::private(response);
     }
 }
 
-/// Says how to send a token, if that is what is missing.
+/// Adds the `WWW-Authenticate` header to a 401 response, if tokens are allowed.
 fn challenge(request: &Request<'_>, response: &mut Response<'_>) {
     let headers = Sessions::of(request)
         .ok()
@@ -151,14 +152,14 @@ fn challenge(request: &Request<'_>, response: &mut Response<'_>) {
     }
 }
 
-/// Says which request headers a response depends on that was made with a session.
+/// Adds the credential's request headers to the `Vary` header.
 fn vary(request: &Request<'_>, response: &mut Response<'_>) {
     if let Ok(sessions) = Sessions::of(request) {
         sessions.vary(response);
     }
 }
 
-/// Sets the browser's cookie, or removes it, as `action` says.
+/// Sets or removes the browser's cookie, as `action` says.
 fn act_on_cookie(
     action: CookieAction,
     request: &Request<'_>,
@@ -176,7 +177,7 @@ fn act_on_cookie(
         CookieAction::Set(id) => cookie.set(&id).inspect_err(Error::log)?,
         CookieAction::Remove => cookie.remove(),
     };
-    // Beside other cookies, which `set_header` would remove.
+    // `set_header` would remove other cookies.
     response.adjoin_header(header);
     response::no_store(response);
     Ok(())

@@ -1,4 +1,4 @@
-//! All sessions of an application: what Rocket manages, and administrators use.
+//! The managed state [`Sessions`], which lists and ends an application's sessions.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,14 +13,13 @@ use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
 use crate::id::SessionId;
-use crate::manager::{Ending, SessionManager};
+use crate::manager::{EndTarget, SessionManager};
 use crate::record::Record;
 use crate::response;
 use crate::session::Session;
 use crate::store::{SessionStore, Swept};
 
-/// All sessions of the application: the fairing to attach, and the guard for an administrator's
-/// pages.
+/// All sessions of an application: the fairing to attach, and a guard for administrative pages.
 ///
 /// # Example
 ///
@@ -53,12 +52,12 @@ pub struct Sessions {
     pub(crate) manager: Arc<SessionManager>,
     pub(crate) config: Config,
     form: CookieTemplate,
-    /// The headers that tokens come in; `None` where sessions are by cookie alone.
+    /// The headers of tokens; `None` if sessions use cookies only.
     pub(crate) headers: Option<TokenHeaders>,
-    /// Made when the rocket is about to lift off: only then its key is known.
+    /// Set at lift-off, when the secret key is known.
     cookie: OnceLock<SessionCookie>,
     pub(crate) active: ActiveRequests,
-    /// The stores of the cache and the rate limit, where they have their own.
+    /// The stores of the cache and the rate limit, if they have their own.
     pub(crate) others: Vec<Arc<dyn SessionStore>>,
 }
 
@@ -82,64 +81,64 @@ impl Sessions {
         }
     }
 
-    /// Returns the store, for whatever has no method here.
+    /// Returns the store, for operations that have no method here.
     pub fn store(&self) -> &dyn SessionStore {
         &**self.manager.store()
     }
 
-    /// Returns every session there is, in no order, one after the other and not all at once: for an
-    /// administrator's page.
+    /// Returns a stream of all sessions, in no particular order, for an administrative page. They
+    /// are loaded one after the other.
     ///
-    /// A session that begins or ends meanwhile may be there or not. What cannot be read is left out,
-    /// with a warning in the log, and so is what a session that was renewed, emptied or ended leaves
-    /// behind for a minute.
+    /// A session that begins or ends meanwhile may or may not be included. Invalid records are
+    /// skipped with a warning in the log. Tombstones and emptied sessions are skipped too.
     ///
-    /// The stream holds an `Err` when the store cannot go on.
+    /// The stream yields an `Err` if the store fails.
     pub fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
         let all = self.manager.store().iter_sessions();
         all.try_filter_map(async |(id, stored)| {
             let Some(record) = Record::listed(&stored.bytes, &id) else {
                 return Ok(None);
             };
-            // A copy that nobody has asked for since the others ended is still in the store.
+            // A copy of an ended session stays in the store until it is loaded or expires.
             let manager = &self.manager;
-            let over = manager.is_over(&record) || manager.lineage_is_over(&record).await?;
-            Ok((!over).then_some((id, record)))
+            let has_ended =
+                manager.is_expired(&record) || manager.lineage_has_ended(&record).await?;
+            Ok((!has_ended).then_some((id, record)))
         })
         .boxed()
     }
 
-    /// Removes the sessions that were not saved for `minutes`: see
+    /// Removes the sessions that were not saved for `minutes`; see
     /// [`SessionStore::delete_old_sessions`].
     ///
-    /// Sessions that outlived `idle_timeout` go by themselves.
+    /// Sessions past their `idle_timeout` expire without this.
     ///
     /// # Errors
     ///
-    /// When the store cannot list what it keeps.
+    /// If the store cannot list its sessions.
     pub async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
         self.manager.store().delete_old_sessions(minutes).await
     }
 
-    /// Ends the session under `id` for good, as [`Session::end`](Session::end) does, and
-    /// returns whether there was one. A request that is under way with it brings nothing back.
+    /// Ends the session under `id` for good, as [`Session::end`](Session::end) does, and returns
+    /// whether there was one. A request that is still running with it cannot bring it back.
     ///
     /// # Errors
     ///
-    /// When the store fails, so that the session may still be there.
+    /// If the store fails. The session may still be there then.
     pub async fn end(&self, id: &SessionId) -> Result<bool> {
-        self.manager.end(Ending::of(*id)).await
+        self.manager.end(EndTarget::new(*id)).await
     }
 
-    /// Logs `user` out everywhere: ends every session of theirs except that of this request, if it
-    /// is given, and returns how many it ended. For a changed password, or a closed account.
+    /// Logs `user` out everywhere, for example after a changed password: ends all of their sessions
+    /// except `except`, the session of this request, and returns how many it ended.
     ///
-    /// It looks at every session there is, one after the other, and again until it finds none of
-    /// the user's: sessions that are renewed meanwhile end too.
+    /// It lists all sessions until a listing finds none of the user's, so sessions that are renewed
+    /// meanwhile end too.
     ///
     /// # Errors
     ///
-    /// When the store fails, or sessions of the user begin as fast as they end; some of them may
+    /// If the store fails, or if sessions of the user begin as fast as they end. Some of them may
     /// still be there then.
     ///
     /// # Example
@@ -165,17 +164,17 @@ impl Sessions {
             .await
     }
 
-    /// Returns the sessions of the application that answers `request`.
+    /// Returns the sessions of the application that handles `request`.
     pub(crate) fn of<'r>(request: &'r Request<'_>) -> Result<&'r Self> {
         request.rocket().state().ok_or_else(not_attached)
     }
 
-    /// Returns the cookie's opener and sealer.
+    /// Returns the reader and writer of the session cookie.
     pub(crate) fn cookie(&self) -> Result<&SessionCookie> {
         self.cookie.get().ok_or_else(not_attached)
     }
 
-    /// Says in `response` what it depends on, which is what the session was found by.
+    /// Adds the request headers of credentials to the `Vary` header of `response`.
     pub(crate) fn vary(&self, response: &mut Response<'_>) {
         if self.config.transport != Transport::Header {
             response::vary(response, "Cookie");
@@ -185,7 +184,7 @@ impl Sessions {
         }
     }
 
-    /// Learns the key that `rocket` seals private cookies with.
+    /// Sets up the session cookie with the secret key of `rocket`.
     pub(crate) fn learn_key(&self, rocket: &rocket::Config) -> Result<()> {
         let cookie = self
             .form
@@ -195,7 +194,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Returns whether a rocket with guards of this crate lacks the fairing, and says so.
+    /// Returns whether the fairing is missing, and logs the remedy if so.
     pub(crate) fn missing(rocket: &Rocket<Ignite>) -> bool {
         let missing = rocket.state::<Self>().is_none();
         if missing {
@@ -205,10 +204,11 @@ impl Sessions {
     }
 }
 
-/// What a guard says that finds no fairing.
+/// Returns the error of a guard without the fairing.
 fn not_attached() -> Error {
-    Error::new(ErrorKind::Config, "find the sessions")
-        .because("nothing was attached; add `.attach(Sessions::fairing())` to `rocket::build()`")
+    Error::new(ErrorKind::Config, "find the sessions").because(
+        "the fairing is not attached; add `.attach(Sessions::fairing())` to `rocket::build()`",
+    )
 }
 
 impl std::fmt::Debug for Sessions {

@@ -118,7 +118,7 @@ fn imports_run_down_the_list_of_the_architecture_page() {
 }
 
 #[test]
-fn no_file_is_longer_than_a_reader_likes() {
+fn no_file_exceeds_the_line_limit() {
     const LINES: usize = 350;
     for file in files(&source()) {
         let text = fs::read_to_string(source().join(&file)).expect("it is text");

@@ -94,28 +94,28 @@ async fn number(cache: &Cache, name: &str) -> Option<u64> {
 }
 
 on_every_store! {
-    what_one_request_keeps_every_other_finds
-    every_call_does_what_its_name_says
-    any_text_is_a_name_of_its_own
+    cached_values_are_visible_to_every_request
+    every_cache_method_has_its_documented_effect
+    every_text_is_a_distinct_key
     a_value_of_another_type_is_an_error_and_no_miss
-    a_pattern_lists_what_it_matches_and_nothing_else
+    a_pattern_lists_only_matching_keys
     clearing_touches_neither_another_prefix_nor_a_session
     a_value_is_kept_for_its_time
     a_hundred_misses_at_once_compute_once
-    a_failed_computation_holds_nobody_up_and_keeps_nothing
-    a_computation_that_panics_or_is_dropped_holds_nobody_up
-    what_was_computed_before_a_removal_is_not_kept
-    who_comes_after_a_removal_gets_nothing_computed_before_it
+    a_failed_computation_blocks_no_request_and_stores_nothing
+    a_panicked_or_dropped_computation_blocks_no_request
+    a_value_computed_before_a_removal_is_not_stored
+    a_request_after_a_removal_gets_no_value_computed_before_it
 }
 
-async fn what_one_request_keeps_every_other_finds(backend: Backend) {
+async fn cached_values_are_visible_to_every_request(backend: Backend) {
     let app = App::launch(backend, "").await;
     assert_eq!(get(&app.client, "/find/a").await, (200, "none".into()));
     assert_eq!(get(&app.client, "/keep/a/x%2Fy").await.0, 200);
     assert_eq!(get(&app.client, "/find/a").await, (200, "x/y".into()));
 }
 
-async fn every_call_does_what_its_name_says(backend: Backend) {
+async fn every_cache_method_has_its_documented_effect(backend: Backend) {
     let app = App::launch(backend, "").await;
     let cache = app.cache();
     let article = Article {
@@ -149,7 +149,7 @@ async fn every_call_does_what_its_name_says(backend: Backend) {
     );
 }
 
-async fn any_text_is_a_name_of_its_own(backend: Backend) {
+async fn every_text_is_a_distinct_key(backend: Backend) {
     let app = App::launch(backend, "").await;
     let long = "x".repeat(10_000);
     let names = [
@@ -223,7 +223,7 @@ async fn a_value_of_another_type_is_an_error_and_no_miss(backend: Backend) {
     );
 }
 
-async fn a_pattern_lists_what_it_matches_and_nothing_else(backend: Backend) {
+async fn a_pattern_lists_only_matching_keys(backend: Backend) {
     let app = App::launch(backend, "").await;
     for name in ["user:1", "user:12", "user:1:x", "news", "*", "u[s]er"] {
         app.cache().set(name, &1).await.unwrap();
@@ -314,7 +314,7 @@ async fn a_value_is_kept_for_its_time(backend: Backend) {
 }
 
 #[async_test]
-async fn values_are_kept_for_ever_where_their_time_is_zero() {
+async fn a_time_to_live_of_zero_keeps_values_for_ever() {
     for backend in [Backend::memory(), Backend::directory()] {
         let app = App::launch(backend, "cache={ttl=0}").await;
         app.cache().set("a", &1).await.unwrap();
@@ -384,7 +384,7 @@ where
     (answers, computations.into_inner())
 }
 
-async fn a_failed_computation_holds_nobody_up_and_keeps_nothing(backend: Backend) {
+async fn a_failed_computation_blocks_no_request_and_stores_nothing(backend: Backend) {
     let app = App::launch(backend, "").await;
     let fail = || async { Err::<u64, _>(Error::new(ErrorKind::Invalid, "compute")) };
     let error = app.cache().get_or_compute("b", None, fail).await;
@@ -405,7 +405,7 @@ async fn a_failed_computation_holds_nobody_up_and_keeps_nothing(backend: Backend
     assert!(app.cache().contains("a").await.unwrap());
 }
 
-async fn a_computation_that_panics_or_is_dropped_holds_nobody_up(backend: Backend) {
+async fn a_panicked_or_dropped_computation_blocks_no_request(backend: Backend) {
     let app = App::launch(backend, "").await;
     let answers = ten_after_a_failure(&app, |gate| async move {
         gate.pass().await;
@@ -437,7 +437,7 @@ async fn a_computation_that_panics_or_is_dropped_holds_nobody_up(backend: Backen
     assert_eq!(number(app.cache(), "a").await, Some(1));
 }
 
-async fn what_was_computed_before_a_removal_is_not_kept(backend: Backend) {
+async fn a_value_computed_before_a_removal_is_not_stored(backend: Backend) {
     let app = App::launch(backend, "").await;
     let cache = app.cache();
     for (act, left) in [
@@ -469,7 +469,7 @@ async fn what_was_computed_before_a_removal_is_not_kept(backend: Backend) {
     }
 }
 
-async fn who_comes_after_a_removal_gets_nothing_computed_before_it(backend: Backend) {
+async fn a_request_after_a_removal_gets_no_value_computed_before_it(backend: Backend) {
     let app = App::launch(backend, "").await;
     let cache = app.cache();
     let gate = Gate::new();
@@ -491,7 +491,7 @@ async fn who_comes_after_a_removal_gets_nothing_computed_before_it(backend: Back
 }
 
 #[async_test]
-async fn many_who_wait_for_what_always_fails_do_not_wait_one_after_the_other() {
+async fn requests_for_a_failing_computation_do_not_queue_up() {
     let app = App::launch(Backend::memory(), "").await;
     let (at_once, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let ask = || {
@@ -511,9 +511,9 @@ async fn many_who_wait_for_what_always_fails_do_not_wait_one_after_the_other() {
 }
 
 on_every_shared_store! {
-    a_removal_by_another_process_forbids_what_was_computed_before_it
-    the_first_of_two_processes_that_compute_is_kept
-    what_a_process_left_unfinished_when_it_died_is_computed_at_once
+    a_removal_by_another_process_discards_earlier_computations
+    the_first_value_of_two_computing_processes_is_kept
+    a_computation_of_a_dead_process_is_taken_over_at_once
 }
 
 /// Two processes on one back end, in directories of their own.
@@ -532,7 +532,7 @@ fn body(server: &Server, path: &str) -> String {
     body
 }
 
-async fn a_removal_by_another_process_forbids_what_was_computed_before_it(backend: Backend) {
+async fn a_removal_by_another_process_discards_earlier_computations(backend: Backend) {
     let [(one, there), (other, _kept)] = two_processes(&backend);
     std::thread::scope(|scope| {
         let computing = scope.spawn(|| body(&one, "/compute/a/old"));
@@ -548,7 +548,7 @@ async fn a_removal_by_another_process_forbids_what_was_computed_before_it(backen
     assert_eq!(body(&other, "/get/a"), "new");
 }
 
-async fn what_a_process_left_unfinished_when_it_died_is_computed_at_once(backend: Backend) {
+async fn a_computation_of_a_dead_process_is_taken_over_at_once(backend: Backend) {
     let [(one, there), (other, elsewhere)] = two_processes(&backend);
     std::fs::write(elsewhere.path().join("go"), "").unwrap();
     let url = one.url("/compute/a/never");
@@ -561,7 +561,7 @@ async fn what_a_process_left_unfinished_when_it_died_is_computed_at_once(backend
     assert_eq!(body(&other, "/get/a"), "new");
 }
 
-async fn the_first_of_two_processes_that_compute_is_kept(backend: Backend) {
+async fn the_first_value_of_two_computing_processes_is_kept(backend: Backend) {
     let [(one, there), (other, elsewhere)] = two_processes(&backend);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| body(&one, "/compute/a/first"));
@@ -601,7 +601,7 @@ async fn a_get_is_one_round_trip_and_a_computation_two_more() {
 }
 
 #[async_test]
-async fn a_store_that_is_down_is_an_error_and_a_computation_goes_on_without_it() {
+async fn a_store_failure_is_an_error_but_does_not_stop_computations() {
     type Fault = fn(&Probe, Act);
     let faults: [(&str, Fault); 3] = [
         ("fails", Probe::fail),
@@ -662,7 +662,7 @@ async fn a_store_that_is_down_is_an_error_and_a_computation_goes_on_without_it()
 }
 
 #[async_test]
-async fn a_value_that_could_not_be_kept_is_returned_all_the_same() {
+async fn a_computed_value_is_returned_even_when_storing_fails() {
     let (client, probe) = probed().await;
     let gate = probe.gate(Act::KeepEntry);
     gate.open();
@@ -677,7 +677,7 @@ async fn a_value_that_could_not_be_kept_is_returned_all_the_same() {
 }
 
 #[async_test]
-async fn a_hanging_store_holds_no_list_and_no_clearing_for_ever() {
+async fn listing_and_clearing_time_out_on_a_hanging_store() {
     let (client, probe) = probed().await;
     probe.hang(Act::RemoveEntry);
     let started = Instant::now();

@@ -233,7 +233,7 @@ async fn act(
 }
 
 #[async_test]
-async fn a_new_session_is_given_on_every_outcome() {
+async fn a_new_session_sets_its_cookie_on_every_outcome() {
     let app = app().await;
     for row in KEPT {
         let visitor = app.visitor();
@@ -244,7 +244,7 @@ async fn a_new_session_is_given_on_every_outcome() {
 }
 
 #[async_test]
-async fn a_renewed_session_is_given_on_every_outcome() {
+async fn a_renewed_session_sets_its_cookie_on_every_outcome() {
     let app = app().await;
     for row in KEPT {
         let visitor = app.known_visitor().await;
@@ -258,7 +258,7 @@ async fn a_renewed_session_is_given_on_every_outcome() {
 }
 
 #[async_test]
-async fn an_ended_session_is_taken_away_on_every_outcome() {
+async fn an_ended_session_removes_its_cookie_on_every_outcome() {
     let app = app().await;
     let failed = FAILED.map(|(path, status)| (path, Method::Get, status));
     for row in KEPT.into_iter().chain(failed) {
@@ -292,7 +292,7 @@ async fn a_request_that_failed_half_way_saves_nothing() {
 }
 
 #[async_test]
-async fn nothing_is_said_of_a_session_that_nobody_touched() {
+async fn an_untouched_session_sends_no_cookie() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     for row in KEPT {
@@ -307,7 +307,7 @@ async fn nothing_is_said_of_a_session_that_nobody_touched() {
 }
 
 #[async_test]
-async fn the_cookies_of_others_are_left_alone() {
+async fn foreign_cookies_are_left_alone() {
     let app = app().await;
     let others = |answer: &Answer| {
         let mut names: Vec<_> = answer

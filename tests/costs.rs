@@ -77,7 +77,7 @@ async fn save_and_add(session: &Session) -> Result<()> {
 }
 
 #[async_test]
-async fn a_second_save_of_a_request_knows_what_the_first_one_left() {
+async fn a_second_save_in_a_request_needs_no_second_load() {
     let settings = |figment: Figment| figment.merge(("sessions.idle_timeout", 600));
     let app = App::built(settings, |rocket| rocket.mount("/", routes![save_and_add])).await;
     let visitor = app.known_visitor().await;
@@ -99,7 +99,7 @@ fn fails(session: &Session) -> Status {
 }
 
 #[async_test]
-async fn a_request_that_fails_saves_nothing_not_even_its_time() {
+async fn a_failed_request_saves_neither_changes_nor_its_access_time() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", routes![fails])).await;
     let visitor = app.known_visitor().await;
     app.clock.advance(Duration::from_secs(120));
@@ -138,7 +138,7 @@ async fn a_conflict_is_two_more_calls() {
 }
 
 #[async_test]
-async fn robots_leave_nothing_behind() {
+async fn requests_of_robots_leave_no_sessions_behind() {
     // Unknown ids, and log-outs of nobody.
     let app = App::launch().await;
     for n in 0..1000 {

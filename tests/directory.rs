@@ -204,7 +204,7 @@ async fn writers_that_are_killed_never_leave_a_torn_session() {
 }
 
 #[async_test]
-async fn a_session_that_is_deleted_while_other_processes_wait_to_save_it_is_gone() {
+async fn a_deleted_session_stays_deleted_while_others_wait_to_save_it() {
     let place = place();
     for _ in 0..20 {
         place.create().await;
@@ -235,7 +235,7 @@ async fn a_session_that_is_deleted_while_other_processes_wait_to_save_it_is_gone
 }
 
 #[async_test]
-async fn temporary_files_that_a_crash_left_are_swept_and_young_ones_are_not() {
+async fn a_sweep_deletes_old_temporary_files_and_keeps_young_ones() {
     let place = place();
     place.create().await;
     let (old, young) = (place.path.join(".tmp-old"), place.path.join(".tmp-young"));
@@ -300,7 +300,7 @@ fn plant_huge_file(place: &Place, _: &Path) {
 }
 
 #[async_test]
-async fn what_is_not_a_file_of_ours_is_refused_quickly_and_left_alone() {
+async fn foreign_files_are_refused_quickly_and_left_alone() {
     let plants: [(&str, Plant); 8] = [
         ("a link", plant_link),
         ("a dangling link", plant_dangling_link),
@@ -399,7 +399,7 @@ async fn a_file_that_is_no_session_is_never_overwritten() {
 }
 
 #[async_test]
-async fn a_lock_on_a_file_that_was_replaced_meanwhile_protects_nothing() {
+async fn a_lock_on_a_replaced_file_protects_nothing() {
     let place = place();
     place.create().await;
     let id = place.id.to_hex();
@@ -475,7 +475,7 @@ async fn a_file_that_becomes_a_link_again_and_again_is_never_followed() {
 }
 
 #[async_test]
-async fn names_like_an_id_are_no_sessions() {
+async fn files_with_names_similar_to_ids_are_not_sessions() {
     let place = place();
     place.create().await;
     let id = place.id.to_hex();
@@ -504,7 +504,7 @@ async fn names_like_an_id_are_no_sessions() {
 }
 
 #[async_test]
-async fn what_is_no_session_is_kept_aside() {
+async fn an_invalid_session_file_is_quarantined() {
     let app_dir = tempfile::tempdir().unwrap();
     let mut server = crate::support::process::Server::start("hello", app_dir.path(), &[]);
     let directory = app_dir.path().join("sessions");
@@ -529,14 +529,14 @@ async fn what_is_no_session_is_kept_aside() {
             }
         }
     }
-    let warnings = || server.log().matches("is no session").count();
+    let warnings = || server.log().matches("invalid record").count();
     wait_until("there is a warning for each", || warnings() >= 4);
     assert_eq!(warnings(), 4, "one warning each:\n{}", server.log());
     server.process().kill();
 }
 
 #[async_test]
-async fn files_and_directory_belong_to_their_owner_alone_whatever_the_umask() {
+async fn files_and_directory_are_private_under_every_umask() {
     let there = tempfile::tempdir().unwrap();
     let path = there.path().join("sessions");
     let id = SessionId::random().to_hex();
@@ -556,7 +556,7 @@ async fn files_and_directory_belong_to_their_owner_alone_whatever_the_umask() {
 }
 
 #[async_test]
-async fn whoever_else_has_the_lock_delays_a_save_and_nothing_more() {
+async fn a_lock_held_by_another_program_delays_only_saves() {
     let place = place();
     let revision = place.create().await;
     let other = SessionId::random();
@@ -614,7 +614,7 @@ async fn whoever_else_has_the_lock_delays_a_save_and_nothing_more() {
 }
 
 #[async_test]
-async fn a_save_that_was_given_up_does_not_happen_later() {
+async fn a_cancelled_save_does_not_happen_later() {
     let place = place();
     let revision = place.create().await;
     let mut holder = Command::new("flock");
@@ -659,7 +659,7 @@ async fn a_save_that_was_given_up_does_not_happen_later() {
 }
 
 #[async_test]
-async fn six_hundred_savers_of_one_session_do_not_hold_up_others() {
+async fn six_hundred_saves_of_one_session_block_no_other_session() {
     let place = place();
     let revision = place.create().await;
     let other = SessionId::random();
@@ -695,7 +695,7 @@ async fn six_hundred_savers_of_one_session_do_not_hold_up_others() {
 }
 
 #[async_test]
-async fn a_file_that_may_not_grow_leaves_the_old_session() {
+async fn a_file_size_limit_leaves_the_old_session() {
     let place = place();
     place.create().await;
     let before = fs::read(place.file()).unwrap();
@@ -915,7 +915,7 @@ fn disk(act: &str, place: &Place, sync: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn what_a_save_puts_on_the_disk_is_as_durable_as_was_asked_for() {
+fn a_save_syncs_as_its_durability_setting_asks() {
     for (sync, expected) in [
         ("none", &["the name"][..]),
         ("data", &["the file", "the name"]),
@@ -928,7 +928,7 @@ fn what_a_save_puts_on_the_disk_is_as_durable_as_was_asked_for() {
 }
 
 #[async_test]
-async fn a_sweep_keeps_what_was_touched_under_its_hands_and_what_lies_in_the_future() {
+async fn a_sweep_after_the_clock_was_set_back_deletes_nothing() {
     let there = tempfile::tempdir().unwrap();
     let clock = Clock::manual();
     let store = DirectoryStore::open(there.path().join("sessions"))
@@ -946,7 +946,7 @@ async fn a_sweep_keeps_what_was_touched_under_its_hands_and_what_lies_in_the_fut
 }
 
 #[async_test]
-async fn a_directory_that_cannot_work_is_refused_with_the_remedy() {
+async fn an_unusable_directory_is_refused_with_the_remedy() {
     let there = tempfile::tempdir().unwrap();
     let refused = |path: &Path, remedy: &str| {
         let error = DirectoryStore::open(path)
@@ -1044,7 +1044,7 @@ async fn two_stores_on_one_directory_lose_no_increment_of_an_entry() {
 }
 
 #[async_test]
-async fn something_else_with_an_entrys_name_is_left_alone() {
+async fn a_foreign_file_with_the_name_of_an_entry_is_left_alone() {
     let there = tempfile::tempdir().unwrap();
     let path = there.path().join("sessions");
     let store = DirectoryStore::open(&path).unwrap();
@@ -1072,7 +1072,7 @@ async fn something_else_with_an_entrys_name_is_left_alone() {
 }
 
 #[async_test]
-async fn an_entry_that_comes_and_goes_is_never_taken_for_a_strangers() {
+async fn a_recreated_entry_is_never_mistaken_for_a_foreign_file() {
     let there = tempfile::tempdir().unwrap();
     let store = DirectoryStore::open(there.path().join("sessions")).unwrap();
     let key = Namespace::new("rate").unwrap().key("visitor");
@@ -1106,7 +1106,7 @@ fn tree(path: &Path) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn what_is_given_up_before_a_thread_is_free_never_happens() {
+fn a_call_cancelled_before_it_has_a_thread_never_runs() {
     let runtime = runtime(1);
     runtime.block_on(async {
         let Place {
@@ -1154,7 +1154,7 @@ fn what_is_given_up_before_a_thread_is_free_never_happens() {
 }
 
 #[test]
-fn clears_that_wait_for_a_lock_hold_up_nothing_else() {
+fn clears_waiting_for_a_lock_block_no_other_call() {
     let runtime = runtime(2);
     runtime.block_on(async {
         let place = place();
@@ -1183,7 +1183,7 @@ fn clears_that_wait_for_a_lock_hold_up_nothing_else() {
 }
 
 #[test]
-fn a_clear_that_was_given_up_removes_nothing_any_more() {
+fn a_cancelled_clear_removes_nothing_more() {
     let runtime = runtime(4);
     let place = place();
     let namespace = Namespace::new("cache").unwrap();
@@ -1244,7 +1244,7 @@ async fn the_sweep_of_one_application_leaves_the_sessions_of_another() {
 }
 
 #[async_test]
-async fn a_sweep_goes_by_the_head_of_a_file_whatever_its_times() {
+async fn a_sweep_follows_the_record_header_and_ignores_file_times() {
     let place = place();
     let now = SystemTime::now();
     let expired = String::from_utf8(bytes(1, &"x".repeat(5000))).unwrap();
@@ -1349,7 +1349,7 @@ async fn an_open_directory_that_may_not_be_closed_is_left_as_it_is() {
 /// at once.
 #[cfg(target_os = "linux")]
 #[async_test]
-async fn what_cannot_be_read_at_once_is_read_all_the_same() {
+async fn a_file_that_cannot_be_read_at_once_is_read_in_a_thread() {
     let there = tempfile::tempdir().unwrap();
     let inside = there.path().strip_prefix("/").unwrap();
     let path = Path::new("/proc/self/root").join(inside).join("sessions");

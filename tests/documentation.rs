@@ -68,7 +68,7 @@ fn every_page_is_in_the_summary() {
 }
 
 #[test]
-fn no_link_leads_nowhere() {
+fn every_link_leads_to_a_file() {
     for file in markdown() {
         let folder = Path::new(ROOT).join(&file);
         let folder = folder.parent().unwrap();
@@ -101,7 +101,7 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn every_row_of_coming_from_names_a_test_that_shows_it() {
+fn every_row_of_coming_from_names_an_existing_test() {
     let page = read("docs/coming-from.md");
     let suite = ["contention", "deleting", "listing", "loading"]
         .map(|file| read(format!("src/testing/suite/{file}.rs")))
@@ -142,7 +142,7 @@ fn every_source_file_says_what_lives_there() {
 }
 
 #[test]
-fn no_page_needs_a_program_to_be_read() {
+fn no_page_includes_another_file() {
     for file in markdown() {
         assert!(!read(&file).contains("{{#"), "{file} has an include");
     }

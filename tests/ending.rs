@@ -106,7 +106,7 @@ async fn nothing_comes_back_on(app: &App, path: &str) {
 }
 
 #[async_test]
-async fn nothing_comes_back_on_any_server() {
+async fn an_ended_session_stays_ended_on_every_server() {
     let (redis, memcached) = (Redis::start(), Memcached::start());
     let on_redis = RedisStore::open(&redis.url()).expect("this is its URL");
     let on_memcached = MemcachedStore::open([memcached.address()]).expect("this is its address");
@@ -130,7 +130,7 @@ async fn nothing_comes_back_on_any_server() {
 }
 
 #[async_test]
-async fn a_slow_writer_brings_nothing_back() {
+async fn a_slow_writer_revives_no_ended_session() {
     nothing_comes_back_from("/set/a/1").await;
     nothing_comes_back_from("/add/a/1").await;
     nothing_comes_back_from("/append/a/1").await;
@@ -139,26 +139,26 @@ async fn a_slow_writer_brings_nothing_back() {
 }
 
 #[async_test]
-async fn a_slow_reader_brings_nothing_back() {
+async fn a_slow_reader_revives_no_ended_session() {
     nothing_comes_back_from("/touch").await;
     nothing_comes_back_from("/get/n").await;
 }
 
 #[async_test]
-async fn a_slow_renewal_or_log_in_brings_nothing_back() {
+async fn a_slow_renewal_or_log_in_revives_no_ended_session() {
     nothing_comes_back_from("/renew").await;
     nothing_comes_back_from("/login/alice").await;
     nothing_comes_back_from("/login/bob").await;
 }
 
 #[async_test]
-async fn a_second_log_out_finds_nothing() {
+async fn a_second_log_out_finds_no_session() {
     nothing_comes_back_from("/logout").await;
 }
 
 /// A log-out that is under way while the session is changed, at every step of its own.
 #[async_test]
-async fn a_log_out_wins_over_whoever_saves_at_the_same_time() {
+async fn a_log_out_wins_over_concurrent_saves() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let thief = visitor.copy();
@@ -201,7 +201,7 @@ async fn a_log_out_follows_a_session_that_was_renewed_meanwhile() {
 }
 
 #[async_test]
-async fn a_session_that_lost_all_it_had_is_over() {
+async fn an_emptied_session_ends() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let thief = visitor.copy();
@@ -220,7 +220,7 @@ async fn a_session_that_lost_all_it_had_is_over() {
 }
 
 #[async_test]
-async fn what_another_request_put_in_at_that_moment_is_not_lost() {
+async fn a_value_inserted_while_the_session_is_emptied_is_kept() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let gate = app.gate("slow");
@@ -237,7 +237,7 @@ async fn what_another_request_put_in_at_that_moment_is_not_lost() {
 }
 
 #[async_test]
-async fn what_is_inserted_after_the_end_begins_a_new_session() {
+async fn an_insert_after_the_end_begins_a_new_session() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let before = visitor.cookie("id");
@@ -251,7 +251,7 @@ async fn what_is_inserted_after_the_end_begins_a_new_session() {
 }
 
 #[async_test]
-async fn ending_nothing_keeps_nothing() {
+async fn ending_an_absent_session_touches_no_store_and_no_cookie() {
     let app = App::launch().await;
     for path in ["/logout", "/end", "/renew", "/clear", "/remove/a"] {
         let answer = app.visitor().get(path).await;
@@ -312,7 +312,7 @@ async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
 }
 
 #[async_test]
-async fn a_user_is_logged_out_everywhere_but_here() {
+async fn end_all_of_a_user_can_spare_the_current_session() {
     on_every_store(async |app| {
         for path in [
             "/only_here?renew=false",
@@ -340,7 +340,7 @@ async fn a_user_is_logged_out_everywhere_but_here() {
 }
 
 #[async_test]
-async fn a_copy_of_this_session_is_logged_out_and_this_one_stays() {
+async fn end_all_of_a_user_ends_copies_of_the_spared_session() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         visitor.get("/login/alice").await;
@@ -365,7 +365,7 @@ async fn a_copy_of_this_session_is_logged_out_and_this_one_stays() {
 }
 
 #[async_test]
-async fn a_session_that_renews_itself_all_the_time_is_logged_out_too() {
+async fn end_all_of_a_user_ends_a_constantly_renewed_session() {
     on_every_store(async |app| {
         let others: Vec<_> = (0..5).map(|_| app.visitor()).collect();
         for visitor in &others {
@@ -414,7 +414,7 @@ async fn a_log_out_that_cannot_be_stored_is_no_success() {
 }
 
 #[async_test]
-async fn a_session_is_over_even_when_its_last_trace_cannot_be_deleted() {
+async fn a_session_ends_even_when_its_tombstone_cannot_be_deleted() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let thief = visitor.copy();
@@ -427,7 +427,7 @@ async fn a_session_is_over_even_when_its_last_trace_cannot_be_deleted() {
 }
 
 #[async_test]
-async fn a_session_is_ended_where_there_is_no_room_for_its_mark() {
+async fn a_session_ends_even_when_its_tombstone_cannot_be_saved() {
     App::on_every_store(
         |rocket| rocket,
         async |app| {
@@ -451,7 +451,7 @@ async fn a_session_is_ended_where_there_is_no_room_for_its_mark() {
 }
 
 #[async_test]
-async fn a_renewal_does_not_survive_a_log_out_that_had_no_room_for_its_mark() {
+async fn a_renewal_does_not_survive_a_log_out_without_a_tombstone() {
     App::on_every_store(
         |rocket| rocket,
         async |app| {
@@ -488,7 +488,7 @@ async fn a_renewal_does_not_survive_a_log_out_that_had_no_room_for_its_mark() {
 }
 
 #[async_test]
-async fn a_session_that_others_emptied_goes_on_as_one() {
+async fn requests_that_revive_an_emptied_session_share_one_session() {
     App::on_every_store(
         |rocket| rocket,
         async |app| {
@@ -582,7 +582,7 @@ impl SessionStore for ListsLast {
 }
 
 #[async_test]
-async fn a_session_that_left_its_place_before_the_list_came_there_is_ended_too() {
+async fn end_all_of_a_user_ends_sessions_renewed_during_the_listing() {
     for renewals in 1..=3 {
         let (last, gate) = (Arc::new(Mutex::new(None)), Gate::new());
         let store = ListsLast {

@@ -30,7 +30,7 @@ async fn an_idle_session_ends() {
 }
 
 #[async_test]
-async fn a_session_that_is_used_goes_on() {
+async fn a_session_in_use_does_not_expire() {
     let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
     let visitor = app.known_visitor().await;
     for _ in 0..10 {
@@ -42,7 +42,7 @@ async fn a_session_that_is_used_goes_on() {
 }
 
 #[async_test]
-async fn nothing_prolongs_a_session_beyond_its_absolute_timeout() {
+async fn no_request_extends_a_session_beyond_its_absolute_timeout() {
     let app = App::configured(|f| f.merge(("sessions.absolute_timeout", 3600))).await;
     let visitor = app.known_visitor().await;
     for minute in 1..60 {
@@ -67,7 +67,7 @@ async fn nothing_prolongs_a_session_beyond_its_absolute_timeout() {
 }
 
 #[async_test]
-async fn a_shorter_timeout_holds_for_sessions_that_are_there_already() {
+async fn a_shorter_timeout_applies_to_existing_sessions() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let strict = app.again(|f| f.merge(("sessions.idle_timeout", 60))).await;
@@ -79,7 +79,7 @@ async fn a_shorter_timeout_holds_for_sessions_that_are_there_already() {
 }
 
 #[async_test]
-async fn the_time_of_the_last_request_moves_once_in_a_while() {
+async fn the_access_time_is_saved_at_intervals() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     visitor.get("/touch").await;
@@ -99,7 +99,7 @@ async fn the_time_of_the_last_request_moves_once_in_a_while() {
 }
 
 #[async_test]
-async fn a_short_life_is_touched_more_often() {
+async fn a_short_idle_timeout_is_touched_more_often() {
     let app = App::configured(|f| {
         f.merge(("sessions.idle_timeout", 100))
             .merge(("sessions.touch_every", 1_000_000))
@@ -112,7 +112,7 @@ async fn a_short_life_is_touched_more_often() {
 }
 
 #[async_test]
-async fn a_session_tells_its_times() {
+async fn a_session_returns_its_age_and_idle_time() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     assert_eq!(visitor.get("/age").await.body, "0 0");
@@ -151,7 +151,7 @@ async fn a_cookie_without_an_age_is_sent_once() {
 }
 
 #[async_test]
-async fn a_clock_that_was_set_back_ends_nothing() {
+async fn a_clock_set_back_ends_no_session() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     app.clock.advance(600 * MINUTE);
@@ -195,7 +195,7 @@ async fn a_session_does_not_expire_under_the_request_that_uses_it() {
 }
 
 #[async_test]
-async fn a_session_that_was_prolonged_tells_its_times_as_they_were() {
+async fn a_touched_session_returns_the_idle_time_before_the_touch() {
     let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
     let visitor = app.known_visitor().await;
     app.clock.advance(9 * MINUTE);
@@ -227,7 +227,7 @@ async fn replace(app: &App, created: SystemTime, accessed: SystemTime) {
 }
 
 #[async_test]
-async fn a_session_that_began_in_the_future_is_no_older_and_no_younger_than_now() {
+async fn a_session_created_in_the_future_has_an_age_of_zero() {
     let app = App::configured(|f| f.merge(("sessions.absolute_timeout", 3600))).await;
     let visitor = app.known_visitor().await;
     // A host whose clock is two hours ahead made it.
@@ -242,7 +242,7 @@ async fn a_session_that_began_in_the_future_is_no_older_and_no_younger_than_now(
 }
 
 #[async_test]
-async fn the_absolute_timeout_holds_whatever_the_store_believes() {
+async fn the_absolute_timeout_holds_regardless_of_the_expiry_in_the_store() {
     let app = App::configured(|f| f.merge(("sessions.absolute_timeout", 3600))).await;
     let visitor = app.known_visitor().await;
     replace(
@@ -260,7 +260,7 @@ async fn the_absolute_timeout_holds_whatever_the_store_believes() {
 }
 
 #[async_test]
-async fn sessions_that_were_not_used_for_long_are_deleted_on_demand() {
+async fn long_unused_sessions_are_deleted_on_demand() {
     let app = App::launch().await;
     let [gone, _quiet, used] = [
         app.known_visitor().await,
@@ -276,7 +276,7 @@ async fn sessions_that_were_not_used_for_long_are_deleted_on_demand() {
 }
 
 #[async_test]
-async fn a_directory_keeps_no_session_beyond_its_time() {
+async fn a_directory_keeps_no_expired_session() {
     let there = tempfile::tempdir().unwrap();
     let clock = Clock::manual();
     let store = DirectoryStore::open(there.path().join("sessions")).unwrap();
@@ -292,7 +292,7 @@ async fn a_directory_keeps_no_session_beyond_its_time() {
 }
 
 #[async_test]
-async fn nothing_is_swept_where_that_is_turned_off() {
+async fn a_disabled_sweep_deletes_nothing() {
     let app = App::configured(|f| f.merge(("sessions.sweep_every", 0))).await;
     let _visitor = app.known_visitor().await;
     // A sweep every zero seconds would be there at once.

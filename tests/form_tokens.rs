@@ -205,7 +205,7 @@ async fn a_form_token_is_used_up_by_exactly_one_of_many_requests() {
 }
 
 #[async_test]
-async fn a_form_token_is_used_up_once_though_renewals_at_once_copied_the_session() {
+async fn a_form_token_counts_once_across_copies_of_concurrent_renewals() {
     App::on_every_store(with_routes, |app| async move {
         let visitor = app.known_visitor().await;
         let token = visitor.get("/token").await.body;
@@ -238,7 +238,7 @@ async fn a_form_token_is_used_up_once_though_renewals_at_once_copied_the_session
 }
 
 #[async_test]
-async fn a_form_token_that_a_copy_was_given_with_its_renewal_is_good() {
+async fn a_form_token_issued_with_a_renewal_is_valid_in_the_copy() {
     App::on_every_store(with_routes, |app| async move {
         let visitor = app.known_visitor().await;
         let old = visitor.get("/token").await.body;
@@ -282,7 +282,7 @@ async fn there_are_at_most_32_form_tokens_and_the_oldest_goes() {
 }
 
 #[async_test]
-async fn a_form_token_is_never_used_twice_when_the_store_loses_an_answer() {
+async fn a_form_token_counts_once_when_a_store_response_is_lost() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     let token = visitor.get("/token").await.body;
@@ -332,7 +332,7 @@ async fn a_request_needs_the_token_of_its_own_session() {
 }
 
 #[async_test]
-async fn what_another_site_sends_is_refused_even_with_the_token() {
+async fn a_request_from_another_site_is_refused_even_with_the_token() {
     let app = app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -385,7 +385,7 @@ async fn what_another_site_sends_is_refused_even_with_the_token() {
 }
 
 #[async_test]
-async fn an_origin_that_is_trusted_may_send_what_has_the_token() {
+async fn a_trusted_origin_may_send_requests_with_the_token() {
     let trusted = ["https://shop.example", "http://localhost:5173"];
     let app = App::built(
         |figment| figment.merge(("sessions.csrf.trusted_origins", trusted)),
@@ -446,7 +446,7 @@ async fn an_origin_that_is_trusted_may_send_what_has_the_token() {
 }
 
 #[async_test]
-async fn a_form_without_fields_needs_its_token_and_nothing_else() {
+async fn a_form_without_fields_needs_only_its_token() {
     let app = app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -498,7 +498,7 @@ async fn a_log_in_makes_every_token_new() {
 }
 
 #[async_test]
-async fn every_bit_of_a_token_counts() {
+async fn a_token_with_one_changed_bit_is_refused() {
     let app = app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -531,7 +531,7 @@ async fn every_bit_of_a_token_counts() {
 }
 
 #[async_test]
-async fn the_same_token_never_looks_the_same() {
+async fn a_token_is_masked_differently_on_every_page() {
     let app = app().await;
     let visitor = app.visitor();
     let mut seen = HashSet::new();
@@ -545,7 +545,7 @@ async fn the_same_token_never_looks_the_same() {
 }
 
 #[async_test]
-async fn what_changes_nothing_needs_no_token_and_no_other_method_gets_by_as_such() {
+async fn only_safe_methods_need_no_token() {
     let app = app().await;
     let visitor = app.visitor();
     visitor.get("/csrf").await;
@@ -580,7 +580,7 @@ fn secrets_are_compared_in_constant_time() {
         ),
         (
             include_str!("../src/session/form_tokens.rs"),
-            "state.over == Some(Over::Gone)",
+            "state.inactive == Some(Inactive::Gone)",
         ),
     ] {
         assert!(source.contains(".ct_eq("));
@@ -593,7 +593,7 @@ fn secrets_are_compared_in_constant_time() {
 }
 
 #[async_test]
-async fn the_port_that_goes_without_saying_may_be_said_by_either() {
+async fn the_default_port_is_optional_in_host_and_origin() {
     let app = app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -618,7 +618,7 @@ async fn the_port_that_goes_without_saying_may_be_said_by_either() {
 }
 
 #[async_test]
-async fn no_token_that_was_shown_before_a_log_in_is_good_after_it() {
+async fn a_token_from_before_a_log_in_is_invalid_afterwards() {
     // Not even one that was made while the log-in was under way, by somebody who knows the cookie.
     App::on_every_store(with_routes, |app| async move {
         let visitor = app.known_visitor().await;
@@ -646,7 +646,7 @@ async fn no_token_that_was_shown_before_a_log_in_is_good_after_it() {
 }
 
 #[async_test]
-async fn two_pages_that_make_the_first_token_at_once_both_work() {
+async fn two_concurrent_first_tokens_are_both_valid() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     let gate = app.gate("csrf");
@@ -673,7 +673,7 @@ async fn two_pages_that_make_the_first_token_at_once_both_work() {
 }
 
 #[async_test]
-async fn a_form_brings_its_token_along() {
+async fn a_form_field_carries_the_token() {
     let app = app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -724,7 +724,7 @@ fn another_site(to: &str, csrf: &str, form: &str) -> RawHtml<String> {
 }
 
 #[test]
-fn in_a_browser_without_scripts_a_form_works_once_and_no_other_site_can_send_it() {
+fn a_form_without_scripts_works_once_and_only_from_its_own_site() {
     let browser = Browser::without_scripts();
     let site = Served::of(example());
     let other = rocket::custom(crate::support::figment()).mount("/", routes![another_site]);
@@ -773,7 +773,7 @@ fn in_a_browser_without_scripts_a_form_works_once_and_no_other_site_can_send_it(
 }
 
 #[test]
-fn on_a_real_socket_a_form_is_taken_from_its_own_page_only() {
+fn a_form_sent_over_tcp_is_accepted_only_from_its_own_page() {
     let there = tempfile::tempdir().unwrap();
     let server = Server::start("form", there.path(), &[]);
     let (status, cookie, page) = server.get("/", None);
@@ -855,7 +855,7 @@ async fn send_multipart(
 }
 
 #[async_test]
-async fn a_form_that_is_cut_short_is_refused_though_what_is_missing_may_be() {
+async fn a_form_truncated_in_an_optional_field_is_refused() {
     let app = app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -879,7 +879,7 @@ async fn a_form_that_is_cut_short_is_refused_though_what_is_missing_may_be() {
 }
 
 #[async_test]
-async fn a_form_with_files_brings_its_token_along_in_any_place() {
+async fn a_multipart_form_may_carry_its_token_in_any_position() {
     let app = app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -908,7 +908,7 @@ async fn a_form_with_files_brings_its_token_along_in_any_place() {
 }
 
 #[async_test]
-async fn a_token_counts_in_the_form_and_the_header_and_nowhere_else() {
+async fn a_token_counts_only_in_the_form_and_the_header() {
     let app = app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -959,7 +959,7 @@ async fn a_token_counts_in_the_form_and_the_header_and_nowhere_else() {
 }
 
 #[test]
-fn the_example_takes_an_order_once_and_from_its_own_page_only() {
+fn the_example_accepts_an_order_once_and_only_from_its_own_page() {
     let there = tempfile::tempdir().unwrap();
     let figment =
         crate::support::figment().merge(("sessions.directory.path", there.path().join("sessions")));
@@ -992,7 +992,7 @@ fn the_example_takes_an_order_once_and_from_its_own_page_only() {
 }
 
 #[async_test]
-async fn of_many_first_csrf_tokens_at_once_eight_are_kept() {
+async fn at_most_eight_concurrent_first_tokens_are_kept() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     let gate = app.gate("loaded");

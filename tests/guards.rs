@@ -184,7 +184,7 @@ async fn app() -> App {
 }
 
 #[async_test]
-async fn a_session_is_loaded_once_however_many_ask() {
+async fn a_session_is_loaded_once_for_all_guards_of_a_request() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     for (path, body) in [
@@ -206,7 +206,7 @@ async fn a_session_is_loaded_once_however_many_ask() {
 }
 
 #[async_test]
-async fn a_store_that_fails_is_asked_once() {
+async fn a_failing_store_is_asked_once_per_request() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Load);
@@ -218,7 +218,7 @@ async fn a_store_that_fails_is_asked_once() {
 }
 
 #[async_test]
-async fn a_page_for_members_is_for_those_who_are_logged_in() {
+async fn a_page_with_the_logged_in_guard_needs_a_log_in() {
     let app = app().await;
     let (stranger, visitor) = (app.visitor(), app.known_visitor().await);
     for nobody in [&stranger, &visitor] {
@@ -244,7 +244,7 @@ async fn a_page_for_members_is_for_those_who_are_logged_in() {
 }
 
 #[async_test]
-async fn no_page_takes_a_store_that_is_down_for_nobody() {
+async fn a_store_failure_is_never_mistaken_for_an_anonymous_visitor() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
@@ -264,7 +264,7 @@ async fn no_page_takes_a_store_that_is_down_for_nobody() {
 }
 
 #[async_test]
-async fn an_optional_session_is_there_whenever_the_store_is() {
+async fn an_optional_session_is_present_whenever_the_store_responds() {
     let app = app().await;
     let (stranger, visitor) = (app.visitor(), app.known_visitor().await);
     assert_eq!(stranger.get("/option").await.body, "new");
@@ -275,7 +275,7 @@ async fn an_optional_session_is_there_whenever_the_store_is() {
 }
 
 #[async_test]
-async fn the_sessions_as_a_whole_are_a_guard_too() {
+async fn the_sessions_object_is_a_guard_too() {
     let app = app().await;
     assert_eq!(app.visitor().get("/sessions").await.body, "true");
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
@@ -319,7 +319,7 @@ fn ban() -> impl Fairing {
 }
 
 #[async_test]
-async fn what_another_fairing_does_on_the_way_in_holds_in_either_order() {
+async fn request_fairings_work_in_either_order() {
     for before in [true, false] {
         let rocket = rocket::custom(crate::support::figment()).manage(Gates::default());
         let sessions = Sessions::with(MemoryStore::new());
@@ -405,7 +405,7 @@ async fn guards_without_the_fairing_stop_the_launch() {
 }
 
 #[async_test]
-async fn a_guard_that_rocket_cannot_foresee_fails_without_the_fairing() {
+async fn a_custom_guard_around_a_session_fails_without_the_fairing() {
     // Through a guard of the application's own, the sentinel is not seen.
     let rocket = rocket::custom(crate::support::figment()).mount("/", routes![nested, hidden]);
     let client = Client::untracked(rocket).await.unwrap();
@@ -444,7 +444,7 @@ fn contains(key: &str, session: &Session) -> String {
 }
 
 #[async_test]
-async fn a_session_tells_whether_there_is_a_value() {
+async fn contains_key_reports_whether_a_value_exists() {
     let app = App::built(
         |figment| figment,
         |rocket| rocket.mount("/", rocket::routes![contains]),
@@ -507,7 +507,7 @@ fn every_guard(_guard: EveryGuard) -> &'static str {
 }
 
 #[async_test]
-async fn every_guard_fails_without_the_fairing_and_none_is_passed_over() {
+async fn every_guard_fails_without_the_fairing_and_none_forwards() {
     let rocket = rocket::custom(crate::support::figment()).mount("/", routes![every_guard]);
     let client = rocket::local::asynchronous::Client::untracked(rocket)
         .await

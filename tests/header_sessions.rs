@@ -180,7 +180,7 @@ async fn a_token_finds_its_session_and_no_cookie_is_ever_set(backend: Backend) {
     assert!(api.ids().await.is_empty());
 }
 
-async fn requests_that_begin_a_session_at_once_lose_nothing(backend: Backend) {
+async fn concurrent_requests_that_begin_a_session_lose_no_change(backend: Backend) {
     let api = Api::on(backend).await;
     let visitor = api.visitor(TOKEN);
     let gate = api.gate("all");
@@ -197,7 +197,7 @@ async fn requests_that_begin_a_session_at_once_lose_nothing(backend: Backend) {
     assert_eq!(api.ids().await.len(), 1);
 }
 
-async fn what_was_under_way_at_the_end_does_not_reach_the_tokens_next_session(backend: Backend) {
+async fn a_request_in_flight_at_the_end_does_not_reach_the_next_session(backend: Backend) {
     let api = Api::on(backend).await;
     let visitor = api.visitor(TOKEN);
     for path in [
@@ -248,7 +248,7 @@ async fn what_was_under_way_at_the_end_does_not_reach_the_tokens_next_session(ba
     }
 }
 
-async fn a_form_token_of_a_session_that_ended_is_of_no_use_to_the_next(backend: Backend) {
+async fn a_form_token_of_an_ended_session_is_invalid_in_the_next(backend: Backend) {
     let api = Api::on(backend).await;
     let visitor = api.visitor(TOKEN);
     let token = visitor.get("/form").await.body;
@@ -268,7 +268,7 @@ async fn a_form_token_of_a_session_that_ended_is_of_no_use_to_the_next(backend: 
     assert_eq!(used.body, "true");
 }
 
-async fn an_administrator_ends_it_and_the_token_begins_anew(backend: Backend) {
+async fn a_token_begins_a_new_session_after_an_administrator_ended_it(backend: Backend) {
     let api = Api::on(backend).await;
     let visitor = api.visitor(TOKEN);
     for _ in 0..2 {
@@ -282,14 +282,14 @@ async fn an_administrator_ends_it_and_the_token_begins_anew(backend: Backend) {
 
 on_every_store! {
     a_token_finds_its_session_and_no_cookie_is_ever_set
-    requests_that_begin_a_session_at_once_lose_nothing
-    what_was_under_way_at_the_end_does_not_reach_the_tokens_next_session
-    a_form_token_of_a_session_that_ended_is_of_no_use_to_the_next
-    an_administrator_ends_it_and_the_token_begins_anew
+    concurrent_requests_that_begin_a_session_lose_no_change
+    a_request_in_flight_at_the_end_does_not_reach_the_next_session
+    a_form_token_of_an_ended_session_is_invalid_in_the_next
+    a_token_begins_a_new_session_after_an_administrator_ended_it
 }
 
 #[async_test]
-async fn a_session_that_expired_makes_room_for_the_next() {
+async fn an_expired_session_makes_room_for_a_new_session() {
     let app = app(r#"transport="header",idle_timeout=100"#).await;
     let visitor = with(&app, TOKEN);
     visitor.get("/set/old/1").await;
@@ -318,7 +318,7 @@ async fn a_session_that_ends_and_begins_in_one_request_is_a_new_one() {
 }
 
 #[async_test]
-async fn an_end_deletes_nothing_that_a_new_session_may_have_taken_the_place_of() {
+async fn an_end_never_deletes_a_new_session_of_the_same_token() {
     let app = app(r#"transport="header""#).await;
     let visitor = with(&app, TOKEN);
     visitor.get("/set/old/1").await;
@@ -330,7 +330,7 @@ async fn an_end_deletes_nothing_that_a_new_session_may_have_taken_the_place_of()
 }
 
 #[async_test]
-async fn an_end_by_an_application_of_cookies_deletes_no_new_session_either() {
+async fn a_cookie_application_never_deletes_a_new_session_of_a_token() {
     let app = app(r#"transport="header""#).await;
     let administrators = app.again(|figment| figment).await;
     let visitor = with(&app, TOKEN);
@@ -350,7 +350,7 @@ async fn an_end_by_an_application_of_cookies_deletes_no_new_session_either() {
 }
 
 #[async_test]
-async fn a_beginning_whose_answer_got_lost_counts_once_also_when_another_saved_since() {
+async fn a_creation_with_a_lost_response_counts_once() {
     let app = app(r#"transport="header""#).await;
     let visitor = with(&app, TOKEN);
     let slow = app.probe.gate(Act::Load);
@@ -370,7 +370,7 @@ async fn a_beginning_whose_answer_got_lost_counts_once_also_when_another_saved_s
 }
 
 #[async_test]
-async fn what_is_no_session_is_not_overwritten_and_holds_nobody() {
+async fn an_unreadable_record_is_not_overwritten_and_fails_at_once() {
     let app = app(r#"transport="header""#).await;
     let visitor = with(&app, TOKEN);
     visitor.get("/set/n/1").await;
@@ -393,7 +393,7 @@ async fn what_is_no_session_is_not_overwritten_and_holds_nobody() {
 }
 
 #[async_test]
-async fn a_log_in_keeps_the_id_and_renews_what_it_can() {
+async fn a_log_in_keeps_the_id_and_replaces_the_form_tokens() {
     let app = app(r#"transport="header""#).await;
     let visitor = with(&app, TOKEN);
     let form = visitor.get("/form").await.body;
@@ -404,7 +404,7 @@ async fn a_log_in_keeps_the_id_and_renews_what_it_can() {
 }
 
 #[async_test]
-async fn without_a_token_nothing_can_be_kept_and_it_is_said() {
+async fn a_save_without_a_token_is_an_error() {
     let app = app(r#"transport="header""#).await;
     let nobody = app.visitor();
     assert_eq!(nobody.get("/bare").await.header("Vary"), None);
@@ -447,7 +447,7 @@ async fn without_a_token_nothing_can_be_kept_and_it_is_said() {
 }
 
 #[async_test]
-async fn what_is_no_token_is_refused_and_never_looked_for() {
+async fn an_invalid_token_is_refused_without_a_lookup() {
     log::keep();
     let app = app(r#"transport="header""#).await;
     let long = "secret4711".repeat(410);
@@ -503,7 +503,7 @@ async fn a_token_stays_out_of_logs_errors_and_the_store() {
 }
 
 #[async_test]
-async fn the_first_of_several_headers_counts_and_each_has_its_own_sessions() {
+async fn the_first_of_several_headers_counts_and_each_has_its_sessions() {
     let app = app(r#"transport="header",header.names=["X-Dark","X-Light"]"#).await;
     let (dark, light) = (
         app.visitor().with("X-Dark", TOKEN),
@@ -524,7 +524,7 @@ async fn the_first_of_several_headers_counts_and_each_has_its_own_sessions() {
 }
 
 #[async_test]
-async fn a_bearer_token_is_one_too() {
+async fn a_bearer_token_identifies_a_session() {
     let app = app(r#"transport="header",header.names=["Authorization"]"#).await;
     let bearer = app
         .visitor()
@@ -537,7 +537,7 @@ async fn a_bearer_token_is_one_too() {
 }
 
 #[async_test]
-async fn a_session_is_found_by_what_is_configured_and_by_nothing_else() {
+async fn a_session_is_found_only_by_the_configured_transport() {
     let by_cookie = app("").await;
     let browser = by_cookie.known_visitor().await;
     browser.get("/set/cookie/1").await;
@@ -564,7 +564,7 @@ async fn a_session_is_found_by_what_is_configured_and_by_nothing_else() {
 }
 
 #[async_test]
-async fn with_both_a_cookie_that_opens_a_session_wins_and_else_the_header() {
+async fn a_valid_cookie_takes_precedence_over_the_header() {
     let app = app(r#"transport="both""#).await;
     let browser = app.visitor();
     let answer = browser.get("/set/cookie/1").await;
@@ -592,7 +592,7 @@ async fn with_both_a_cookie_that_opens_a_session_wins_and_else_the_header() {
 }
 
 #[async_test]
-async fn who_has_a_tokens_session_for_a_while_counts_alone() {
+async fn an_established_token_session_has_its_own_rate_limit() {
     let app = app(r#"transport="header",rate_limit={limit=2,window=60}"#).await;
     let (one, two) = (with(&app, TOKEN), with(&app, OTHER));
     one.get("/set/a/1").await;
@@ -611,7 +611,7 @@ async fn who_has_a_tokens_session_for_a_while_counts_alone() {
 }
 
 #[async_test]
-async fn settings_that_cannot_work_stop_the_launch() {
+async fn invalid_settings_stop_the_launch() {
     log::keep();
     for (text, key) in [
         (r#"transport="headers""#, "sessions.transport"),
@@ -643,7 +643,7 @@ async fn settings_that_cannot_work_stop_the_launch() {
 }
 
 #[test]
-fn on_a_real_socket_a_token_is_all_it_takes() {
+fn a_token_alone_keeps_a_session_over_tcp() {
     let served = Served::launch(settings(r#"transport="header""#));
     let ask = |path: &str, headers: &str| {
         let mut stream = TcpStream::connect(("127.0.0.1", served.port)).unwrap();
@@ -694,7 +694,7 @@ async fn issuer(transport: &'static str) -> App {
 }
 
 #[async_test]
-async fn a_token_that_was_issued_finds_the_session_that_began_with_it() {
+async fn an_issued_token_finds_its_session() {
     for transport in ["header", "both"] {
         let app = issuer(transport).await;
         let visitor = app.visitor();
@@ -722,7 +722,7 @@ async fn a_token_that_was_issued_finds_the_session_that_began_with_it() {
 }
 
 #[async_test]
-async fn a_token_is_issued_only_for_a_session_that_begins() {
+async fn a_token_is_issued_only_for_a_new_session() {
     let app = issuer("header").await;
     let client = app.visitor().with(NAME, TOKEN);
     client.get("/set/a/1").await;
@@ -744,7 +744,7 @@ async fn a_token_is_issued_only_for_a_session_that_begins() {
 }
 
 #[async_test]
-async fn the_id_told_is_that_of_the_token_and_there_is_none_without_one() {
+async fn the_returned_id_belongs_to_the_token_and_is_none_without_one() {
     let app = app(r#"transport="header""#).await;
     let visitor = with(&app, TOKEN);
     for moment in ["it begins", "it goes on"] {

@@ -46,7 +46,7 @@ async fn app() -> App {
 }
 
 #[async_test]
-async fn an_answer_varies_by_cookie_whenever_the_session_was_consulted() {
+async fn a_response_varies_by_cookie_when_the_session_was_consulted() {
     let app = app().await;
     for visitor in [app.visitor(), app.known_visitor().await] {
         for how in 0..16 {
@@ -65,7 +65,7 @@ async fn an_answer_varies_by_cookie_whenever_the_session_was_consulted() {
 }
 
 #[async_test]
-async fn what_the_handler_says_of_varying_is_kept() {
+async fn the_vary_header_of_a_handler_is_kept() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     for (said, told) in [
@@ -81,7 +81,7 @@ async fn what_the_handler_says_of_varying_is_kept() {
 }
 
 #[async_test]
-async fn no_cache_keeps_an_answer_that_sets_the_cookie() {
+async fn a_response_that_sets_the_cookie_is_not_cacheable() {
     let app = app().await;
     for (said, told) in [
         ("", "no-store"),
@@ -112,7 +112,7 @@ async fn no_cache_keeps_an_answer_that_sets_the_cookie() {
 }
 
 #[async_test]
-async fn what_a_visitor_with_a_session_sees_is_for_that_visitor_alone() {
+async fn a_response_that_used_a_session_is_private() {
     let app = app().await;
     let member = app.visitor();
     member.get("/login/alice").await;
@@ -144,7 +144,7 @@ async fn what_a_visitor_with_a_session_sees_is_for_that_visitor_alone() {
 }
 
 #[async_test]
-async fn an_answer_that_sets_no_cookie_may_be_kept_by_the_browser() {
+async fn a_response_without_a_cookie_may_be_cached_by_the_browser() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     let answer = visitor
@@ -154,7 +154,7 @@ async fn an_answer_that_sets_no_cookie_may_be_kept_by_the_browser() {
 }
 
 #[async_test]
-async fn a_removal_is_not_kept_by_caches_either() {
+async fn a_response_that_removes_the_cookie_is_not_cacheable() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     let answer = visitor.get("/logout").await;
@@ -163,7 +163,7 @@ async fn a_removal_is_not_kept_by_caches_either() {
 }
 
 #[async_test]
-async fn the_cookie_is_for_http_alone_for_this_site_and_ends_with_the_browser() {
+async fn the_cookie_is_http_only_same_site_and_ends_with_the_browser() {
     let app = app().await;
     let answer = app.visitor().get("/set/a/1").await;
     let cookie = answer.session_cookie().unwrap();
@@ -178,7 +178,7 @@ async fn the_cookie_is_for_http_alone_for_this_site_and_ends_with_the_browser() 
 }
 
 #[async_test]
-async fn every_setting_of_the_cookie_is_in_it_and_in_its_removal() {
+async fn every_cookie_setting_appears_in_the_cookie_and_its_removal() {
     let app = App::configured(|figment| {
         figment
             .merge(("sessions.cookie.name", "PYCKET_ID"))
@@ -208,7 +208,7 @@ async fn every_setting_of_the_cookie_is_in_it_and_in_its_removal() {
 }
 
 #[async_test]
-async fn outside_the_debug_profile_the_cookie_is_for_https_and_this_host_alone() {
+async fn the_cookie_is_secure_and_bound_to_its_host_outside_debug() {
     let app = App::configured(|figment| figment.select("release")).await;
     let visitor = app.visitor();
     let answer = visitor.get("/set/a/1").await;

@@ -17,7 +17,7 @@ async fn keys(app: &App, cookie: impl Into<String>) -> String {
 }
 
 #[async_test]
-async fn what_is_not_sealed_by_us_never_reaches_the_store() {
+async fn an_unsealed_cookie_value_never_reaches_the_store() {
     let app = App::launch().await;
     app.known_visitor().await;
     let id = app.list().await.remove(0).0.to_hex();
@@ -80,7 +80,7 @@ async fn a_tampered_cookie_opens_nothing() {
 }
 
 #[async_test]
-async fn an_id_that_the_store_does_not_know_is_not_adopted() {
+async fn an_unknown_id_is_not_adopted() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let (id, _) = app.list().await.remove(0);
@@ -92,7 +92,7 @@ async fn an_id_that_the_store_does_not_know_is_not_adopted() {
 }
 
 #[async_test]
-async fn only_the_exact_name_counts() {
+async fn only_the_exact_cookie_name_counts() {
     let app = App::configured(|figment| figment.select("release")).await;
     let visitor = app.visitor();
     visitor.get("/set/n/1").await;
@@ -135,7 +135,7 @@ async fn only_the_exact_name_counts() {
 }
 
 #[async_test]
-async fn of_several_cookies_the_first_that_opens_a_session_counts() {
+async fn the_first_of_several_cookies_that_opens_a_session_counts() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let good = visitor.cookie("id").unwrap();
@@ -165,7 +165,7 @@ async fn of_several_cookies_the_first_that_opens_a_session_counts() {
 }
 
 #[async_test]
-async fn thousands_of_other_cookies_hide_nothing() {
+async fn a_session_cookie_is_found_among_thousands_of_others() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let many = "a=;".repeat(2700);
@@ -175,7 +175,7 @@ async fn thousands_of_other_cookies_hide_nothing() {
 }
 
 #[async_test]
-async fn several_headers_are_read() {
+async fn several_cookie_headers_are_read() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let good = visitor.cookie("id").unwrap();
@@ -188,7 +188,7 @@ async fn several_headers_are_read() {
 }
 
 #[async_test]
-async fn an_id_counts_nowhere_but_in_the_cookie() {
+async fn an_id_counts_only_in_the_cookie() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let good = visitor.cookie("id").unwrap();
@@ -208,7 +208,7 @@ async fn an_id_counts_nowhere_but_in_the_cookie() {
 }
 
 #[async_test]
-async fn a_session_of_one_application_is_none_of_another() {
+async fn a_session_of_one_application_is_unknown_to_another() {
     // They share a store and a key, and differ in the name of the cookie.
     let one = App::launch().await;
     let visitor = one.known_visitor().await;

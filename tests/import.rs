@@ -63,7 +63,7 @@ fn expected(without: &[&str]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_pycket_kept_in_redis_is_read_to_the_byte() {
+fn pycket_sessions_in_redis_are_read_byte_for_byte() {
     let (session, notifications) = (data("pycket-session"), data("pycket-notifications"));
     let imported = pycket(Some(&session), Some(&notifications), now()).unwrap();
     assert_eq!(texts(&imported), expected(&[]));
@@ -72,7 +72,7 @@ fn what_pycket_kept_in_redis_is_read_to_the_byte() {
 }
 
 #[test]
-fn what_pyramid_kvs_kept_in_redis_is_read_from_both_codecs() {
+fn pyramid_kvs_sessions_in_redis_are_read_from_both_codecs() {
     for (name, without) in [
         ("pyramid_kvs-pickle", &[][..]),
         ("pyramid_kvs-json", &["bytes", "set", "when", "day"]),
@@ -89,7 +89,7 @@ fn what_pyramid_kvs_kept_in_redis_is_read_from_both_codecs() {
 }
 
 #[test]
-fn what_session3_kept_is_read_with_user_times_address_and_tokens() {
+fn session3_sessions_are_read_with_user_times_address_and_tokens() {
     let plain = session3(&data("session3/8JkxvbRB2qQ")).unwrap();
     assert_eq!(plain.user(), Some("anna"));
     assert_eq!(plain.remote_address(), "192.0.2.7".parse().ok());
@@ -243,7 +243,7 @@ async fn ask(app: &App, record: Record, paths: &[&str]) -> Vec<(u16, String)> {
 }
 
 #[rocket::async_test]
-async fn an_imported_session_is_over_when_it_was_not_used_for_the_idle_timeout() {
+async fn an_imported_session_expires_after_the_idle_timeout() {
     let app = App::launch().await;
     let at = |before: u64| {
         let now = app.clock.now() - Duration::from_secs(before);
@@ -306,7 +306,7 @@ fn refused(value: &[u8]) -> String {
 }
 
 #[test]
-fn nothing_that_a_pickle_names_is_called_and_the_error_names_it() {
+fn no_function_named_in_a_pickle_is_called() {
     for (value, name) in [
         (&b"cos\nsystem\n(S'touch /tmp/x'\ntR"[..], "os.system"),
         (
@@ -341,7 +341,7 @@ fn nothing_that_a_pickle_names_is_called_and_the_error_names_it() {
 }
 
 #[test]
-fn what_has_no_form_in_json_is_refused_by_its_type() {
+fn a_value_without_a_json_form_is_refused_with_its_type() {
     for (value, name) in [
         (&b"C\x01\xff"[..], "bytes that are not UTF-8"),
         (b"Fnan\n", "a float that is infinite or no number"),
@@ -370,7 +370,7 @@ fn what_has_no_form_in_json_is_refused_by_its_type() {
 }
 
 #[test]
-fn keys_that_are_whole_numbers_and_decimals_become_text() {
+fn integer_and_decimal_keys_become_text() {
     for (value, want) in [
         (
             &b"}(K\x11K\x02J\xfe\xff\xff\xffK\x03u"[..],
@@ -384,7 +384,7 @@ fn keys_that_are_whole_numbers_and_decimals_become_text() {
 }
 
 #[test]
-fn an_error_tells_the_byte_and_the_type_and_no_value() {
+fn an_error_names_the_byte_and_the_type_and_never_the_value() {
     let of_pickle = |bytes: &[u8]| pycket(Some(bytes), None, now()).unwrap_err();
     let of_notes = |bytes: &[u8]| pycket(Some(b"}."), Some(bytes), now()).unwrap_err();
     let of_json = |bytes: &[u8]| pyramid_kvs(bytes, now()).unwrap_err();
@@ -471,7 +471,7 @@ fn with_attributes(change: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_session_of_session3_should_not_have_is_refused_and_not_passed_over() {
+fn unexpected_fields_of_a_session3_session_are_refused() {
     let whole = session3(&with_attributes(&[])).unwrap();
     assert_eq!(whole.remote_address(), "127.0.0.1".parse().ok());
     for (name, value, found) in [
@@ -504,7 +504,7 @@ fn what_a_session_of_session3_should_not_have_is_refused_and_not_passed_over() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_and_the_rest_goes_on() {
+fn an_unreadable_file_is_reported_and_the_import_continues() {
     // The one directory with a plain file that not even root can read: all reads of `mem` begin
     // at 0, where no process has memory.
     let mut sessions = Session3Directory::open("/proc/self").unwrap();
@@ -521,7 +521,7 @@ fn a_file_that_cannot_be_read_is_told_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_file_that_session3_writes_is_waited_for() {
+fn a_file_locked_by_session3_is_waited_for() {
     use std::os::unix::fs::MetadataExt;
 
     let there = tempfile::tempdir().unwrap();
@@ -548,7 +548,7 @@ fn a_file_that_session3_writes_is_waited_for() {
 }
 
 #[test]
-fn bombs_are_refused_and_cost_little() {
+fn memory_bombs_are_refused_cheaply() {
     let read = |bytes: &[u8]| kind(pycket(Some(bytes), None, now()));
     // A list in itself, and a dict in itself.
     assert_eq!(read(&dict(b"]q\0h\0a")), Some(ErrorKind::Recursive));
@@ -640,7 +640,7 @@ fn bombs_are_refused_and_cost_little() {
 }
 
 #[test]
-fn what_python_2_wrote_is_read() {
+fn pickles_of_python_2_are_read() {
     let zero = b"(dp0\nS'name'\np1\nS'Zo\\xc3\\xab \\'x\\''\np2\nsS'n'\nL18446744073709551616L\nsS'u'\nV\\u20ac\\U0001f600\nsS't'\nI01\nsS'i'\nI-7\nsS'f'\nF1.5\ns.";
     let imported = pycket(Some(zero), None, now()).unwrap();
     let text: Vec<_> = texts(&imported);
@@ -676,7 +676,7 @@ fn read_any(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn a_file_that_was_cut_anywhere_is_refused() {
+fn a_truncated_file_is_refused() {
     for name in FILES.into_iter().chain(["pyramid_kvs-json"]) {
         let whole = data(name);
         assert!(read_any(&whole), "{name}");
@@ -742,7 +742,7 @@ for n in range(1000):
 "#;
 
 #[test]
-fn a_thousand_random_structures_are_read_as_python_means_them_in_every_protocol() {
+fn random_structures_are_read_as_python_reads_them() {
     let mut python = Command::new("python3")
         .arg("-")
         .stdin(Stdio::piped())

@@ -41,7 +41,7 @@ async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String
 }
 
 #[async_test]
-async fn settings_that_cannot_work_stop_the_launch() {
+async fn invalid_settings_stop_the_launch() {
     type Settings = fn(Figment) -> Figment;
     let cases: [(&str, Settings); 12] = [
         ("`sessions`", |f| f.merge(("sessions", 5))),
@@ -95,7 +95,7 @@ async fn a_perl_site_without_its_feature_stops_the_launch() {
 }
 
 #[async_test]
-async fn a_directory_that_cannot_work_stops_the_launch() {
+async fn an_unusable_directory_stops_the_launch() {
     let there = tempfile::tempdir().unwrap();
     let file = there.path().join("file");
     fs::write(&file, "").unwrap();
@@ -132,7 +132,7 @@ async fn the_fairing_is_attached_once() {
 }
 
 #[async_test]
-async fn the_fairing_may_be_attached_by_another() {
+async fn another_fairing_may_attach_the_fairing() {
     let app = rocket::custom(figment())
         .mount("/", rocket::routes![count])
         .attach(AdHoc::on_ignite("late", |rocket| {
@@ -210,7 +210,7 @@ impl SessionStore for Flags {
 }
 
 #[async_test]
-async fn a_store_that_is_not_safe_enough_stops_the_launch() {
+async fn a_store_without_the_required_safety_stops_the_launch() {
     let attach = |multiprocess, store| {
         rocket::custom(figment().merge(("sessions.multiprocess", multiprocess)))
             .attach(Sessions::with(store))
@@ -287,7 +287,7 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
         (rocket::routes![cached], "sessions.cache.store"),
         (rocket::routes![limited], "sessions.rate_limit.store"),
     ] {
-        let marker = format!("set `{key}`, or give your store a `key_value`");
+        let marker = format!("set `{key}`, or implement `key_value`");
         let rocket = rocket::custom(figment()).mount("/", routes.clone());
         let before = log::lines_with(&marker).len();
         let refused = rocket.attach(Sessions::with(store())).ignite().await;
@@ -328,7 +328,7 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
 }
 
 #[async_test]
-async fn a_cache_that_processes_cannot_share_stops_the_launch_of_several() {
+async fn several_processes_with_an_unshared_cache_do_not_launch() {
     let there = tempfile::tempdir().unwrap();
     let path = there.path().join("sessions");
     let told = refused(
@@ -343,7 +343,7 @@ async fn a_cache_that_processes_cannot_share_stops_the_launch_of_several() {
 }
 
 #[async_test]
-async fn the_memory_store_is_a_setting_away() {
+async fn one_setting_chooses_the_memory_store() {
     let rocket = rocket::custom(figment().merge(("sessions.store", "memory")))
         .mount("/", rocket::routes![count]);
     let client = rocket::local::asynchronous::Client::tracked(rocket.attach(Sessions::fairing()))
@@ -372,7 +372,7 @@ fn launch(
 }
 
 #[test]
-fn a_mistake_in_rocket_toml_is_told_as_a_user_sees_it() {
+fn an_error_in_rocket_toml_is_shown_readably() {
     let there = tempfile::tempdir().unwrap();
     for (toml, settings, told) in [
         (
@@ -455,7 +455,7 @@ fn a_path_is_relative_to_the_file_that_names_it() {
 }
 
 #[async_test]
-async fn a_cookie_that_scripts_can_read_is_warned_of() {
+async fn a_cookie_readable_by_scripts_logs_a_warning() {
     const MARKER: &str = "sessions.cookie.http_only";
     // It keeps the log, too.
     let figment = figment().merge(("sessions.cookie.http_only", false));

@@ -36,7 +36,7 @@ async fn app() -> App {
 }
 
 #[async_test]
-async fn what_is_too_much_is_an_error_that_names_the_limit() {
+async fn an_exceeded_limit_is_an_error_that_names_the_limit() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     assert!(
@@ -65,7 +65,7 @@ async fn what_is_too_much_is_an_error_that_names_the_limit() {
 }
 
 #[async_test]
-async fn a_request_that_goes_too_far_leaves_the_stored_session_as_it_was() {
+async fn a_request_that_exceeds_a_limit_leaves_the_stored_session() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     let before = app.list().await.remove(0).1;
@@ -89,7 +89,7 @@ async fn a_value_may_be_replaced_in_a_full_session() {
 }
 
 #[async_test]
-async fn two_requests_that_are_too_much_together_do_not_both_succeed() {
+async fn concurrent_requests_cannot_exceed_a_limit_together() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     let gate = app.gate("slow");
@@ -111,7 +111,7 @@ async fn two_requests_that_are_too_much_together_do_not_both_succeed() {
 }
 
 #[async_test]
-async fn a_user_with_an_endless_name_is_not_kept() {
+async fn an_overlong_user_name_is_not_kept() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     assert_eq!(visitor.get("/login_with/100000").await.status.code, 500);
@@ -120,7 +120,7 @@ async fn a_user_with_an_endless_name_is_not_kept() {
 }
 
 #[async_test]
-async fn a_session_may_take_as_much_as_its_limits_say() {
+async fn a_session_may_grow_up_to_its_limits() {
     let app = app().await;
     // The name and two quotation marks count, too.
     for (length, code) in [(998, 500), (997, 200)] {
@@ -143,7 +143,7 @@ async fn a_session_may_take_as_much_as_its_limits_say() {
 }
 
 #[async_test]
-async fn many_values_are_no_trouble_where_they_are_allowed() {
+async fn a_raised_limit_allows_many_values() {
     let app = App::configured(|f| {
         f.merge(("sessions.limits.keys", 20_000))
             .merge(("sessions.limits.size", 4 * 1024 * 1024))

@@ -259,7 +259,7 @@ impl Fate {
 }
 
 #[async_test]
-async fn a_save_that_is_sent_again_counts_once() {
+async fn a_resent_save_counts_once() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             for more in ["", "?more=more"] {
@@ -291,7 +291,7 @@ async fn a_save_that_is_sent_again_counts_once() {
 }
 
 #[async_test]
-async fn a_save_that_is_sent_again_after_others_saved_never_counts_twice() {
+async fn a_resent_save_never_counts_twice_after_other_saves() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;
@@ -320,7 +320,7 @@ async fn a_save_that_is_sent_again_after_others_saved_never_counts_twice() {
 }
 
 #[async_test]
-async fn a_save_that_is_sent_again_with_a_renewal_after_others_saved_never_counts_twice() {
+async fn a_resent_save_with_a_renewal_never_counts_twice() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             let others = app.list().await.len();
@@ -491,7 +491,7 @@ async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) 
 }
 
 #[async_test]
-async fn an_undone_renewal_keeps_what_others_changed_in_the_copy() {
+async fn an_undone_renewal_keeps_changes_of_others_in_the_copy() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         meets_a_renewal_in_doubt(&app, &visitor, "/add/count/7").await;
@@ -504,7 +504,7 @@ async fn an_undone_renewal_keeps_what_others_changed_in_the_copy() {
 }
 
 #[async_test]
-async fn an_undone_renewal_brings_back_nothing_that_ended_meanwhile() {
+async fn an_undone_renewal_revives_no_session_that_ended_meanwhile() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         meets_a_renewal_in_doubt(&app, &visitor, "/logout").await;
@@ -519,7 +519,7 @@ async fn an_undone_renewal_brings_back_nothing_that_ended_meanwhile() {
 }
 
 #[async_test]
-async fn a_renewal_is_undone_whatever_the_handler_did_besides() {
+async fn a_renewal_is_undone_beside_any_other_change() {
     on_every_store(async |app| {
         for (more, status) in [("status=200&end=false", 503), ("status=500&end=false", 500)] {
             let visitor = app.known_visitor().await;
@@ -546,7 +546,7 @@ async fn a_renewal_is_undone_whatever_the_handler_did_besides() {
 }
 
 #[async_test]
-async fn a_renewal_that_is_tried_again_keeps_what_others_changed_in_the_copy() {
+async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let elsewhere = app.again(|figment| figment).await;
@@ -587,7 +587,7 @@ async fn a_renewal_that_is_tried_again_keeps_what_others_changed_in_the_copy() {
 }
 
 #[async_test]
-async fn a_mark_that_arrives_after_its_renewal_was_undone_changes_nothing() {
+async fn a_tombstone_that_arrives_after_an_undone_renewal_has_no_effect() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let [(id, _)] = app.list().await[..] else {
@@ -621,7 +621,7 @@ async fn a_mark_that_arrives_after_its_renewal_was_undone_changes_nothing() {
 }
 
 #[async_test]
-async fn an_undone_renewal_keeps_what_others_saved_meanwhile() {
+async fn an_undone_renewal_keeps_concurrent_saves() {
     on_every_store(async |app| {
         for (path, sessions) in [("/login/alice", 1), ("/count_and_login/alice", 2)] {
             let visitor = app.known_visitor().await;
@@ -663,7 +663,7 @@ async fn an_undone_renewal_keeps_what_others_saved_meanwhile() {
 }
 
 #[async_test]
-async fn a_session_whose_creation_was_not_confirmed_does_not_stay() {
+async fn a_session_with_an_unconfirmed_creation_does_not_stay() {
     on_every_store(async |app| {
         app.probe.fail_afterwards(Act::Save);
         let visitor = app.visitor();
@@ -675,7 +675,7 @@ async fn a_session_whose_creation_was_not_confirmed_does_not_stay() {
 }
 
 #[async_test]
-async fn a_renewal_that_a_handler_saved_is_told_also_beside_an_error() {
+async fn a_saved_renewal_sends_its_cookie_even_with_an_error_response() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let fault = async {
@@ -696,7 +696,7 @@ async fn a_renewal_that_a_handler_saved_is_told_also_beside_an_error() {
 }
 
 #[async_test]
-async fn a_log_in_that_is_saved_again_renews_once() {
+async fn a_log_in_saved_twice_renews_once() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;
@@ -735,7 +735,7 @@ async fn a_log_out_whose_response_is_lost_is_a_log_out() {
 }
 
 #[async_test]
-async fn a_value_set_again_after_an_unheard_save_is_the_later_one() {
+async fn a_value_set_after_an_unconfirmed_save_wins() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;
@@ -766,7 +766,7 @@ fn client(app: &App) -> Visitor<'_> {
 }
 
 #[async_test]
-async fn a_tokens_session_whose_beginning_was_unheard_counts_every_change_once() {
+async fn a_token_session_with_an_unconfirmed_creation_counts_changes_once() {
     for others in [false, true] {
         let app = with_tokens().await;
         let visitor = client(&app);
@@ -793,7 +793,7 @@ async fn a_tokens_session_whose_beginning_was_unheard_counts_every_change_once()
 }
 
 #[async_test]
-async fn a_tokens_session_with_two_unheard_saves_counts_nothing_twice() {
+async fn a_token_session_counts_no_change_twice_after_unconfirmed_saves() {
     for fates in [[Fate::Arrives, Fate::Fails], [Fate::Fails, Fate::Arrives]] {
         let app = with_tokens().await;
         let visitor = client(&app);
@@ -824,7 +824,7 @@ async fn a_tokens_session_with_two_unheard_saves_counts_nothing_twice() {
 }
 
 #[async_test]
-async fn a_renewal_that_is_tried_again_still_ends_with_its_copies() {
+async fn a_retried_renewal_ends_together_with_its_copies() {
     on_every_store(async |app| {
         for logs_out in [0, 1] {
             let visitor = app.known_visitor().await;
@@ -900,7 +900,7 @@ async fn an_undone_renewal_brings_no_change_of_a_save_that_failed() {
 }
 
 #[async_test]
-async fn messages_pushed_after_an_unheard_save_are_all_kept() {
+async fn notifications_pushed_after_an_unconfirmed_save_are_all_kept() {
     for fate in [Fate::Arrives, Fate::Fails] {
         let app = App::built(|f| f.merge(("sessions.limits.notifications", 2)), build).await;
         let visitor = app.known_visitor().await;
@@ -964,7 +964,7 @@ async fn until_it_is_undone<T>(
 }
 
 #[async_test]
-async fn copies_end_together_also_where_the_first_renewal_is_undone() {
+async fn copies_end_together_after_the_first_renewal_is_undone() {
     App::in_rounds(&[0, 1], build, async |app, logs_out| {
         let visitor = app.known_visitor().await;
         visitor.get("/login/alice").await;
@@ -995,7 +995,7 @@ async fn copies_end_together_also_where_the_first_renewal_is_undone() {
 }
 
 #[async_test]
-async fn whoever_followed_a_renewal_that_is_undone_is_led_back() {
+async fn a_save_that_followed_an_undone_renewal_returns_to_the_old_id() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let elsewhere = app.again(|figment| figment).await;
@@ -1070,7 +1070,7 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
 }
 
 #[async_test]
-async fn a_follower_whose_save_is_unheard_is_given_no_new_cookie() {
+async fn an_unconfirmed_save_to_a_renewed_session_sends_no_cookie() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let slow = visitor.copy();
@@ -1099,7 +1099,7 @@ async fn a_follower_whose_save_is_unheard_is_given_no_new_cookie() {
 }
 
 #[async_test]
-async fn whoever_is_unsure_of_a_save_is_given_no_new_cookie_after_a_renewal() {
+async fn an_unconfirmed_save_before_a_renewal_elsewhere_sends_no_cookie() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;
@@ -1133,7 +1133,7 @@ async fn whoever_is_unsure_of_a_save_is_given_no_new_cookie_after_a_renewal() {
 }
 
 #[async_test]
-async fn a_handler_that_is_unsure_of_a_save_goes_on_with_what_others_saved_over_it() {
+async fn a_handler_continues_from_saves_over_its_unconfirmed_save() {
     on_every_store(async |app| {
         for (fate, seen) in [(Fate::Arrives, "[11, 1, 1]"), (Fate::Fails, "[10, 0, 1]")] {
             let visitor = app.known_visitor().await;
@@ -1169,7 +1169,7 @@ async fn a_handler_that_is_unsure_of_a_save_goes_on_with_what_others_saved_over_
 }
 
 #[async_test]
-async fn an_undone_renewal_keeps_whatever_others_did_in_the_copy() {
+async fn an_undone_renewal_keeps_every_kind_of_change_in_the_copy() {
     let rounds = [
         ("/remove/n", "alice", "", "first"),
         ("/set/n/1", "alice", "n", "first"),
@@ -1216,7 +1216,7 @@ async fn an_undone_renewal_keeps_whatever_others_did_in_the_copy() {
 }
 
 #[async_test]
-async fn a_log_out_that_is_asked_for_again_removes_the_cookie() {
+async fn a_repeated_log_out_removes_the_cookie() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let fault = async {
@@ -1265,7 +1265,7 @@ async fn a_log_out_from_the_copy_of_a_renewal_is_not_undone_with_the_renewal() {
 }
 
 #[async_test]
-async fn the_last_of_two_changes_to_a_copy_that_is_called_back_counts() {
+async fn the_last_of_two_changes_to_an_undone_copy_wins() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         visitor.get("/login/alice").await;
@@ -1343,7 +1343,7 @@ async fn all_sessions_of_a_user_end_also_while_a_renewal_is_undone() {
 }
 
 #[async_test]
-async fn copies_end_together_also_where_a_copy_is_renewed_at_the_second_try() {
+async fn copies_end_together_after_a_retried_renewal_of_a_copy() {
     on_every_store(async |app| {
         for logs_out in [0, 1] {
             let visitor = app.known_visitor().await;
@@ -1399,7 +1399,7 @@ async fn while_others_come_first(app: &App, visitor: &Visitor<'_>, path: &str, n
 }
 
 #[async_test]
-async fn what_follows_an_unheard_save_is_kept_though_others_come_first_again() {
+async fn changes_after_an_unconfirmed_save_survive_repeated_conflicts() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         while_others_come_first(&app, &visitor, "/add_two_and_save", 2).await;
@@ -1422,7 +1422,7 @@ async fn what_follows_an_unheard_save_is_kept_though_others_come_first_again() {
 }
 
 #[async_test]
-async fn messages_can_be_taken_after_an_unheard_save() {
+async fn notifications_can_be_taken_after_an_unconfirmed_save() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;

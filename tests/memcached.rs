@@ -74,7 +74,7 @@ async fn create(store: &MemcachedStore, owner: &str) -> SessionId {
 }
 
 #[async_test]
-async fn after_a_restart_visitors_are_anonymous_and_the_next_request_works() {
+async fn a_restart_leaves_visitors_anonymous_and_requests_working() {
     let mut server = Memcached::start();
     let app = app(&server).await;
     for _ in 0..5 {
@@ -87,7 +87,7 @@ async fn after_a_restart_visitors_are_anonymous_and_the_next_request_works() {
 }
 
 #[async_test]
-async fn after_flush_all_visitors_are_anonymous_and_nobody_sees_an_error() {
+async fn flush_all_leaves_visitors_anonymous_without_errors() {
     let server = Memcached::start();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -97,7 +97,7 @@ async fn after_flush_all_visitors_are_anonymous_and_nobody_sees_an_error() {
 }
 
 #[async_test]
-async fn a_server_killed_in_flight_costs_one_answer() {
+async fn a_server_killed_in_flight_costs_one_response() {
     let mut server = Memcached::start();
     let app = app(&server).await;
     for _ in 0..5 {
@@ -118,7 +118,7 @@ async fn a_server_killed_in_flight_costs_one_answer() {
 }
 
 #[async_test]
-async fn a_server_that_is_down_stops_the_launch_or_not_as_configured() {
+async fn the_configuration_decides_whether_a_dead_server_stops_the_launch() {
     let mut server = Memcached::start();
     server.process().kill();
     let settings = |required: bool| {
@@ -142,7 +142,7 @@ async fn a_server_that_is_down_stops_the_launch_or_not_as_configured() {
 }
 
 #[async_test]
-async fn while_the_server_is_down_only_those_with_a_session_notice_and_nobody_waits() {
+async fn a_server_that_is_down_affects_only_visitors_with_sessions() {
     let mut server = Memcached::start();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -162,7 +162,7 @@ async fn while_the_server_is_down_only_those_with_a_session_notice_and_nobody_wa
 }
 
 #[async_test]
-async fn with_a_frozen_server_every_request_ends_in_time() {
+async fn every_request_ends_in_time_with_a_frozen_server() {
     let mut server = Memcached::start();
     let store = store(server.port).timeout(Duration::from_millis(400));
     let app = App::on(store, brief).await;
@@ -179,7 +179,7 @@ async fn with_a_frozen_server_every_request_ends_in_time() {
 }
 
 #[async_test]
-async fn a_link_that_loses_everything_is_given_up_for_a_new_one() {
+async fn a_connection_that_loses_everything_is_replaced() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port).timeout(Duration::from_millis(400));
@@ -213,7 +213,7 @@ async fn idle_connections(store: &MemcachedStore, proxy: &Proxy, count: u64) {
 }
 
 #[async_test]
-async fn after_a_cut_everything_that_can_be_repeated_is() {
+async fn repeatable_calls_are_repeated_after_a_cut() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -245,7 +245,7 @@ async fn after_a_cut_everything_that_can_be_repeated_is() {
 }
 
 #[async_test]
-async fn connections_that_died_while_idle_cost_no_visitor_anything() {
+async fn connections_that_died_while_idle_fail_no_request() {
     let mut server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -266,7 +266,7 @@ async fn connections_that_died_while_idle_cost_no_visitor_anything() {
 }
 
 #[async_test]
-async fn one_call_finds_out_that_all_connections_are_of_no_more_use() {
+async fn one_timeout_discards_all_dead_connections() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let patient = store(proxy.port);
@@ -291,7 +291,7 @@ async fn one_call_finds_out_that_all_connections_are_of_no_more_use() {
 }
 
 #[async_test]
-async fn an_entry_is_counted_and_added_once_where_idle_connections_died() {
+async fn an_entry_counts_once_after_idle_connections_died() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -309,7 +309,7 @@ async fn an_entry_is_counted_and_added_once_where_idle_connections_died() {
 }
 
 #[async_test]
-async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
+async fn a_save_with_a_lost_request_or_response_counts_once() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -348,7 +348,7 @@ async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
 }
 
 #[async_test]
-async fn a_deletion_of_a_revision_is_done_whatever_is_lost_and_spares_every_other() {
+async fn a_deletion_of_a_revision_survives_losses_and_spares_others() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let (store, direct) = (store(proxy.port), store(server.port));
@@ -382,7 +382,7 @@ async fn a_deletion_of_a_revision_is_done_whatever_is_lost_and_spares_every_othe
 }
 
 #[async_test]
-async fn a_lost_deletion_spares_what_another_saved_meanwhile() {
+async fn a_lost_deletion_spares_a_later_save() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let (store, direct) = (store(proxy.port), store(server.port));
@@ -407,7 +407,7 @@ async fn a_lost_deletion_spares_what_another_saved_meanwhile() {
 }
 
 #[async_test]
-async fn what_is_lost_three_times_is_an_error() {
+async fn a_call_lost_three_times_is_an_error() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let (store, direct) = (store(proxy.port), store(server.port));
@@ -447,7 +447,7 @@ async fn what_is_lost_three_times_is_an_error() {
 }
 
 #[async_test]
-async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
+async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
     for arrived in [false, true] {
         let server = Memcached::start();
         let proxy = Proxy::to(server.port);
@@ -491,7 +491,7 @@ async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
 }
 
 #[async_test]
-async fn what_is_acknowledged_while_connections_are_cut_is_there_once() {
+async fn an_acknowledged_save_counts_once_when_connections_are_cut() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -529,7 +529,7 @@ async fn what_is_acknowledged_while_connections_are_cut_is_there_once() {
 }
 
 #[async_test]
-async fn a_request_that_is_given_up_never_leaves_its_answer_to_another() {
+async fn a_cancelled_request_never_leaves_its_response_to_another() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -551,7 +551,7 @@ async fn a_request_that_is_given_up_never_leaves_its_answer_to_another() {
 }
 
 #[async_test]
-async fn of_two_servers_one_that_is_down_takes_only_its_own_sessions_along() {
+async fn one_server_of_two_takes_down_only_its_own_sessions() {
     let mut servers = [Memcached::start(), Memcached::start()];
     let store = MemcachedStore::open(servers.each_ref().map(Memcached::address)).unwrap();
     let mut ids = Vec::new();
@@ -589,7 +589,7 @@ async fn of_two_servers_one_that_is_down_takes_only_its_own_sessions_along() {
 }
 
 #[async_test]
-async fn what_is_too_large_for_an_item_leaves_the_old_session() {
+async fn a_session_too_large_for_an_item_leaves_the_old_session() {
     let server = Memcached::start();
     let store = store(server.port);
     let id = create(&store, "alice").await;
@@ -625,7 +625,7 @@ async fn what_is_too_large_for_an_item_leaves_the_old_session() {
 }
 
 #[async_test]
-async fn a_full_server_forgets_or_refuses_but_answers_no_500() {
+async fn a_full_server_never_causes_a_500_response() {
     for (arguments, forgets) in [(&["-m", "8"][..], true), (&["-m", "8", "-M"], false)] {
         let server = Memcached::with(arguments);
         let store = store(server.port);
@@ -652,7 +652,7 @@ async fn a_full_server_forgets_or_refuses_but_answers_no_500() {
 }
 
 #[async_test]
-async fn a_save_that_a_full_server_refuses_is_an_error_and_takes_nothing_away() {
+async fn a_save_refused_by_a_full_server_keeps_the_old_session() {
     let server = Memcached::with(&["-m", "8", "-M"]);
     let store = store(server.port);
     let app = App::on(store.clone(), |f| f).await;
@@ -711,7 +711,7 @@ fn cas_of(server: &Memcached, key: &str) -> u64 {
 }
 
 #[async_test]
-async fn a_session_that_began_after_a_restart_is_not_overwritten_by_one_of_before() {
+async fn a_session_from_after_a_restart_is_not_overwritten_by_older_saves() {
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
     for path in ["/add/count/1", "/logout", "/end", "/append/a/b", "/touch"] {
         let mut server = Memcached::start();
@@ -756,7 +756,7 @@ async fn a_session_that_began_after_a_restart_is_not_overwritten_by_one_of_befor
 }
 
 #[async_test]
-async fn an_entry_of_after_a_restart_is_neither_swapped_nor_taken_for_one_of_before() {
+async fn an_entry_from_after_a_restart_is_not_confused_with_an_older_one() {
     let key = Namespace::new("test").unwrap().key("entry");
     for takes in [false, true] {
         let mut server = Memcached::start();
@@ -832,7 +832,7 @@ async fn a_server_that_is_too_old_is_refused_with_its_version() {
 }
 
 #[async_test]
-async fn a_server_that_does_not_list_is_told_apart_from_one_that_is_down() {
+async fn a_server_without_listing_is_reported_as_unsupported() {
     let server = Memcached::with(&["-o", "no_lru_crawler"]);
     let store = store(server.port);
     create(&store, "alice").await;
@@ -848,7 +848,7 @@ async fn a_server_that_does_not_list_is_told_apart_from_one_that_is_down() {
 }
 
 #[async_test]
-async fn a_list_is_whole_beside_others_who_list_and_keys_that_are_not_ours() {
+async fn a_list_is_complete_beside_other_listings_and_foreign_keys() {
     let server = Memcached::start();
     let store = store(server.port);
     for n in 0..300 {
@@ -869,7 +869,7 @@ async fn a_list_is_whole_beside_others_who_list_and_keys_that_are_not_ours() {
 }
 
 #[async_test]
-async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
+async fn a_session_saved_between_check_and_deletion_survives_a_sweep() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let (sweeping, direct) = (store(proxy.port), store(server.port));
@@ -896,7 +896,7 @@ async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
 }
 
 #[async_test]
-async fn what_was_set_between_the_two_steps_of_a_take_or_a_swap_is_not_lost() {
+async fn a_value_set_between_the_steps_of_a_take_or_swap_is_kept() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let (slow, direct) = (store(proxy.port), store(server.port));
@@ -928,7 +928,7 @@ async fn what_was_set_between_the_two_steps_of_a_take_or_a_swap_is_not_lost() {
 }
 
 #[async_test]
-async fn a_list_leaves_out_what_a_server_has_of_anothers() {
+async fn a_list_ignores_keys_that_belong_to_another_server() {
     let servers = [Memcached::start(), Memcached::start()];
     let store = MemcachedStore::open(servers.each_ref().map(Memcached::address)).unwrap();
     let namespace = Namespace::new("test").unwrap();
@@ -973,7 +973,7 @@ async fn a_list_leaves_out_what_a_server_has_of_anothers() {
 }
 
 #[async_test]
-async fn a_list_that_is_cut_short_is_an_error() {
+async fn a_truncated_list_is_an_error() {
     const LISTED: &str = "key=session%3A0123456789abcdef0123456789abcdef exp=-1 la=1 cas=1 fetch=no cls=1 size=1\r\n";
     for answer in [LISTED, "", "key=session%3A0123456789abcdef01234"] {
         let store = store(pretender_that_hangs_up(answer));
@@ -1002,7 +1002,7 @@ fn pretender_that_hangs_up(answer: &'static str) -> u16 {
 }
 
 #[test]
-fn a_store_goes_on_in_another_runtime() {
+fn a_store_works_in_a_second_runtime() {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -1029,7 +1029,7 @@ fn a_store_goes_on_in_another_runtime() {
 }
 
 #[async_test]
-async fn the_server_counts_as_many_round_trips_as_promised() {
+async fn every_operation_takes_the_promised_round_trips() {
     let server = Memcached::start();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -1049,7 +1049,7 @@ async fn the_server_counts_as_many_round_trips_as_promised() {
 }
 
 #[async_test]
-async fn no_more_connections_are_made_than_are_set() {
+async fn the_number_of_connections_respects_its_limit() {
     let server = Memcached::start();
     let connections = || -> u64 {
         let stats = server.ask("stats", "END");
@@ -1074,7 +1074,7 @@ async fn no_more_connections_are_made_than_are_set() {
 }
 
 #[async_test]
-async fn settings_that_cannot_work_are_told_with_their_key() {
+async fn an_error_about_invalid_settings_names_the_key() {
     log::keep();
     for (key, servers, prefix) in [
         ("sessions.memcached.servers", vec![], "a"),
@@ -1107,7 +1107,7 @@ async fn settings_that_cannot_work_are_told_with_their_key() {
 }
 
 #[async_test]
-async fn no_item_is_left_without_an_end() {
+async fn every_item_has_an_expiry() {
     let server = Memcached::start();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;

@@ -40,7 +40,7 @@ fn peak(image: &[u8]) -> (usize, Result<(), Error>) {
 }
 
 #[test]
-fn an_image_takes_no_more_than_64_times_its_size_whatever_it_holds() {
+fn an_image_takes_at_most_64_times_its_size() {
     let repeated = |thing: &[u8]| {
         let back = [&b"\0"[..], &1_u32.to_be_bytes()].concat();
         let length = 1_u32 + 50_000;

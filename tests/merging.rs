@@ -30,7 +30,7 @@ async fn race(app: &App, visitor: &crate::support::Visitor<'_>, first: &str, sec
 }
 
 #[async_test]
-async fn two_requests_that_change_different_values_both_win() {
+async fn concurrent_changes_of_different_values_are_both_kept() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     race(&app, &visitor, "/set/a/1", "/set/b/2").await;
@@ -59,7 +59,7 @@ async fn every_value_that_one_request_sets_is_kept() {
 }
 
 #[async_test]
-async fn increments_add_up() {
+async fn concurrent_increments_add_up() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     race(&app, &visitor, "/add/count/2", "/add/count/3").await;
@@ -67,7 +67,7 @@ async fn increments_add_up() {
 }
 
 #[async_test]
-async fn an_update_is_done_again_to_what_another_request_left() {
+async fn an_update_is_reapplied_to_the_state_of_another_request() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     race(&app, &visitor, "/append/cart/tea", "/append/cart/milk").await;
@@ -75,7 +75,7 @@ async fn an_update_is_done_again_to_what_another_request_left() {
 }
 
 #[async_test]
-async fn of_two_whole_values_the_later_stays() {
+async fn the_later_of_two_inserted_values_stays() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     race(&app, &visitor, "/set/a/first", "/set/a/second").await;
@@ -98,7 +98,7 @@ async fn read_and_write(
 }
 
 #[async_test]
-async fn a_value_that_was_read_and_overwritten_meanwhile_is_told_of_in_the_debug_profile() {
+async fn an_overwritten_concurrent_change_is_logged_in_the_debug_profile() {
     const LOST: &str = "that change is overwritten";
     let count = || log::lines_with(LOST).len();
     for (profile, first, lines) in [
@@ -145,7 +145,7 @@ async fn a_value_that_was_read_and_overwritten_meanwhile_is_told_of_in_the_debug
 }
 
 #[async_test]
-async fn a_removal_stays_a_removal() {
+async fn a_concurrent_save_does_not_undo_a_removal() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     visitor.get("/set/a/1").await;
@@ -156,7 +156,7 @@ async fn a_removal_stays_a_removal() {
 }
 
 #[async_test]
-async fn clearing_takes_what_came_meanwhile_too() {
+async fn clearing_removes_concurrently_inserted_values() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
@@ -166,7 +166,7 @@ async fn clearing_takes_what_came_meanwhile_too() {
 }
 
 #[async_test]
-async fn a_reader_at_the_same_time_undoes_nothing() {
+async fn a_concurrent_reader_undoes_no_change() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     race(&app, &visitor, "/set/a/1", "/touch").await;
@@ -191,7 +191,7 @@ async fn a_hundred_requests_at_once_all_count() {
 }
 
 #[async_test]
-async fn a_save_that_meets_others_again_and_again_gets_through() {
+async fn a_save_with_repeated_conflicts_succeeds() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     for _ in 0..20 {
@@ -202,7 +202,7 @@ async fn a_save_that_meets_others_again_and_again_gets_through() {
 }
 
 #[async_test]
-async fn a_save_whose_answer_got_lost_and_is_asked_again_counts_once() {
+async fn a_save_with_a_lost_response_counts_once() {
     // As a driver does that repeats a command after a broken connection.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
@@ -220,7 +220,7 @@ async fn a_save_whose_answer_got_lost_and_is_asked_again_counts_once() {
 }
 
 #[async_test]
-async fn a_value_that_changed_its_type_meanwhile_is_an_error_and_stays() {
+async fn an_increment_of_a_value_that_changed_its_type_is_an_error() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let gate = app.gate("one");

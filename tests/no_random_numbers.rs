@@ -30,7 +30,7 @@ fn without_random_numbers(server: &mut Server, directory: &Path, nth: u32) -> Pr
 }
 
 #[test]
-fn a_request_that_gets_no_random_numbers_is_answered_and_gets_no_cookie() {
+fn a_request_without_random_numbers_gets_a_response_and_no_cookie() {
     let there = tempfile::tempdir().expect("there is room for a directory");
     let settings = [("ROCKET_WORKERS", "1")];
     let mut server = Server::start("hello", there.path(), &settings);

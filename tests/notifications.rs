@@ -474,7 +474,7 @@ async fn a_notification_is_delivered_to_exactly_one_of_many_requests() {
 }
 
 #[async_test]
-async fn one_who_loses_the_race_takes_what_is_left() {
+async fn a_take_that_loses_a_race_returns_the_remaining_notifications() {
     on_every_store(|app| async move {
         let visitor = visitor_with(&app, &["one"]).await;
         let gate = app.gate("slow");
@@ -494,7 +494,7 @@ async fn one_who_loses_the_race_takes_what_is_left() {
 }
 
 #[async_test]
-async fn a_push_and_a_take_at_once_lose_nothing() {
+async fn a_concurrent_push_and_take_lose_no_notification() {
     on_every_store(|app| async move {
         let visitor = visitor_with(&app, &["one"]).await;
         for path in ["/push/info/two", "/set/a/1"] {
@@ -524,7 +524,7 @@ async fn a_push_and_a_take_at_once_lose_nothing() {
 }
 
 #[async_test]
-async fn unread_ones_wait_and_a_page_that_shows_none_writes_nothing() {
+async fn unread_notifications_wait_and_other_pages_write_nothing() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     app.clock.advance(std::time::Duration::from_secs(30));
@@ -541,7 +541,7 @@ async fn unread_ones_wait_and_a_page_that_shows_none_writes_nothing() {
 }
 
 #[async_test]
-async fn what_asks_for_notifications_begins_no_session() {
+async fn a_request_for_notifications_begins_no_session() {
     let app = app().await;
     for path in ["/peek", "/take", "/oldest", "/must", "/get_note/order"] {
         let answer = app.visitor().get(path).await;
@@ -563,7 +563,7 @@ async fn a_push_in_a_request_that_saves_anyway_costs_nothing_more() {
 }
 
 #[async_test]
-async fn one_pushed_by_an_anonymous_visitor_survives_the_log_in() {
+async fn a_notification_for_an_anonymous_visitor_survives_the_log_in() {
     let app = app().await;
     let visitor = app.visitor();
     visitor.get("/push/info/one").await;
@@ -574,7 +574,7 @@ async fn one_pushed_by_an_anonymous_visitor_survives_the_log_in() {
 }
 
 #[async_test]
-async fn nothing_of_one_user_is_shown_to_another() {
+async fn no_notification_of_one_user_is_shown_to_another() {
     let app = app().await;
     let visitor = app.visitor();
     visitor.get("/login/alice").await;
@@ -594,7 +594,7 @@ async fn nothing_of_one_user_is_shown_to_another() {
 }
 
 #[async_test]
-async fn what_one_user_leaves_unseen_or_leaves_late_is_not_shown_to_the_next() {
+async fn unseen_or_late_notifications_are_not_shown_to_the_next_user() {
     on_every_store(|app| async move {
         for path in ["/blind?status=200&gate=slow", "/push/info/late?gate=slow"] {
             let visitor = app.visitor();
@@ -620,7 +620,7 @@ async fn what_one_user_leaves_unseen_or_leaves_late_is_not_shown_to_the_next() {
 }
 
 #[async_test]
-async fn what_was_not_looked_at_comes_along_when_an_anonymous_visitor_logs_in() {
+async fn an_unseen_notification_follows_an_anonymous_visitor_into_a_log_in() {
     on_every_store(|app| async move {
         let visitor = visitor_with(&app, &["one"]).await;
         let gate = app.gate("slow");
@@ -654,7 +654,7 @@ async fn dropped_at(app: &App, visitor: &Visitor<'_>, path: &str, act: Act, nth:
 }
 
 #[async_test]
-async fn a_request_that_is_dropped_half_way_shows_nothing_twice_and_leaves_the_session_whole() {
+async fn a_cancelled_request_shows_no_notification_twice() {
     on_every_store(|app| async move {
         let visitor = visitor_with(&app, &["one"]).await;
         for path in ["/take", "/oldest", "/blind?status=200"] {
@@ -696,7 +696,7 @@ async fn two_log_ins_at_once_do_not_double_a_notification() {
 }
 
 #[async_test]
-async fn whoever_loaded_before_a_log_in_is_not_shown_what_came_with_it() {
+async fn a_request_loaded_before_a_log_in_sees_no_later_notifications() {
     on_every_store(|app| async move {
         let visitor = visitor_with(&app, &["one"]).await;
         let thief = visitor.copy();
@@ -733,7 +733,7 @@ async fn a_take_of_a_session_that_ended_shows_nothing() {
 }
 
 #[async_test]
-async fn one_pushed_by_this_request_can_be_read_by_it() {
+async fn a_request_can_take_its_own_notification() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     assert_eq!(visitor.get("/both/two").await.body, "info:one,info:two");
@@ -750,7 +750,7 @@ async fn one_pushed_by_this_request_can_be_read_by_it() {
 }
 
 #[async_test]
-async fn a_session_goes_on_when_its_last_notification_is_taken_and_something_put_in() {
+async fn a_session_survives_a_last_take_beside_an_insert() {
     let app = app().await;
     let visitor = app.visitor();
     visitor.get("/push/info/one").await;
@@ -762,7 +762,7 @@ async fn a_session_goes_on_when_its_last_notification_is_taken_and_something_put
 }
 
 #[async_test]
-async fn a_take_whose_answer_is_lost_shows_nothing_and_is_a_503() {
+async fn a_take_with_a_lost_response_shows_nothing_and_is_a_503() {
     on_every_store(|app| async move {
         for path in ["/take", "/must_or_tell"] {
             let visitor = visitor_with(&app, &["one"]).await;
@@ -794,7 +794,7 @@ async fn a_take_that_the_driver_repeats_is_shown_once() {
 }
 
 #[async_test]
-async fn a_take_that_meets_others_again_and_again_gets_through() {
+async fn a_take_with_repeated_conflicts_succeeds() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     for _ in 0..20 {
@@ -805,7 +805,7 @@ async fn a_take_that_meets_others_again_and_again_gets_through() {
 }
 
 #[async_test]
-async fn nothing_in_between_consumes_what_it_did_not_show() {
+async fn responses_in_between_consume_no_unseen_notification() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     for (path, status) in [
@@ -845,7 +845,7 @@ async fn nothing_in_between_consumes_what_it_did_not_show() {
 }
 
 #[async_test]
-async fn a_handler_that_took_a_notification_and_fails_has_taken_it() {
+async fn a_failing_handler_consumes_the_notifications_it_looked_at() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     let answer = visitor.get("/fails?take=true").await;
@@ -856,7 +856,7 @@ async fn a_handler_that_took_a_notification_and_fails_has_taken_it() {
 }
 
 #[async_test]
-async fn the_guard_is_the_oldest_message_and_passes_over_where_there_is_none() {
+async fn the_guard_takes_the_oldest_notification_or_forwards() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one", "two"]).await;
     visitor.get("/set_note/order/7").await;
@@ -871,7 +871,7 @@ async fn the_guard_is_the_oldest_message_and_passes_over_where_there_is_none() {
 }
 
 #[async_test]
-async fn the_responder_leaves_a_message_also_where_there_was_no_session() {
+async fn the_responder_begins_a_session_for_its_notification() {
     let app = app().await;
     let visitor = app.visitor();
     let answer = visitor.get("/notify/Saved").await;
@@ -888,7 +888,7 @@ async fn the_responder_leaves_a_message_also_where_there_was_no_session() {
 }
 
 #[async_test]
-async fn a_message_after_a_log_out_begins_a_new_session() {
+async fn a_notification_after_a_log_out_begins_a_new_session() {
     let app = app().await;
     let visitor = app.visitor();
     visitor.get("/login/alice").await;
@@ -900,7 +900,7 @@ async fn a_message_after_a_log_out_begins_a_new_session() {
 }
 
 #[async_test]
-async fn the_responder_does_not_answer_what_could_not_be_kept() {
+async fn the_responder_fails_when_its_notification_cannot_be_kept() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     for act in [Act::Load, Act::Save] {
@@ -940,7 +940,7 @@ async fn named_values_are_typed_replaced_and_clash_with_nothing() {
 }
 
 #[async_test]
-async fn queues_are_taken_one_by_one() {
+async fn each_queue_is_taken_separately() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     for path in ["/push/error/one", "/push/cart/two", "/push/error/three"] {
@@ -954,7 +954,7 @@ async fn queues_are_taken_one_by_one() {
 }
 
 #[async_test]
-async fn a_duplicate_is_refused_on_request_also_when_two_push_it_at_once() {
+async fn a_duplicate_is_refused_on_request_even_from_concurrent_pushes() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     at_once(&app, &visitor, "/once/one", 2).await;
@@ -971,7 +971,7 @@ async fn a_duplicate_is_refused_on_request_also_when_two_push_it_at_once() {
 }
 
 #[async_test]
-async fn what_is_too_much_is_an_error_and_the_stored_session_stays() {
+async fn an_exceeded_limit_is_an_error_and_keeps_the_stored_session() {
     let settings = |f: rocket::figment::Figment| {
         f.merge(("sessions.limits.notifications", 3))
             .merge(("sessions.limits.notifications_size", 100))
@@ -1014,7 +1014,7 @@ async fn what_is_too_much_is_an_error_and_the_stored_session_stays() {
 }
 
 #[async_test]
-async fn at_most_64_wait_and_64_kib_to_the_byte() {
+async fn at_most_64_notifications_and_64_kib_wait() {
     let app = app().await;
     let visitor = app.visitor();
     assert_eq!(visitor.get("/push_many/65/0").await.status.code, 200);
@@ -1032,7 +1032,7 @@ async fn at_most_64_wait_and_64_kib_to_the_byte() {
 }
 
 #[async_test]
-async fn a_message_that_made_room_does_not_come_back() {
+async fn an_evicted_notification_does_not_come_back() {
     let settings =
         |figment: rocket::figment::Figment| figment.merge(("sessions.limits.notifications", 2));
     let app = App::built(settings, with_routes).await;
@@ -1052,8 +1052,8 @@ async fn a_message_that_made_room_does_not_come_back() {
 }
 
 #[async_test]
-async fn a_message_beside_the_end_of_all_sessions_is_kept_or_missed_aloud() {
-    const LOST: &str = "a message was not kept";
+async fn a_notification_beside_the_end_of_all_sessions_is_kept_or_logged() {
+    const LOST: &str = "a notification was lost";
     let app = App::built(|f| f, with_routes).await;
     // The handler says itself that its own session ends, so that the message begins a new one.
     let visitor = app.visitor();
@@ -1076,7 +1076,7 @@ async fn a_message_beside_the_end_of_all_sessions_is_kept_or_missed_aloud() {
 }
 
 #[async_test]
-async fn a_record_without_notifications_reads_and_holds_no_heading() {
+async fn a_record_without_notifications_has_no_notification_field() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     let stored = async || {
@@ -1091,7 +1091,7 @@ async fn a_record_without_notifications_reads_and_holds_no_heading() {
 }
 
 #[async_test]
-async fn no_message_is_in_a_debug_form_or_a_log() {
+async fn no_notification_appears_in_debug_output_or_logs() {
     let app = app().await;
     let visitor = visitor_with(&app, &["s3cr3tmessage"]).await;
     let shown = visitor.get("/debug_notes").await.body;
@@ -1119,7 +1119,7 @@ async fn guards_without_the_fairing_stop_the_launch() {
 }
 
 #[async_test]
-async fn a_take_that_waits_for_the_store_holds_no_other_visitor() {
+async fn a_take_waiting_for_the_store_blocks_no_other_visitor() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     let other = visitor_with(&app, &["two"]).await;
@@ -1134,7 +1134,7 @@ async fn a_take_that_waits_for_the_store_holds_no_other_visitor() {
 }
 
 #[async_test]
-async fn what_a_handler_has_in_hand_is_not_among_those_that_wait() {
+async fn a_peek_skips_notifications_the_handler_has_taken() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one", "two"]).await;
     assert_eq!(visitor.get("/peek_beside").await.body, "info:two");
@@ -1142,7 +1142,7 @@ async fn what_a_handler_has_in_hand_is_not_among_those_that_wait() {
 }
 
 #[async_test]
-async fn what_was_dropped_unseen_can_be_taken_by_the_same_handler() {
+async fn an_unseen_dropped_notification_can_be_taken_again() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one", "two"]).await;
     assert_eq!(
@@ -1153,7 +1153,7 @@ async fn what_was_dropped_unseen_can_be_taken_by_the_same_handler() {
 }
 
 #[async_test]
-async fn a_request_that_takes_its_own_message_counts_its_changes_once() {
+async fn a_request_that_takes_its_own_notification_counts_changes_once() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     assert_eq!(visitor.get("/count_push_and_take").await.body, "info:own");
@@ -1162,7 +1162,7 @@ async fn a_request_that_takes_its_own_message_counts_its_changes_once() {
 }
 
 #[async_test]
-async fn nothing_of_a_request_is_kept_whose_message_is_refused() {
+async fn a_refused_notification_discards_all_changes_of_its_request() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     // The time of the last use is due to be saved, which must not save more.
@@ -1173,7 +1173,7 @@ async fn nothing_of_a_request_is_kept_whose_message_is_refused() {
 }
 
 #[async_test]
-async fn messages_are_taken_also_after_the_session_was_loaded_anew() {
+async fn notifications_can_be_taken_after_a_reload() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one", "two"]).await;
     assert_eq!(
@@ -1185,7 +1185,7 @@ async fn messages_are_taken_also_after_the_session_was_loaded_anew() {
 }
 
 #[async_test]
-async fn what_one_user_had_in_hand_is_not_put_back_for_the_next() {
+async fn taken_notifications_are_not_put_back_for_another_user() {
     let app = app().await;
     for (next, messages) in [("bob", ""), ("alice", "info:one,info:two")] {
         let visitor = visitor_with(&app, &["one", "two"]).await;
@@ -1197,7 +1197,7 @@ async fn what_one_user_had_in_hand_is_not_put_back_for_the_next() {
 }
 
 #[async_test]
-async fn a_guard_that_cannot_take_says_when_to_come_again() {
+async fn a_guard_that_cannot_take_sends_retry_after() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     app.probe.fail(Act::Save);
@@ -1208,7 +1208,7 @@ async fn a_guard_that_cannot_take_says_when_to_come_again() {
 }
 
 #[async_test]
-async fn what_nobody_looked_at_is_in_front_again() {
+async fn unseen_notifications_return_to_the_front() {
     on_every_store(async |app| {
         let visitor = visitor_with(&app, &["first", "second", "third"]).await;
         let gate = app.gate("took");
@@ -1229,7 +1229,7 @@ async fn what_nobody_looked_at_is_in_front_again() {
 }
 
 #[async_test]
-async fn a_message_of_each_kind_waits_in_the_queue_of_that_name() {
+async fn a_notification_of_each_level_waits_in_the_queue_of_its_name() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     assert_eq!(visitor.get("/push_each").await.status.code, 200);
@@ -1240,7 +1240,7 @@ async fn a_message_of_each_kind_waits_in_the_queue_of_that_name() {
 }
 
 #[async_test]
-async fn as_many_of_the_oldest_make_room_as_a_message_needs() {
+async fn a_notification_evicts_only_as_many_of_the_oldest_as_needed() {
     let settings =
         |f: rocket::figment::Figment| f.merge(("sessions.limits.notifications_size", 120));
     let app = App::built(settings, with_routes).await;
@@ -1258,7 +1258,7 @@ async fn as_many_of_the_oldest_make_room_as_a_message_needs() {
 }
 
 #[async_test]
-async fn what_a_request_did_before_it_took_a_message_follows_a_renewal() {
+async fn changes_made_before_a_take_follow_a_renewal() {
     on_every_store(async |app| {
         let visitor = visitor_with(&app, &["one"]).await;
         visitor.get("/login/alice").await;

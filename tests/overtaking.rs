@@ -192,7 +192,7 @@ async fn new_log_in_survives(app: &App, path: &str, wait: Duration) {
 }
 
 #[async_test]
-async fn a_long_poll_leaves_the_next_log_in_alone() {
+async fn a_long_poll_does_not_disturb_the_next_log_in() {
     on_every_store(async |app| {
         for path in [
             "/touch",
@@ -235,7 +235,7 @@ async fn only_the_request_that_emptied_a_session_removes_its_cookie() {
 }
 
 #[async_test]
-async fn a_request_of_an_expired_session_leaves_the_next_log_in_alone() {
+async fn a_request_of_an_expired_session_does_not_disturb_a_log_in() {
     let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
     let visitor = app.known_visitor().await;
     app.clock.advance(11 * MINUTE);
@@ -251,7 +251,7 @@ async fn a_request_of_an_expired_session_leaves_the_next_log_in_alone() {
 }
 
 #[async_test]
-async fn an_old_cookie_is_never_sent_over_a_new_one() {
+async fn an_old_cookie_never_overwrites_a_new_one() {
     for path in ["/touch?gate=slow", "/set/a/1?gate=slow"] {
         for change in ["/login/alice", "/renew"] {
             let app = App::configured(with_max_age).await;
@@ -271,7 +271,7 @@ async fn an_old_cookie_is_never_sent_over_a_new_one() {
 }
 
 #[async_test]
-async fn a_session_prolonged_on_its_way_in_does_not_vouch_for_the_cookie() {
+async fn a_touch_at_the_start_of_a_request_does_not_resend_the_cookie() {
     let settings = |f| with_max_age(f).merge(("sessions.idle_timeout", 600));
     let app = App::configured(settings).await;
     let visitor = app.known_visitor().await;
@@ -289,7 +289,7 @@ async fn a_session_prolonged_on_its_way_in_does_not_vouch_for_the_cookie() {
 }
 
 #[async_test]
-async fn a_save_before_the_response_does_not_vouch_for_the_cookie() {
+async fn a_save_before_the_response_does_not_resend_a_stale_cookie() {
     let app = App::built(with_max_age, build).await;
     let visitor = app.known_visitor().await;
     app.clock.advance(2 * MINUTE);
@@ -305,7 +305,7 @@ async fn a_save_before_the_response_does_not_vouch_for_the_cookie() {
 }
 
 #[async_test]
-async fn a_cookie_of_a_previous_key_is_never_sent_over_a_new_one() {
+async fn a_cookie_of_a_previous_key_never_overwrites_a_new_one() {
     let before = App::configured(|f| f.merge(("secret_key", vec![1_u8; 64]))).await;
     let known = before.known_visitor().await;
     let app = before
@@ -325,7 +325,7 @@ async fn a_cookie_of_a_previous_key_is_never_sent_over_a_new_one() {
 }
 
 #[async_test]
-async fn a_cookie_is_sent_again_only_with_a_page_and_once_the_store_has_it() {
+async fn a_cookie_is_resent_only_with_a_page_after_the_store_confirmed_it() {
     for previous_key in [false, true] {
         let first = match previous_key {
             true => App::configured(|f| f.merge(("secret_key", vec![1_u8; 64]))).await,
@@ -369,7 +369,7 @@ async fn a_cookie_is_sent_again_only_with_a_page_and_once_the_store_has_it() {
 }
 
 #[async_test]
-async fn a_save_by_another_request_does_not_keep_the_cookie_from_being_sent_again() {
+async fn a_save_by_another_request_does_not_stop_a_resent_cookie() {
     let app = App::configured(with_max_age).await;
     let visitor = app.known_visitor().await;
     app.clock.advance(2 * MINUTE);
@@ -386,7 +386,7 @@ async fn a_save_by_another_request_does_not_keep_the_cookie_from_being_sent_agai
 }
 
 #[async_test]
-async fn a_log_out_with_the_cookie_of_before_a_renewal_ends_the_session() {
+async fn a_log_out_with_the_cookie_from_before_a_renewal_ends_the_session() {
     on_every_store(async |app| {
         for renewal in ["/renew", "/login/bob"] {
             let visitor = app.known_visitor().await;
@@ -405,7 +405,7 @@ async fn a_log_out_with_the_cookie_of_before_a_renewal_ends_the_session() {
 }
 
 #[async_test]
-async fn a_log_out_ends_every_copy_that_renewals_at_once_made() {
+async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
     on_every_store(async |app| {
         // The same store, as another host sees it.
         let elsewhere = app.again(|figment| figment).await;
@@ -506,7 +506,7 @@ async fn a_copy_that_is_in_use_does_not_outlive_the_log_out() {
 }
 
 #[async_test]
-async fn the_id_told_at_a_log_in_is_the_one_that_ends_the_session() {
+async fn the_id_returned_by_a_log_in_ends_the_session() {
     on_every_store(async |app| {
         for known in [false, true] {
             let visitor = match known {
@@ -527,7 +527,7 @@ async fn the_id_told_at_a_log_in_is_the_one_that_ends_the_session() {
 }
 
 #[async_test]
-async fn the_id_told_at_a_second_renewal_is_the_one_that_the_session_gets() {
+async fn the_id_returned_by_a_second_renewal_is_the_new_session_id() {
     on_every_store(async |app| {
         for visitor in [app.visitor(), app.known_visitor().await] {
             let told = visitor.get("/id_at_second_renewal").await.body;
@@ -562,7 +562,7 @@ async fn a_log_in_whose_session_is_ended_before_the_response_gives_no_cookie() {
 }
 
 #[async_test]
-async fn the_cookie_of_a_revived_session_is_sent_only_if_the_store_confirms_it_on_the_way_out() {
+async fn a_revived_session_sends_its_cookie_only_when_confirmed() {
     for more in [false, true] {
         for fails in [false, true] {
             let app = App::built(|figment| figment, build).await;
@@ -591,7 +591,7 @@ async fn the_cookie_of_a_revived_session_is_sent_only_if_the_store_confirms_it_o
 }
 
 #[async_test]
-async fn no_id_is_told_for_what_the_store_will_not_keep() {
+async fn no_id_is_returned_for_a_session_that_cannot_be_kept() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.known_visitor().await;
     let straggler = visitor.copy();
@@ -603,7 +603,7 @@ async fn no_id_is_told_for_what_the_store_will_not_keep() {
 }
 
 #[async_test]
-async fn a_renewal_that_comes_after_a_renewal_and_a_log_out_leaves_nothing() {
+async fn a_renewal_after_a_renewal_and_a_log_out_leaves_no_session() {
     on_every_store(async |app| {
         for path in ["/renew?gate=slow", "/login/alice?gate=slow"] {
             let visitor = app.known_visitor().await;
@@ -651,7 +651,7 @@ async fn a_change_that_follows_several_renewals_brings_no_cookie() {
 }
 
 #[async_test]
-async fn a_reader_does_not_remove_the_cookie_of_a_session_that_another_request_emptied() {
+async fn a_reader_keeps_the_cookie_of_a_session_emptied_by_another() {
     let app = App::configured(with_max_age).await;
     let visitor = app.known_visitor().await;
     let slow = visitor.copy();
@@ -667,7 +667,7 @@ async fn a_reader_does_not_remove_the_cookie_of_a_session_that_another_request_e
 }
 
 #[async_test]
-async fn a_message_taken_beside_another_change_sends_no_cookie() {
+async fn a_notification_taken_beside_another_change_sends_no_cookie() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.known_visitor().await;
     visitor.get("/push").await;

@@ -219,7 +219,7 @@ async fn body(app: &App, path: &'static str) -> String {
 }
 
 #[async_test]
-async fn what_perl_keeps_is_read_as_values_with_types() {
+async fn perl_session_data_is_read_as_typed_values() {
     for server in Server::both() {
         let app = server.app("").await;
         for how in ["nfreeze", "freeze"] {
@@ -239,7 +239,7 @@ async fn what_perl_keeps_is_read_as_values_with_types() {
 }
 
 #[async_test]
-async fn a_name_is_there_if_perl_says_that_it_exists() {
+async fn a_key_exists_exactly_when_perl_says_so() {
     for server in Server::both() {
         let app = server.app("").await;
         server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
@@ -258,7 +258,7 @@ async fn a_name_is_there_if_perl_says_that_it_exists() {
 }
 
 #[async_test]
-async fn an_object_is_its_data_and_tells_its_class() {
+async fn an_object_is_read_as_its_data_with_its_class() {
     for server in Server::both() {
         let app = server.app("").await;
         server.keep(&format!("perlsess::{ID}"), "nfreeze", "object");
@@ -269,7 +269,7 @@ async fn an_object_is_its_data_and_tells_its_class() {
 }
 
 #[async_test]
-async fn one_request_reads_once_and_nothing_is_ever_written() {
+async fn a_request_reads_once_and_never_writes() {
     for server in Server::both() {
         let app = server.app("").await;
         server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
@@ -284,7 +284,7 @@ async fn one_request_reads_once_and_nothing_is_ever_written() {
 }
 
 #[async_test]
-async fn an_answer_that_asked_for_it_varies_by_cookie() {
+async fn a_response_that_used_the_perl_session_varies_by_cookie() {
     let server = Server::redis();
     let app = server.app("").await;
     server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
@@ -303,7 +303,7 @@ async fn an_answer_that_asked_for_it_varies_by_cookie() {
 }
 
 #[async_test]
-async fn it_varies_by_cookie_also_where_sessions_are_found_by_a_header() {
+async fn a_response_varies_by_cookie_even_with_header_sessions() {
     let server = Server::redis();
     let settings = server.settings(server.place().1, "");
     let app = App::built(
@@ -325,7 +325,7 @@ async fn it_varies_by_cookie_also_where_sessions_are_found_by_a_header() {
 }
 
 #[async_test]
-async fn whom_the_perl_site_does_not_know_is_passed_over() {
+async fn a_visitor_unknown_to_the_perl_site_has_no_perl_session() {
     for server in Server::both() {
         let app = server.app("").await;
         for cookie in ["", "session_id=", "session_id=unknown", "other=1"] {
@@ -379,7 +379,7 @@ async fn a_hostile_cookie_never_reaches_the_server() {
 }
 
 #[test]
-fn on_a_real_socket_the_first_cookie_counts_as_in_perl() {
+fn the_first_cookie_counts_over_tcp_as_in_perl() {
     let server = Server::memcached();
     server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
     let settings = server.settings(server.place().1, "");
@@ -400,7 +400,7 @@ fn on_a_real_socket_the_first_cookie_counts_as_in_perl() {
 }
 
 #[test]
-fn on_a_real_socket_bytes_that_no_browser_sends_never_reach_the_server() {
+fn unusual_cookie_bytes_over_tcp_never_reach_the_server() {
     for server in Server::both() {
         server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
         let settings = server.settings(server.place().1, "");
@@ -436,7 +436,7 @@ fn on_a_real_socket_bytes_that_no_browser_sends_never_reach_the_server() {
 }
 
 #[async_test]
-async fn what_is_no_session_is_an_error_without_data() {
+async fn an_invalid_perl_session_is_an_error_without_data() {
     log::keep();
     for server in Server::both() {
         let app = server.app("").await;
@@ -471,7 +471,7 @@ async fn a_key_of_another_type_is_an_error() {
 }
 
 #[async_test]
-async fn what_is_larger_than_its_limit_is_an_error() {
+async fn a_perl_session_above_its_size_limit_is_an_error() {
     for server in Server::both() {
         server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
         let app = server.app(",size=20").await;
@@ -481,7 +481,7 @@ async fn what_is_larger_than_its_limit_is_an_error() {
 }
 
 #[async_test]
-async fn what_would_take_much_more_memory_than_perl_wrote_is_an_error() {
+async fn a_perl_session_that_expands_too_much_is_an_error() {
     for server in Server::both() {
         server.keep(&format!("perlsess::{ID}"), "nfreeze", "shared");
         // 12 KB that become 1.4 MB.
@@ -499,7 +499,7 @@ async fn what_would_take_much_more_memory_than_perl_wrote_is_an_error() {
 }
 
 #[async_test]
-async fn a_server_that_is_frozen_is_a_503_in_time() {
+async fn a_frozen_server_is_a_503_in_time() {
     for server in Server::both() {
         server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
         let proxy = Proxy::to(server.place().1);
@@ -532,7 +532,7 @@ async fn a_server_that_is_frozen_is_a_503_in_time() {
 }
 
 #[async_test]
-async fn of_several_memcached_servers_each_is_asked_and_none_waited_for_in_vain() {
+async fn all_memcached_servers_are_asked_and_a_dead_one_is_not_awaited() {
     let servers = [(); 3].map(|()| Server::memcached());
     let dead = Proxy::to(servers[0].place().1);
     let places = servers.iter().map(|server| server.place().1);
@@ -558,7 +558,7 @@ async fn of_several_memcached_servers_each_is_asked_and_none_waited_for_in_vain(
 }
 
 #[async_test]
-async fn it_is_where_the_sessions_are_unless_it_is_told_otherwise() {
+async fn perl_sessions_default_to_the_store_of_the_application() {
     for server in Server::both() {
         server.keep(&format!("mine:{ID}"), "nfreeze", "session");
         let (kind, port) = server.place();
@@ -590,7 +590,7 @@ async fn it_is_where_the_sessions_are_unless_it_is_told_otherwise() {
 }
 
 #[async_test]
-async fn settings_that_cannot_work_stop_the_launch() {
+async fn invalid_settings_stop_the_launch() {
     log::keep();
     for (settings, key) in [
         (r#"url="redis://127.0.0.1:1""#, "sessions.perl.cookie_name"),
@@ -649,7 +649,7 @@ async fn the_guard_without_its_setting_stops_the_launch() {
 }
 
 #[async_test]
-async fn a_cluster_and_what_the_sentinels_name_are_read_too() {
+async fn a_cluster_and_a_sentinel_master_are_read_too() {
     let read = async |redis: String, id: &str| {
         let text = format!(
             r#"sessions={{redis={{{redis}}},perl={{cookie_name="session_id",store="redis"}}}}"#
@@ -702,7 +702,7 @@ async fn a_cluster_and_what_the_sentinels_name_are_read_too() {
 }
 
 #[async_test]
-async fn the_server_is_sent_nothing_but_reads() {
+async fn the_server_receives_only_reads() {
     let server = Server::redis();
     server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
     let Server::Redis(redis) = &server else {

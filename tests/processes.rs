@@ -42,7 +42,7 @@ fn a_visitors_counter_survives_requests_kills_and_restarts() {
 }
 
 #[test]
-fn several_processes_serve_one_visitor_and_lose_nothing() {
+fn several_processes_serve_one_visitor_and_lose_no_visit() {
     let there = tempfile::tempdir().unwrap();
     let settings = [("ROCKET_SESSIONS", "{multiprocess=true}")];
     let servers: Vec<_> = (0..3)
@@ -56,7 +56,7 @@ fn several_processes_serve_one_visitor_and_lose_nothing() {
 }
 
 #[test]
-fn a_server_that_is_killed_while_it_works_leaves_every_answered_visit() {
+fn a_killed_server_keeps_every_acknowledged_visit() {
     let there = tempfile::tempdir().unwrap();
     let mut server = Server::start("hello", there.path(), &[]);
     let (_, cookie, _) = server.get("/", None);

@@ -222,7 +222,7 @@ async fn a_request_beyond_the_limit_never_reaches_its_handler() {
 }
 
 #[async_test]
-async fn what_is_served_is_served_as_without_a_limit() {
+async fn a_request_within_the_limit_is_served_unchanged() {
     let app = app(",by=\"session\"").await;
     let plain = App::built(|figment| figment, build).await;
     for (method, path) in [
@@ -253,7 +253,7 @@ async fn what_is_served_is_served_as_without_a_limit() {
 }
 
 #[async_test]
-async fn every_counted_answer_says_how_many_are_left() {
+async fn every_counted_response_reports_the_remaining_requests() {
     let app = app("").await;
     let visitor = app.visitor();
     let told = |answer: &crate::support::Answer| {
@@ -286,7 +286,7 @@ async fn every_counted_answer_says_how_many_are_left() {
 }
 
 #[async_test]
-async fn answers_of_a_broken_handler_and_of_a_catcher_say_it_too() {
+async fn error_responses_report_the_remaining_requests_too() {
     let app = app("").await;
     let visitor = app.visitor();
     for (path, status, left) in [("/panics", 500, "2"), ("/nowhere", 404, "1")] {
@@ -297,7 +297,7 @@ async fn answers_of_a_broken_handler_and_of_a_catcher_say_it_too() {
 }
 
 #[async_test]
-async fn a_clock_that_is_set_back_locks_nobody_out() {
+async fn a_clock_set_back_locks_no_client_out() {
     let app = app("").await;
     let visitor = app.visitor();
     assert_eq!(visitor.get("/set/n/1").await.status, Status::Ok);
@@ -317,7 +317,7 @@ async fn a_clock_that_is_set_back_locks_nobody_out() {
 }
 
 #[async_test]
-async fn the_headers_are_those_that_are_asked_for() {
+async fn the_configured_headers_are_sent() {
     for (headers, x, ietf) in [
         ("both", true, true),
         ("x", true, false),
@@ -349,7 +349,7 @@ async fn the_headers_are_those_that_are_asked_for() {
 }
 
 #[async_test]
-async fn a_window_slides_and_what_is_refused_does_not_count() {
+async fn a_window_slides_and_refused_requests_do_not_count() {
     let app = app("").await;
     let visitor = app.visitor();
     app.clock.advance(seconds(59));
@@ -365,7 +365,7 @@ async fn a_window_slides_and_what_is_refused_does_not_count() {
 }
 
 #[async_test]
-async fn to_drop_the_cookie_buys_nothing() {
+async fn dropping_the_cookie_gains_no_requests() {
     let app = app("").await;
     let mut served = 0;
     // A new session for each visit, and its cookie used as long as it is any good.
@@ -381,7 +381,7 @@ async fn to_drop_the_cookie_buys_nothing() {
 }
 
 #[async_test]
-async fn who_has_had_a_session_for_a_while_counts_alone_whatever_its_id() {
+async fn an_established_session_has_its_own_count_under_every_id() {
     let app = app("").await;
     let visitor = app.visitor();
     let neighbour = app.visitor();
@@ -416,7 +416,7 @@ async fn who_has_had_a_session_for_a_while_counts_alone_whatever_its_id() {
 }
 
 #[async_test]
-async fn by_address_a_session_changes_nothing_and_is_not_loaded() {
+async fn a_limit_by_address_ignores_and_never_loads_the_session() {
     let app = app(",by=\"address\"").await;
     let visitor = app.known_visitor().await;
     app.clock.advance(seconds(61));
@@ -428,7 +428,7 @@ async fn by_address_a_session_changes_nothing_and_is_not_loaded() {
 }
 
 #[async_test]
-async fn an_answer_that_depends_on_the_session_says_so() {
+async fn a_response_that_depends_on_the_session_varies_by_cookie() {
     let app = app("").await;
     assert_eq!(
         app.visitor().get("/api/work").await.header("Vary"),
@@ -457,7 +457,7 @@ async fn a_refused_request_makes_no_session_and_changes_none() {
 }
 
 #[async_test]
-async fn a_refused_request_makes_no_session_whatever_the_catcher_answers() {
+async fn a_refused_request_makes_no_session_in_its_catcher() {
     let app = app("").await;
     let visitor = app.visitor();
     statuses(&visitor, "/api/work", 3).await;
@@ -468,7 +468,7 @@ async fn a_refused_request_makes_no_session_whatever_the_catcher_answers() {
 }
 
 #[async_test]
-async fn a_handler_that_serves_beyond_a_limit_keeps_what_it_does() {
+async fn a_handler_that_ignores_a_limit_keeps_its_changes() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.visitor();
     for body in ["1", "0", "less", "less"] {
@@ -480,7 +480,7 @@ async fn a_handler_that_serves_beyond_a_limit_keeps_what_it_does() {
 }
 
 #[async_test]
-async fn who_is_told_when_to_come_again_is_served_then() {
+async fn a_request_after_its_retry_after_is_served() {
     // By whichever limit is the last to have room.
     for path in ["/both", "/either"] {
         let app = App::built(|figment| figment, build).await;
@@ -534,7 +534,7 @@ async fn a_limit_of_a_route_counts_each_of_its_requests_once() {
 }
 
 #[async_test]
-async fn two_limits_are_told_together_and_the_tighter_one_first() {
+async fn two_limits_are_reported_together_with_the_tighter_one_first() {
     let app = app("").await;
     let visitor = app.visitor();
     let answer = visitor.get("/limited").await;
@@ -580,7 +580,7 @@ async fn status_from(client: &Client, peer: &str, header: &str, lines: &[&str]) 
 }
 
 #[async_test]
-async fn an_address_has_one_allowance_however_it_is_written() {
+async fn an_address_has_one_count_in_every_spelling() {
     for (same, others) in [
         (
             ["203.0.113.7", "::ffff:203.0.113.7", "::ffff:cb00:7107"],
@@ -671,7 +671,7 @@ async fn bad_request(request: &Request<'_>) -> (Status, &'static str) {
 }
 
 #[test]
-fn a_catcher_can_count_what_rocket_itself_answers() {
+fn a_catcher_can_count_the_responses_of_rocket() {
     let counted = |rocket| build(rocket).register("/", catchers![bad_request]);
     let served = Served::built(three(""), counted);
     for status in ["400", "400", "429", "429"] {
@@ -684,7 +684,7 @@ fn a_catcher_can_count_what_rocket_itself_answers() {
 }
 
 #[test]
-fn every_method_that_rocket_knows_is_counted_and_no_other_reaches_a_handler() {
+fn every_method_of_rocket_is_counted_and_no_other_reaches_a_handler() {
     // What is sent, how it is answered, and what is left of the limit then.
     let requests = [
         ("TRACE /api/work", "404", Some(19)),
@@ -721,7 +721,7 @@ fn every_method_that_rocket_knows_is_counted_and_no_other_reaches_a_handler() {
 }
 
 #[async_test]
-async fn a_header_is_believed_only_from_a_proxy() {
+async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
     const FORWARDED: &str = "X-Forwarded-For";
     // Nobody is a proxy unless it is said.
     let app = app("").await;
@@ -864,7 +864,7 @@ async fn a_counted_request_is_two_calls_and_a_refused_one_is_one() {
 }
 
 #[async_test]
-async fn without_a_limit_nothing_is_counted() {
+async fn no_request_is_counted_without_a_limit() {
     let app = App::built(|figment| figment, build).await;
     for _ in 0..100 {
         let answer = app.visitor().get("/api/work").await;
@@ -885,7 +885,7 @@ const FAULTS: [(&str, Fault); 3] = [
 ];
 
 #[async_test]
-async fn while_the_store_is_down_requests_are_served_or_refused_as_it_is_set() {
+async fn the_configuration_decides_about_requests_while_the_store_is_down() {
     for (how, fault) in FAULTS {
         for (setting, status) in [("allow", 200), ("refuse", 503)] {
             for act in [Act::GetEntry, Act::KeepEntry] {
@@ -914,7 +914,7 @@ async fn while_the_store_is_down_requests_are_served_or_refused_as_it_is_set() {
 }
 
 #[async_test]
-async fn many_requests_do_not_wait_for_a_hanging_store_one_after_the_other() {
+async fn concurrent_requests_do_not_queue_up_for_a_hanging_store() {
     let app = impatient_app("").await;
     app.probe.hang(Act::KeepEntry);
     let started = Instant::now();
@@ -929,7 +929,7 @@ async fn many_requests_do_not_wait_for_a_hanging_store_one_after_the_other() {
 }
 
 #[async_test]
-async fn a_session_store_that_is_down_leaves_the_visitor_to_its_address() {
+async fn a_visitor_counts_by_address_while_the_session_store_is_down() {
     let app = app("").await;
     let visitor = app.known_visitor().await;
     app.clock.advance(seconds(61));
@@ -944,7 +944,7 @@ async fn a_session_store_that_is_down_leaves_the_visitor_to_its_address() {
 }
 
 #[async_test]
-async fn what_is_stored_tells_nobody_who_it_was() {
+async fn stored_counts_reveal_no_client() {
     let probe = Probe::new(MemoryStore::new());
     let store = &probe;
     let rocket = build(rocket::custom(three("")(figment())).attach(Sessions::with(probe.clone())));
@@ -969,7 +969,7 @@ async fn what_is_stored_tells_nobody_who_it_was() {
 }
 
 #[async_test]
-async fn no_count_stays_for_ever() {
+async fn every_count_expires() {
     let server = crate::support::redis::Redis::start();
     let settings = three("")(figment())
         .merge(("sessions.store", "memory"))
@@ -997,7 +997,7 @@ async fn served_of(client: &Client, requests: usize) -> usize {
 }
 
 #[async_test]
-async fn a_crowd_gets_no_more_than_the_limit_from_a_slow_server() {
+async fn concurrent_requests_never_exceed_the_limit_on_a_slow_server() {
     let server = crate::support::redis::Redis::start();
     let proxy = Proxy::to(server.port);
     proxy.delay(Duration::from_millis(20));
@@ -1014,7 +1014,7 @@ async fn a_crowd_gets_no_more_than_the_limit_from_a_slow_server() {
 }
 
 #[async_test]
-async fn a_crowd_gets_no_more_than_the_limit_from_a_disk_that_waits_for_each_write() {
+async fn concurrent_requests_never_exceed_the_limit_on_a_syncing_disk() {
     let there = tempfile::tempdir().unwrap();
     let path = there.path().join("sessions");
     let directory = format!("directory={{path=\"{}\",sync=\"full\"}}", path.display());
@@ -1027,7 +1027,7 @@ async fn a_crowd_gets_no_more_than_the_limit_from_a_disk_that_waits_for_each_wri
 }
 
 #[async_test]
-async fn where_another_process_always_comes_first_a_request_is_refused_and_not_let_through() {
+async fn a_request_that_always_loses_the_race_is_refused() {
     let there = tempfile::tempdir().unwrap();
     let open = || DirectoryStore::open(there.path().join("sessions")).unwrap();
     // It tries for ten times as long.
@@ -1059,8 +1059,8 @@ async fn where_another_process_always_comes_first_a_request_is_refused_and_not_l
 }
 
 on_every_store! {
-    of_a_hundred_requests_at_once_exactly_the_limit_is_served
-    the_allowance_comes_back_by_the_millisecond
+    exactly_the_limit_of_concurrent_requests_is_served
+    the_allowance_returns_to_the_millisecond
 }
 
 async fn launch(backend: &Backend, limit: u32, window: u64, clock: &Clock) -> Client {
@@ -1073,7 +1073,7 @@ async fn launch(backend: &Backend, limit: u32, window: u64, clock: &Clock) -> Cl
         .expect("the application launches")
 }
 
-async fn of_a_hundred_requests_at_once_exactly_the_limit_is_served(backend: Backend) {
+async fn exactly_the_limit_of_concurrent_requests_is_served(backend: Backend) {
     let clock = Clock::manual();
     let client = launch(&backend, 37, 60, &clock).await;
     for _ in 0..3 {
@@ -1090,7 +1090,7 @@ async fn of_a_hundred_requests_at_once_exactly_the_limit_is_served(backend: Back
     assert_eq!(ran.0.load(Ordering::SeqCst), 3 * 37);
 }
 
-async fn the_allowance_comes_back_by_the_millisecond(backend: Backend) {
+async fn the_allowance_returns_to_the_millisecond(backend: Backend) {
     let clock = Clock::manual();
     let client = launch(&backend, 1, 1, &clock).await;
     assert_eq!(status_from(&client, "203.0.113.7", "X", &[]).await, 200);
@@ -1102,10 +1102,10 @@ async fn the_allowance_comes_back_by_the_millisecond(backend: Backend) {
 }
 
 on_every_shared_store! {
-    two_processes_count_together_to_the_request
+    two_processes_share_one_exact_count
 }
 
-async fn two_processes_count_together_to_the_request(backend: Backend) {
+async fn two_processes_share_one_exact_count(backend: Backend) {
     let settings = backend.environment("multiprocess=true,rate_limit={limit=60,window=600}");
     let settings = [("ROCKET_SESSIONS", settings.as_str())];
     let there = tempfile::tempdir().unwrap();
@@ -1131,7 +1131,7 @@ async fn two_processes_count_together_to_the_request(backend: Backend) {
 }
 
 #[test]
-fn on_a_real_socket_the_peers_address_counts_and_no_header_changes_it() {
+fn the_peer_address_counts_over_tcp_and_no_header_changes_it() {
     let served = Served::launch(three(""));
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)

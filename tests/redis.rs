@@ -77,7 +77,7 @@ async fn create(store: &RedisStore, owner: &str) -> SessionId {
 }
 
 #[async_test]
-async fn after_a_restart_while_idle_the_next_request_works() {
+async fn the_next_request_works_after_a_restart_while_idle() {
     let mut server = durable();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -89,7 +89,7 @@ async fn after_a_restart_while_idle_the_next_request_works() {
 }
 
 #[async_test]
-async fn entries_survive_a_restart_while_idle_too() {
+async fn entries_work_after_a_restart_while_idle() {
     let mut server = durable();
     let store = store(server.port);
     let key = Namespace::new("test").unwrap().key("count");
@@ -101,7 +101,7 @@ async fn entries_survive_a_restart_while_idle_too() {
 }
 
 #[async_test]
-async fn a_server_killed_in_flight_costs_one_answer_and_no_update() {
+async fn a_server_killed_in_flight_costs_one_response_and_no_update() {
     let mut server = durable();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -150,7 +150,7 @@ async fn assert_told_apart(visitor: &Visitor<'_>, acknowledged: &[bool]) -> usiz
 }
 
 #[async_test]
-async fn a_server_that_is_down_stops_the_launch_or_not_as_configured() {
+async fn the_configuration_decides_whether_a_dead_server_stops_the_launch() {
     let mut server = durable();
     server.process().kill();
     let settings = |required: bool| {
@@ -174,7 +174,7 @@ async fn a_server_that_is_down_stops_the_launch_or_not_as_configured() {
 }
 
 #[async_test]
-async fn while_the_server_is_down_only_those_with_a_session_notice_and_nobody_waits() {
+async fn a_server_that_is_down_affects_only_visitors_with_sessions() {
     let mut server = durable();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -194,7 +194,7 @@ async fn while_the_server_is_down_only_those_with_a_session_notice_and_nobody_wa
 }
 
 #[async_test]
-async fn with_a_frozen_server_every_request_ends_in_time() {
+async fn every_request_ends_in_time_with_a_frozen_server() {
     let mut server = durable();
     let store = store(server.port).timeout(Duration::from_millis(400));
     let app = App::on(store, brief).await;
@@ -221,7 +221,7 @@ async fn with_a_frozen_server_every_request_ends_in_time() {
 }
 
 #[async_test]
-async fn a_link_that_loses_everything_is_given_up_for_a_new_one() {
+async fn a_connection_that_loses_everything_is_replaced() {
     let server = durable();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port).timeout(Duration::from_millis(400));
@@ -241,7 +241,7 @@ async fn a_link_that_loses_everything_is_given_up_for_a_new_one() {
 }
 
 #[async_test]
-async fn a_connection_that_is_cut_between_command_and_answer_doubles_nothing() {
+async fn a_connection_cut_before_the_response_doubles_no_update() {
     let server = durable();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -291,7 +291,7 @@ async fn an_entry_is_counted_once_though_the_response_was_lost() {
 }
 
 #[async_test]
-async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
+async fn a_save_with_a_lost_request_or_response_counts_once() {
     let server = durable();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -328,7 +328,7 @@ async fn a_save_whose_request_or_answer_was_lost_is_done_once() {
 }
 
 #[async_test]
-async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
+async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
     for arrived in [false, true] {
         let server = durable();
         let proxy = Proxy::to(server.port);
@@ -375,7 +375,7 @@ async fn a_lost_save_that_another_followed_is_an_error_and_never_done_twice() {
 }
 
 #[async_test]
-async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
+async fn a_session_saved_between_check_and_deletion_survives_a_sweep() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);
     let (sweeping, direct) = (store(proxy.port), store(server.port));
@@ -402,7 +402,7 @@ async fn a_session_saved_between_a_sweeps_look_and_its_deletion_survives() {
 }
 
 #[test]
-fn a_store_goes_on_in_another_runtime() {
+fn a_store_works_in_a_second_runtime() {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.enable_all().build().unwrap()
@@ -427,7 +427,7 @@ fn a_store_goes_on_in_another_runtime() {
 }
 
 #[async_test]
-async fn a_server_that_forgot_the_scripts_is_told_them_again() {
+async fn lost_scripts_are_loaded_into_the_server_again() {
     let server = durable();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -438,7 +438,7 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
 }
 
 #[async_test]
-async fn after_flushall_visitors_are_anonymous_and_nobody_sees_an_error() {
+async fn flushall_leaves_visitors_anonymous_without_errors() {
     let server = durable();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -466,7 +466,7 @@ async fn a_key_of_another_type_is_no_session_and_stays() {
 }
 
 #[async_test]
-async fn a_wrong_password_stops_the_launch_and_is_not_told() {
+async fn a_wrong_password_stops_the_launch_and_is_not_shown() {
     let server = Redis::with(&["--requirepass", "right"]);
     log::keep();
     for (user, works) in [
@@ -492,7 +492,7 @@ async fn a_wrong_password_stops_the_launch_and_is_not_told() {
 }
 
 #[async_test]
-async fn a_replica_is_read_from_but_says_that_it_cannot_be_written_to() {
+async fn a_replica_serves_reads_and_reports_refused_writes() {
     let primary = Redis::start();
     let port = primary.port.to_string();
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]);
@@ -514,7 +514,7 @@ async fn a_replica_is_read_from_but_says_that_it_cannot_be_written_to() {
 }
 
 #[async_test]
-async fn a_full_server_refuses_what_is_new_and_keeps_what_is_there() {
+async fn a_full_server_refuses_new_sessions_and_keeps_existing_ones() {
     let server = Redis::start();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -543,7 +543,7 @@ async fn a_full_server_refuses_no_log_out() {
 }
 
 #[async_test]
-async fn a_request_that_is_given_up_never_leaves_its_answer_to_another() {
+async fn a_cancelled_request_never_leaves_its_response_to_another() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
@@ -587,7 +587,7 @@ async fn a_database_a_socket_and_a_prefix_keep_sessions_apart() {
 }
 
 #[async_test]
-async fn tls_works_out_of_the_box_and_trusts_only_whom_it_is_told_to() {
+async fn tls_works_by_default_and_trusts_only_configured_certificates() {
     let there = tempfile::tempdir().unwrap();
     let path = |name: &str| there.path().join(name).display().to_string();
     let (key, cert) = (path("key.pem"), path("cert.pem"));
@@ -649,7 +649,7 @@ async fn tls_works_out_of_the_box_and_trusts_only_whom_it_is_told_to() {
 }
 
 #[async_test]
-async fn the_server_counts_as_many_round_trips_as_promised() {
+async fn every_operation_takes_the_promised_round_trips() {
     let server = Redis::start();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -670,7 +670,7 @@ async fn the_server_counts_as_many_round_trips_as_promised() {
 }
 
 #[async_test]
-async fn no_key_is_left_without_an_end() {
+async fn every_key_has_an_expiry() {
     let server = Redis::start();
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
@@ -799,7 +799,7 @@ async fn write_until(done: &AtomicBool, writers: &mut [Writer], store: &RedisSto
 }
 
 #[async_test]
-async fn a_cluster_that_fails_over_under_load_loses_only_what_was_not_replicated() {
+async fn a_cluster_failover_under_load_loses_only_unreplicated_writes() {
     let mut cluster = Cluster::start();
     let store = RedisStore::cluster(cluster.urls()).unwrap();
     let mut ids = Vec::new();
@@ -875,7 +875,7 @@ async fn a_cluster_that_fails_over_under_load_loses_only_what_was_not_replicated
 }
 
 #[async_test]
-async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choose() {
+async fn a_dead_master_is_replaced_by_the_choice_of_the_sentinels() {
     let mut set = Sentinels::start();
     let store = RedisStore::sentinel(set.urls(), "mymaster")
         .unwrap()
@@ -952,13 +952,13 @@ async fn a_master_that_dies_under_load_is_replaced_by_the_one_the_sentinels_choo
 }
 
 #[async_test]
-async fn a_master_that_was_demoted_is_left_for_the_new_one() {
+async fn a_demoted_master_is_left_for_the_new_master() {
     // Until the sentinels tell the old one, it acknowledges what nobody has afterwards.
     demote(&Sentinels::start(), Duration::from_secs(60)).await;
 }
 
 #[async_test]
-async fn a_master_that_wants_a_replica_is_left_before_it_is_told_that_it_was_replaced() {
+async fn a_master_that_requires_a_replica_is_left_before_its_demotion() {
     let set = Sentinels::start();
     for setting in ["min-replicas-to-write", "min-replicas-max-lag"] {
         set.servers[0].cli(&["CONFIG", "SET", setting, "1"]);
@@ -1032,7 +1032,7 @@ fn connections(server: &Redis) -> u64 {
 }
 
 #[async_test]
-async fn requests_at_once_share_one_connection_and_entries_another() {
+async fn concurrent_requests_share_one_connection_and_entries_another() {
     let server = Redis::start();
     let store = store(server.port);
     let before = connections(&server);
@@ -1187,7 +1187,7 @@ async fn assert_enough(
 }
 
 #[async_test]
-async fn a_user_with_the_rights_of_the_guide_can_do_all_and_needs_each() {
+async fn the_rights_in_the_guide_are_sufficient_and_necessary() {
     let server = Redis::start();
     let url = format!("redis://shop:s3cr3t@127.0.0.1:{}", server.port);
     let open = |url: &str| {
@@ -1210,7 +1210,7 @@ async fn a_user_with_the_rights_of_the_guide_can_do_all_and_needs_each() {
 }
 
 #[async_test]
-async fn users_with_the_rights_of_the_guide_can_do_all_behind_sentinels() {
+async fn the_rights_in_the_guide_are_sufficient_behind_sentinels() {
     let set = Sentinels::start();
     let sentinels: Vec<_> = set.sentinels.iter().collect();
     let urls = set.urls().into_iter();
@@ -1316,7 +1316,7 @@ async fn a_session_is_found_and_saved_while_its_slot_moves_and_afterwards() {
 }
 
 #[async_test]
-async fn settings_that_contradict_each_other_are_told_with_their_key() {
+async fn an_error_about_contradictory_settings_names_the_key() {
     log::keep();
     for (key, settings) in [
         ("sessions.redis.url", r#"{url="http://host"}"#),

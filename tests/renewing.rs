@@ -39,7 +39,7 @@ async fn logging_in_keeps_the_values_and_drops_the_old_id() {
 }
 
 #[async_test]
-async fn a_log_in_without_a_session_begins_one() {
+async fn a_log_in_without_a_session_begins_a_session() {
     let app = App::launch().await;
     let visitor = app.visitor();
     assert!(visitor.get("/login/alice").await.sets_session());
@@ -48,7 +48,7 @@ async fn a_log_in_without_a_session_begins_one() {
 }
 
 #[async_test]
-async fn who_logs_in_after_somebody_else_sees_nothing_of_theirs() {
+async fn a_log_in_shows_nothing_of_the_previous_user() {
     let app = App::launch().await;
     let visitor = app.visitor();
     visitor.get("/login/alice").await;
@@ -67,7 +67,7 @@ async fn who_logs_in_after_somebody_else_sees_nothing_of_theirs() {
 }
 
 #[async_test]
-async fn an_update_that_is_under_way_at_the_renewal_is_not_lost() {
+async fn an_update_in_flight_during_a_renewal_is_not_lost() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let gate = app.gate("slow");
@@ -131,7 +131,7 @@ async fn an_update_between_a_renewals_steps_is_not_lost() {
 }
 
 #[async_test]
-async fn a_request_that_comes_with_the_old_cookie_is_told_to_come_again() {
+async fn a_request_with_the_old_cookie_is_asked_to_retry() {
     // It was sent before the browser had the answer of the log-in.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
@@ -149,7 +149,7 @@ async fn a_request_that_comes_with_the_old_cookie_is_told_to_come_again() {
 }
 
 #[async_test]
-async fn two_log_ins_at_once_both_succeed() {
+async fn two_concurrent_log_ins_both_succeed() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let gate = app.gate("slow");
@@ -174,7 +174,7 @@ async fn two_log_ins_at_once_both_succeed() {
 }
 
 #[async_test]
-async fn a_user_set_under_way_does_not_reach_the_renewed_session() {
+async fn a_user_set_during_a_renewal_does_not_reach_the_renewed_session() {
     // An attacker who knew the id before the log-in must not become the session's user after it.
     for attack in ["/login/mallory", "/set_user/mallory"] {
         let app = App::launch().await;
@@ -193,7 +193,7 @@ async fn a_user_set_under_way_does_not_reach_the_renewed_session() {
 }
 
 #[async_test]
-async fn after_a_minute_an_old_id_leads_nowhere() {
+async fn an_old_id_is_forgotten_after_a_minute() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let (id, _) = app.list().await.remove(0);
@@ -218,7 +218,7 @@ async fn a_renewal_that_fails_leaves_the_session_as_it_was() {
 }
 
 #[async_test]
-async fn an_id_that_is_taken_is_never_overwritten() {
+async fn an_existing_session_is_never_overwritten_by_a_renewal() {
     let app = App::launch().await;
     let visitor = app.visitor();
     app.probe
@@ -237,7 +237,7 @@ async fn an_id_that_is_taken_is_never_overwritten() {
 }
 
 #[async_test]
-async fn a_user_taken_away_stays_away_whoever_renews_meanwhile() {
+async fn a_removed_user_stays_removed_during_renewals() {
     App::on_every_store(
         |rocket| rocket,
         async |app| {
@@ -262,7 +262,7 @@ async fn a_user_taken_away_stays_away_whoever_renews_meanwhile() {
 }
 
 #[async_test]
-async fn a_user_taken_away_under_way_does_not_log_out_the_next() {
+async fn a_user_removed_during_a_log_in_does_not_log_out_the_next_user() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
@@ -278,7 +278,7 @@ async fn a_user_taken_away_under_way_does_not_log_out_the_next() {
 }
 
 #[async_test]
-async fn a_user_taken_away_before_a_reload_does_not_log_out_the_next() {
+async fn a_user_removed_before_a_reload_does_not_log_out_the_next_user() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", routes![leave_and_reload])).await;
     for (next, user) in [("bob", "bob"), ("alice", "nobody")] {
         let visitor = app.known_visitor().await;
@@ -296,7 +296,7 @@ async fn a_user_taken_away_before_a_reload_does_not_log_out_the_next() {
 }
 
 #[async_test]
-async fn a_change_under_way_is_kept_where_the_user_was_taken_away_meanwhile() {
+async fn a_concurrent_change_is_kept_when_the_user_is_removed() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;

@@ -25,8 +25,8 @@ fi
 perl -MStorable -MJSON::PP -MIO::Socket::INET -e 1 # says what is missing, and fails
 # These mount a tiny disk; those that follow give files to another user, too.
 mounting="directory::a_full_disk_leaves_the_old_session directory::a_full_disk_refuses_no_log_out"
-giving="directory::a_directory_that_cannot_work_is_refused_with_the_remedy
-    directory::what_is_not_a_file_of_ours_is_refused_quickly_and_left_alone"
+giving="directory::an_unusable_directory_is_refused_with_the_remedy
+    directory::foreign_files_are_refused_quickly_and_left_alone"
 
 own_store() {
     echo "== a store of one's own, which has only what is public"

@@ -52,7 +52,7 @@ async fn why(value: &str, session: &Session, why: &State<Why>) -> Result<()> {
 }
 
 #[async_test]
-async fn two_saves_of_one_handler_go_one_after_the_other() {
+async fn two_saves_of_one_handler_run_in_sequence() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", routes![two_saves])).await;
     let visitor = app.visitor();
     let gate = app.probe.gate(Act::Save);
@@ -75,7 +75,7 @@ async fn two_saves_of_one_handler_go_one_after_the_other() {
 }
 
 #[async_test]
-async fn what_was_changed_after_a_save_that_failed_stays_the_later_one() {
+async fn a_change_after_a_failed_save_wins() {
     let build =
         |rocket: rocket::Rocket<rocket::Build>| rocket.mount("/", routes![change_under_way]);
     let app = App::built(|f| f.merge(("sessions.store_timeout", 100)), build).await;
@@ -99,7 +99,7 @@ async fn what_was_changed_after_a_save_that_failed_stays_the_later_one() {
 }
 
 #[async_test]
-async fn what_could_not_be_saved_is_not_saved_after_the_visitor_was_told_so() {
+async fn a_change_reported_as_unsaved_is_not_saved_later() {
     let later = AdHoc::on_response("saves once more", |request, response| {
         Box::pin(async move {
             if response.status().code != 503 {
@@ -126,7 +126,7 @@ async fn what_could_not_be_saved_is_not_saved_after_the_visitor_was_told_so() {
 }
 
 #[async_test]
-async fn a_save_that_always_meets_others_gives_up_in_time() {
+async fn a_save_with_endless_conflicts_gives_up_in_time() {
     let build = |rocket: rocket::Rocket<rocket::Build>| {
         rocket.manage(Why::default()).mount("/", routes![why])
     };
@@ -155,7 +155,7 @@ async fn a_save_that_always_meets_others_gives_up_in_time() {
 }
 
 #[async_test]
-async fn a_touch_that_meets_a_save_takes_nothing_from_the_visitor() {
+async fn a_touch_that_conflicts_with_a_save_loses_no_change() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     app.clock.advance(Duration::from_secs(120));

@@ -27,7 +27,7 @@ async fn app(settings: impl FnOnce(Figment) -> Figment) -> App {
 }
 
 #[async_test]
-async fn rocket_and_we_read_each_others_cookies_under_every_form_of_key() {
+async fn cookies_are_interchangeable_with_rocket_under_every_key_form() {
     use rocket::figment::value::Value;
     let keys: [Value; 7] = [
         Value::from(vec![9_u8; 64]),
@@ -89,7 +89,7 @@ async fn an_id_alone_is_no_cookie() {
 }
 
 #[async_test]
-async fn cookies_of_a_previous_key_open_and_are_sealed_anew() {
+async fn cookies_of_a_previous_key_open_and_are_sealed_again() {
     let old = app(|f| f.merge(("secret_key", vec![1_u8; 64]))).await;
     let visitor = old.known_visitor().await;
     let new = |f: Figment| f.merge(("secret_key", vec![2_u8; 64]));
@@ -124,7 +124,7 @@ async fn cookies_of_a_previous_key_open_and_are_sealed_anew() {
 }
 
 #[async_test]
-async fn a_restart_with_another_key_makes_every_visitor_new_and_troubles_nobody() {
+async fn a_restart_with_another_key_makes_every_visitor_new() {
     let app = app(|f| f).await;
     let visitor = app.known_visitor().await;
     let other = app.again(|f| f.merge(("secret_key", vec![2_u8; 64]))).await;

@@ -10,7 +10,7 @@ use rocket_session_kit::{Clock, DirectoryStore, Error, ErrorKind, MemoryStore};
 use crate::support::{App, log};
 
 #[async_test]
-async fn whatever_happens_no_log_line_and_no_answer_holds_a_secret() {
+async fn no_log_line_and_no_response_holds_a_secret() {
     let app = App::configured(|f| f.merge(("sessions.store_timeout", 50))).await;
     let visitor = app.visitor();
     let secret = "s3cr3tvalu3";
@@ -82,7 +82,7 @@ async fn a_store_that_stays_down_is_logged_once_a_second_and_not_once_a_request(
 }
 
 #[async_test]
-async fn debug_shows_nothing_that_is_anybodys() {
+async fn debug_output_shows_no_session_data() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", rocket::routes![debug])).await;
     let visitor = app.visitor();
     visitor.get("/set/s3cr3tkey/s3cr3tvalu3").await;
@@ -133,7 +133,7 @@ fn debug(session: &rocket_session_kit::Session) -> String {
 }
 
 #[async_test]
-async fn nothing_in_a_store_is_a_cookie() {
+async fn no_store_holds_a_cookie() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;

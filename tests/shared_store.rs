@@ -68,32 +68,32 @@ macro_rules! on {
             }
 
             #[test]
-            fn two_processes_lose_no_increment() {
+            fn concurrent_increments_of_two_processes_add_up() {
                 super::increments(&Shared::$store());
             }
 
             #[test]
-            fn different_keys_from_two_processes_all_survive() {
+            fn different_keys_from_two_processes_are_all_kept() {
                 super::different_keys(&Shared::$store());
             }
 
             #[test]
-            fn after_a_log_out_elsewhere_nothing_comes_back() {
+            fn a_session_ended_by_another_process_stays_ended() {
                 super::log_out(&Shared::$store());
             }
 
             #[test]
-            fn a_log_out_ends_the_copy_that_a_renewal_elsewhere_made() {
+            fn a_log_out_ends_the_copy_made_by_another_process() {
                 super::copies(&Shared::$store());
             }
 
             #[test]
-            fn two_processes_begin_a_tokens_session_and_lose_no_increment() {
+            fn a_token_session_begun_by_two_processes_loses_no_increment() {
                 super::increments_by_token(&Shared::$store());
             }
 
             #[test]
-            fn what_was_under_way_does_not_reach_what_a_token_began_elsewhere() {
+            fn a_request_in_flight_does_not_reach_a_new_token_session() {
                 super::log_out_by_token(&Shared::$store());
             }
         }

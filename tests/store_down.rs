@@ -70,7 +70,7 @@ const FAULTS: [(&str, Fault); 3] = [
 ];
 
 #[async_test]
-async fn who_has_a_session_is_told_to_come_again() {
+async fn a_visitor_with_a_session_is_asked_to_retry() {
     for (how, fault) in FAULTS {
         let app = app().await;
         let visitor = app.known_visitor().await;
@@ -87,7 +87,7 @@ async fn who_has_a_session_is_told_to_come_again() {
 }
 
 #[async_test]
-async fn everybody_else_is_served_as_ever() {
+async fn visitors_without_a_session_are_served_as_usual() {
     for (how, fault) in FAULTS {
         let app = app().await;
         let visitor = app.known_visitor().await;
@@ -104,7 +104,7 @@ async fn everybody_else_is_served_as_ever() {
 }
 
 #[async_test]
-async fn an_answer_whose_changes_could_not_be_kept_does_not_leave() {
+async fn a_response_with_unsaved_changes_is_not_sent() {
     for (how, fault) in FAULTS {
         let app = app().await;
         let visitor = app.known_visitor().await;
@@ -139,7 +139,7 @@ async fn an_answer_whose_changes_could_not_be_kept_does_not_leave() {
 }
 
 #[async_test]
-async fn a_hanging_store_holds_nobody_longer_than_its_timeout() {
+async fn a_hanging_store_delays_no_request_beyond_its_timeout() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     for act in [Act::Load, Act::Save] {
@@ -156,7 +156,7 @@ async fn a_hanging_store_holds_nobody_longer_than_its_timeout() {
 }
 
 #[async_test]
-async fn of_many_who_contend_none_waits_for_a_hanging_store_in_vain() {
+async fn conflicting_requests_do_not_queue_up_for_a_hanging_store() {
     // All loaded, all met somebody else's save, and then the store hangs.
     let app = app().await;
     let visitor = app.known_visitor().await;
@@ -184,7 +184,7 @@ async fn of_many_who_contend_none_waits_for_a_hanging_store_in_vain() {
 }
 
 #[async_test]
-async fn a_read_does_not_suffer_because_its_touch_failed() {
+async fn a_failed_touch_does_not_fail_the_read() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     app.clock.advance(Duration::from_secs(120));
@@ -196,7 +196,7 @@ async fn a_read_does_not_suffer_because_its_touch_failed() {
 }
 
 #[async_test]
-async fn a_save_whose_answer_got_lost_is_reported_and_nothing_is_torn() {
+async fn a_save_with_a_lost_response_is_reported_and_tears_nothing() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     app.probe.fail_afterwards(Act::Save);
@@ -207,7 +207,7 @@ async fn a_save_whose_answer_got_lost_is_reported_and_nothing_is_torn() {
 }
 
 #[async_test]
-async fn nothing_is_overwritten_when_the_store_returns() {
+async fn no_session_is_overwritten_when_the_store_returns() {
     let app =
         App::configured(|f| quick(f).merge(("sessions.when_store_is_down", "anonymous"))).await;
     let visitor = app.known_visitor().await;
@@ -227,7 +227,7 @@ async fn nothing_is_overwritten_when_the_store_returns() {
 }
 
 #[async_test]
-async fn a_log_out_is_not_pretended_to_who_is_served_anonymously() {
+async fn a_failed_log_out_is_an_error_even_for_anonymous_service() {
     let app =
         App::configured(|f| quick(f).merge(("sessions.when_store_is_down", "anonymous"))).await;
     let visitor = app.known_visitor().await;
@@ -265,7 +265,7 @@ async fn a_handler_that_saves_itself_gets_the_error() {
 }
 
 #[async_test]
-async fn what_a_handler_did_not_wait_for_is_saved_when_its_answer_leaves() {
+async fn unawaited_saves_of_a_handler_finish_before_the_response() {
     let app = app().await;
     for (visitor, before) in [(app.visitor(), ""), (app.known_visitor().await, "n,")] {
         for path in ["/gives_up", "/gives_up?user=alice"] {
@@ -288,7 +288,7 @@ async fn what_a_handler_did_not_wait_for_is_saved_when_its_answer_leaves() {
 }
 
 #[async_test]
-async fn the_applications_own_page_is_shown_where_the_session_cannot_be_loaded() {
+async fn the_catcher_of_the_application_shows_load_failures() {
     let app = App::built(quick, |rocket| rocket.register("/", catchers![down])).await;
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Load);
@@ -387,7 +387,7 @@ mod api {
 }
 
 #[async_test]
-async fn the_applications_own_page_takes_the_place_of_an_answer_that_may_not_leave() {
+async fn the_catcher_of_the_application_replaces_an_unsaved_response() {
     let app = App::built(quick, |rocket| {
         rocket
             .mount("/", routes![api::order, api::order_2])
@@ -427,7 +427,7 @@ async fn the_applications_own_page_takes_the_place_of_an_answer_that_may_not_lea
 }
 
 #[async_test]
-async fn an_error_page_that_is_broken_itself_breaks_nothing() {
+async fn a_failing_error_page_breaks_nothing_else() {
     for broken in api::broken() {
         let name = format!("{broken:?}");
         let app = App::built(quick, |rocket| {
@@ -445,7 +445,7 @@ async fn an_error_page_that_is_broken_itself_breaks_nothing() {
 }
 
 #[async_test]
-async fn no_error_page_makes_a_success_of_an_error() {
+async fn no_error_page_turns_an_error_into_a_success() {
     let app = App::built(quick, |rocket| {
         rocket.register("/", catchers![api::changes])
     })
@@ -458,7 +458,7 @@ async fn no_error_page_makes_a_success_of_an_error() {
 }
 
 #[async_test]
-async fn a_full_memory_store_refuses_new_sessions_and_keeps_the_old() {
+async fn a_full_memory_store_refuses_new_sessions_and_keeps_existing_ones() {
     let app = rocket::custom(crate::support::figment())
         .mount("/", routes![moves])
         .attach(rocket_session_kit::Sessions::with(
@@ -477,7 +477,7 @@ async fn a_full_memory_store_refuses_new_sessions_and_keeps_the_old() {
 }
 
 #[async_test]
-async fn a_full_memory_store_makes_room_of_what_expired_and_of_nothing_else() {
+async fn a_full_memory_store_evicts_only_expired_sessions() {
     const BYTES: &[u8] = br#"{"rev":"9f86d081884c7d65","expires":1763745460,"v":1}"#;
     let clock = Clock::manual();
     let store = MemoryStore::new().capacity(2).clock(clock.clone());
@@ -513,7 +513,7 @@ async fn a_full_memory_store_makes_room_of_what_expired_and_of_nothing_else() {
 }
 
 #[async_test]
-async fn an_application_that_is_busy_itself_says_when_to_come_again_or_does_not() {
+async fn a_503_of_the_application_gets_no_retry_after() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", routes![busy])).await;
     for visitor in [app.visitor(), app.known_visitor().await] {
         let answer = visitor.get("/busy").await;

@@ -61,7 +61,7 @@ async fn app() -> App {
 }
 
 #[async_test]
-async fn a_stream_saves_what_it_changes() {
+async fn a_stream_can_save_its_changes() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     assert_eq!(visitor.get("/stream?what=add").await.body, "saved");
@@ -71,8 +71,8 @@ async fn a_stream_saves_what_it_changes() {
 }
 
 #[async_test]
-async fn what_a_stream_changes_and_does_not_save_is_lost_aloud() {
-    const LOST: &str = "a session was changed after its answer had left";
+async fn unsaved_changes_of_a_stream_are_logged() {
+    const LOST: &str = "a session was changed after its response was sent";
     let app = app().await;
     let visitor = app.known_visitor().await;
     // A test beside this one may lose something, too.
@@ -83,7 +83,7 @@ async fn what_a_stream_changes_and_does_not_save_is_lost_aloud() {
 }
 
 #[async_test]
-async fn what_needs_a_cookie_is_refused_once_the_answers_head_has_left() {
+async fn a_change_that_needs_a_cookie_is_refused_after_the_headers() {
     let app = app().await;
     let stranger = app.visitor();
     assert!(
@@ -113,7 +113,7 @@ async fn what_needs_a_cookie_is_refused_once_the_answers_head_has_left() {
 }
 
 #[async_test]
-async fn a_function_that_panics_when_it_is_done_again_is_an_error() {
+async fn an_update_that_panics_when_reapplied_is_an_error() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     let gate = app.probe.gate(Act::Save);
@@ -156,7 +156,7 @@ fn watch<'r>(session: &'r Session, gates: &'r State<Gates>) -> TextStream![Strin
 }
 
 #[async_test]
-async fn a_stream_learns_of_others_changes_and_of_the_end() {
+async fn a_stream_sees_changes_of_others_and_the_end_of_its_session() {
     App::on_every_store(
         |rocket| rocket.mount("/", routes![watch]),
         async |app| {

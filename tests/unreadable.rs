@@ -1,4 +1,4 @@
-//! What is no session is kept aside, and its visitor starts anew.
+//! An invalid record is quarantined, and its visitor gets a new session.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn a_record_that_cannot_be_read_is_never_overwritten() {
 }
 
 #[async_test]
-async fn what_a_request_does_not_touch_survives_it_to_the_byte() {
+async fn untouched_values_survive_a_request_byte_for_byte() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let now = app
@@ -92,7 +92,7 @@ async fn what_a_request_does_not_touch_survives_it_to_the_byte() {
 }
 
 #[async_test]
-async fn a_value_nested_beyond_reason_is_an_error_where_it_is_read() {
+async fn a_too_deeply_nested_value_is_an_error_when_it_is_read() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let now = app
@@ -112,7 +112,7 @@ async fn a_value_nested_beyond_reason_is_an_error_where_it_is_read() {
 }
 
 #[async_test]
-async fn every_record_begins_with_a_head_of_fixed_width() {
+async fn every_record_begins_with_a_header_of_fixed_width() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let (id, _) = app.list().await.remove(0);
@@ -187,7 +187,7 @@ async fn fields_that_a_newer_version_added_survive_saves_touches_and_renewals() 
 }
 
 #[async_test]
-async fn a_record_copied_over_anothers_opens_nothing_of_its_owners() {
+async fn a_record_copied_to_another_id_opens_no_session() {
     App::on_every_store(
         |rocket| rocket,
         async |app| {
@@ -219,7 +219,7 @@ async fn a_record_copied_over_anothers_opens_nothing_of_its_owners() {
 }
 
 #[async_test]
-async fn a_record_that_does_not_name_its_id_is_read_and_names_it_from_then_on() {
+async fn a_record_without_its_id_is_read_and_gains_it_on_save() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let now = now(&app);
@@ -239,7 +239,7 @@ async fn a_record_that_does_not_name_its_id_is_read_and_names_it_from_then_on() 
 }
 
 #[async_test]
-async fn what_is_no_session_or_departed_is_not_listed() {
+async fn unreadable_records_and_tombstones_are_not_listed() {
     let app = App::launch().await;
     let garbage = app.known_visitor().await;
     replace(&app, br#"{"rev":"9f86d081884c7d65","expires":99999999999,"#).await;

@@ -57,7 +57,7 @@ async fn app() -> App {
 }
 
 #[async_test]
-async fn values_have_types() {
+async fn a_value_keeps_its_type() {
     assert_eq!(app().await.visitor().get("/types").await.status.code, 200);
 }
 
@@ -74,7 +74,7 @@ async fn a_value_of_the_wrong_type_is_an_error_that_shows_no_data() {
 }
 
 #[async_test]
-async fn the_address_is_the_first_requests_and_no_header_changes_it() {
+async fn the_address_is_that_of_the_first_request_despite_any_header() {
     let app = app().await;
     let request = app
         .client
@@ -124,7 +124,7 @@ async fn a_user_can_be_set_without_a_new_id() {
 }
 
 #[async_test]
-async fn a_user_alone_is_worth_a_session() {
+async fn a_user_without_values_is_enough_for_a_session() {
     let app = app().await;
     let visitor = app.visitor();
     assert!(visitor.get("/set_user/alice").await.sets_session());
@@ -132,7 +132,7 @@ async fn a_user_alone_is_worth_a_session() {
 }
 
 #[async_test]
-async fn among_thousands_of_requests_nobody_sees_what_is_anothers() {
+async fn thousands_of_concurrent_requests_never_mix_visitors() {
     let app = App::launch().await;
     let visitors = (0..100).map(|n| {
         let app = &app;
@@ -166,7 +166,7 @@ fn there(session: &Session) -> Result<String> {
 }
 
 #[async_test]
-async fn a_name_is_there_from_its_insert_to_its_removal() {
+async fn a_value_exists_from_its_insert_to_its_removal() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", routes![there])).await;
     let visitor = app.visitor();
     visitor.get("/set/loaded/1").await;
@@ -196,7 +196,7 @@ fn contents(act: Option<&str>, session: &Session) -> Result<String> {
 }
 
 #[async_test]
-async fn a_session_tells_whether_it_holds_values_and_whether_it_holds_anything() {
+async fn a_session_reports_whether_it_holds_values_or_anything() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", routes![contents])).await;
     let visitor = app.visitor();
     for (path, told) in [

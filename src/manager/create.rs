@@ -1,4 +1,4 @@
-//! The beginning of a session: under a random id, or under that of a token.
+//! Creates a session, under a random id or under the id of a token.
 
 use std::time::Instant;
 
@@ -13,11 +13,11 @@ use crate::store::{Precondition, Revision, Saved};
 const IDS: u32 = 3;
 
 impl SessionManager {
-    /// Keeps a new session under `id`, or under another if that is taken.
+    /// Creates a session under `id`, or under another id if that one is taken.
     ///
-    /// Where an earlier try of the same request got there, what it kept, which is `earlier`, is
-    /// replaced. What others changed there since goes along: those who followed the mark of a
-    /// renewal.
+    /// If an earlier attempt of the same request succeeded after all, its record is replaced;
+    /// `earlier` is the record of that attempt. Changes that other requests have made to it since,
+    /// by way of a renewal's tombstone, are merged.
     pub(crate) async fn create(
         &self,
         id: SessionId,
@@ -35,7 +35,7 @@ impl SessionManager {
                     return Ok(CommitOutcome::committed(record, version(id, revision)));
                 }
                 match self.reload(&id).await? {
-                    // The store was asked twice, and the first answer got lost.
+                    // The store saved this record, but its response was lost.
                     Lookup::Live(ours, version) if ours.rev == record.rev => {
                         return Ok(CommitOutcome::committed(ours, version));
                     }
@@ -49,7 +49,7 @@ impl SessionManager {
                         }
                         precondition = Precondition::Revision(version.revision);
                     }
-                    // Nobody's random numbers are random.
+                    // Another session has this random id.
                     _ => break,
                 }
             }
@@ -60,8 +60,8 @@ impl SessionManager {
             .because("every new id was taken already"))
     }
 
-    /// Keeps a session that begins under `id`, which is that of its visitor's token; or, where
-    /// another request began it meanwhile, what that one kept with `changes` made to it.
+    /// Creates a session under `id`, the id of its visitor's token. If another request created it
+    /// meanwhile, `changes` are made to that session instead.
     pub(crate) async fn begin(
         &self,
         id: SessionId,
@@ -70,7 +70,7 @@ impl SessionManager {
         unanswered: &mut Unanswered,
     ) -> Result<CommitOutcome> {
         let started = Instant::now();
-        // Where this request tried before, the tag is the one of then.
+        // A retry keeps the tag of the first attempt.
         record.tag();
         let mut precondition = Precondition::Absent;
         let mut vanished = 0;
@@ -82,8 +82,8 @@ impl SessionManager {
                 return Ok(CommitOutcome::committed(record, version(id, revision)));
             }
             self.check_patience(started)?;
-            precondition = match self.look(&id).await? {
-                // It expired at this moment, or is no session and the store cannot keep it aside.
+            precondition = match self.read(&id).await? {
+                // It expired at this moment, or it is invalid and the store cannot quarantine it.
                 None if vanished < 2 => {
                     vanished += 1;
                     Precondition::Absent
@@ -91,10 +91,10 @@ impl SessionManager {
                 None => {
                     return Err(self
                         .unavailable("create a session")
-                        .because("what the store has in its place is no session"));
+                        .because("the store holds an invalid record in its place"));
                 }
-                // The store was asked twice, and the first answer got lost. Others may have saved
-                // it since.
+                // An earlier save of this request succeeded, but its response was lost. Others may
+                // have saved the session since.
                 Some((ours, version)) if ours.tag == record.tag => {
                     let lost = unanswered.changes();
                     let arrived = match unanswered.is_empty() {
@@ -116,8 +116,8 @@ impl SessionManager {
                         }
                     };
                 }
-                // One that ended. A request that still has it finds out by the tag.
-                Some((over, version)) if over.tombstone.is_some() || self.is_over(&over) => {
+                // A session that ended. A request that still holds it notices the new tag.
+                Some((ended, version)) if ended.tombstone.is_some() || self.is_expired(&ended) => {
                     Precondition::Revision(version.revision)
                 }
                 Some((existing, version)) => {
@@ -127,7 +127,7 @@ impl SessionManager {
         }
     }
 
-    /// Makes `changes` to a session that is there already, and keeps it.
+    /// Makes `changes` to an existing session and saves it.
     async fn join(
         &self,
         mut record: Record,
@@ -151,7 +151,7 @@ impl SessionManager {
     }
 }
 
-/// Returns what is version right after a save.
+/// Returns the version of a session that was saved just now.
 fn version(id: SessionId, revision: Revision) -> Version {
     Version {
         id,
@@ -190,7 +190,7 @@ mod tests {
             };
             assert!(version.id != id, "the id is taken");
             for (id, user) in [(id, "alice"), (version.id, "bob")] {
-                let (there, _) = manager.look(&id).await.unwrap().expect("it is there");
+                let (there, _) = manager.read(&id).await.unwrap().expect("it is there");
                 assert_eq!(there.user(), Some(user));
             }
         });

@@ -1,4 +1,4 @@
-//! The end of a session, which is final.
+//! Ends sessions, for good.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,55 +7,55 @@ use rocket::futures::TryStreamExt;
 use rocket::tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{GRACE, SessionManager, Version, same};
+use super::{GRACE, SessionManager, Version, is_same_session};
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::keyed_locks::KeyedLock;
 use crate::record::{Record, Tombstone};
 use crate::store::{Precondition, Revision, Saved};
 
-/// How often all sessions are looked through for those of one user.
+/// How often the sessions are listed to find those of one user.
 const PASSES: u32 = 20;
 
-/// How many renewals may go on before the one who follows them makes those of this process wait.
+/// How many tombstones are followed before further renewals in this process must wait.
 const HEAD_START: u32 = 8;
 
-/// A session that is to end.
+/// The session to end.
 #[derive(Clone, Copy)]
-pub(crate) struct Ending {
+pub(crate) struct EndTarget {
     pub(crate) id: SessionId,
-    /// Which session it is, where that is known.
+    /// The session's tag, if it is known.
     pub(crate) tag: Option<u64>,
-    /// What the caller saw there, if it looked.
-    pub(crate) seen: Option<Seen>,
-    /// Whether the caller asked for it before, and did not learn what became of it.
+    /// The revision that the caller saw, if it has loaded the session.
+    pub(crate) observed: Option<ObservedRevision>,
+    /// Whether an earlier attempt of the caller had an unknown outcome.
     pub(crate) tried: bool,
-    /// Whether its copies go on.
-    pub(crate) alone: bool,
+    /// Whether copies of the session live on.
+    pub(crate) spare_copies: bool,
 }
 
-impl Ending {
-    /// Returns the end of the session under `id`, whichever that is.
-    pub(crate) fn of(id: SessionId) -> Self {
+impl EndTarget {
+    /// Names the session under `id`, whatever its tag.
+    pub(crate) fn new(id: SessionId) -> Self {
         Self {
             id,
             tag: None,
-            seen: None,
+            observed: None,
             tried: false,
-            alone: false,
+            spare_copies: false,
         }
     }
 }
 
-/// A session as somebody saw it who ends it.
+/// The revision of a session before its end.
 #[derive(Clone, Copy)]
-pub(crate) struct Seen {
+pub(crate) struct ObservedRevision {
     pub(crate) revision: Revision,
-    /// The tag that it shares with its copies, if there are any.
+    /// The tag that the session shares with its copies, if it has any.
     pub(crate) lineage: Option<u64>,
 }
 
-impl Seen {
+impl ObservedRevision {
     pub(crate) fn new(record: &Record, version: &Version) -> Self {
         Self {
             revision: version.revision,
@@ -65,36 +65,38 @@ impl Seen {
 }
 
 impl SessionManager {
-    /// Ends a session, wherever it has got to and with all copies of it, for good. Returns whether
-    /// it was still there.
-    pub(crate) async fn end(&self, ending: Ending) -> Result<bool> {
-        let Ending {
+    /// Ends a session and all its copies for good, following its renewals. Returns whether it was
+    /// still there.
+    pub(crate) async fn end(&self, end_target: EndTarget) -> Result<bool> {
+        let EndTarget {
             mut id,
             tag,
-            mut seen,
+            mut observed,
             mut tried,
-            alone,
-        } = ending;
-        let mut chase = Chase::new(self);
-        let (mut which, mut lives) = (tag, true);
+            spare_copies,
+        } = end_target;
+        let mut follower = RenewalFollower::new(self);
+        let (mut current_tag, mut was_live) = (tag, true);
         loop {
-            chase.check()?;
-            let Some(Seen { revision, lineage }) = seen.take() else {
-                let Some((there, version)) = self.look(&id).await? else {
+            follower.check()?;
+            let Some(ObservedRevision { revision, lineage }) = observed.take() else {
+                let Some((there, version)) = self.read(&id).await? else {
                     self.delete_what_has_expired(&id).await?;
-                    // Where this request tried already, it was this request that ended it.
+                    // After an earlier attempt, that attempt ended the session.
                     return Ok(tried);
                 };
                 match there.tombstone {
                     Some(Tombstone::Moved(next)) => {
                         id = next;
-                        chase.went_on(there.tag).await;
+                        follower.note_tombstone(there.tag).await;
                     }
-                    // One that has expired is ended, too: a clock that is set back must not revive it.
-                    None if same(tag, there.tag) => {
-                        lives = !self.is_over(&there) && !self.lineage_is_over(&there).await?;
-                        which = there.tag;
-                        seen = Some(Seen::new(&there, &version));
+                    // An expired session is ended too: it must not return when the clock is set
+                    // back.
+                    None if is_same_session(tag, there.tag) => {
+                        was_live =
+                            !self.is_expired(&there) && !self.lineage_has_ended(&there).await?;
+                        current_tag = there.tag;
+                        observed = Some(ObservedRevision::new(&there, &version));
                     }
                     _ => return Ok(tried),
                 }
@@ -105,25 +107,24 @@ impl SessionManager {
                 revision,
                 touched: false,
             };
-            if let Some(tag) = lineage.filter(|_| !alone) {
+            if let Some(tag) = lineage.filter(|_| !spare_copies) {
                 self.end_lineage(tag).await?;
             }
             let asked = Instant::now();
-            // A request that renews or saves the session at this moment finds out by this, and none
-            // can after it.
-            match self.leave(&version, Tombstone::Ended, None).await {
+            // The tombstone stops any renewal or save of this session, now and later.
+            match self.put_tombstone(&version, Tombstone::Ended, None).await {
                 Ok(Saved::Saved(_)) => break,
-                // A session that is renewed in a loop could be a step ahead each time: in this
-                // process it waits from here on, and elsewhere luck decides.
-                Ok(Saved::Changed) => match &chase.lock {
-                    None => chase.stop_renewals(which).await,
+                // A session that renews itself in a loop could stay a step ahead. The lock stops
+                // its renewals in this process; against other processes, random pauses help.
+                Ok(Saved::Changed) => match &follower.lock {
+                    None => follower.block_renewals(current_tag).await,
                     Some(_) => pause().await,
                 },
                 Ok(Saved::Gone) => {
                     self.delete_what_has_expired(&id).await?;
                     return Ok(tried);
                 }
-                // Where there is no room for a mark, a deletion does it.
+                // If the store has no room for a tombstone, a deletion takes its place.
                 Err(error) => {
                     let left = self.bounds.timeout().saturating_sub(asked.elapsed());
                     let deleting = self.store().delete_session_if(&id, revision);
@@ -132,8 +133,8 @@ impl SessionManager {
                         .call_within(left, "delete a session", deleting)
                         .await
                     {
-                        Ok(true) => return Ok(lives),
-                        // Something else is there by now, which may be the mark.
+                        Ok(true) => return Ok(was_live),
+                        // The record has changed. It may be the tombstone.
                         Ok(false) => tried = true,
                         Err(_) => return Err(error),
                     }
@@ -141,27 +142,27 @@ impl SessionManager {
             }
         }
         if id.is_of_token() {
-            // A deletion could meet the session that the token has unconfirmed meanwhile. What marks the
-            // end goes by itself, in a minute.
-            return Ok(lives);
+            // A deletion could remove the next session of the same token. The tombstone expires in
+            // a minute.
+            return Ok(was_live);
         }
         if let Err(error) = self.delete(&id).await {
-            log::warn!("a session ended, and what marks its end stays for a minute: {error}");
+            log::warn!("a session ended, and its tombstone stays for a minute: {error}");
         }
-        Ok(lives)
+        Ok(was_live)
     }
 
-    /// Deletes what a store may still have under `id`, where it says that there is nothing: some hide
-    /// what has expired, and would show it again after the clock was set back.
+    /// Deletes a record that the store may still have under `id` although it returned none. Some
+    /// stores hide expired records, and would show them again after the clock is set back.
     async fn delete_what_has_expired(&self, id: &SessionId) -> Result<()> {
-        // Under a token's id another session may have unconfirmed by now.
+        // Another session of the same token may have begun under this id.
         if !id.is_of_token() {
             self.delete(id).await?;
         }
         Ok(())
     }
 
-    /// Ends every session of `user`, but for the one under `except`, and returns how many it ended.
+    /// Ends every session of `user` except the one under `except`, and returns their number.
     pub(crate) async fn end_all_of(
         &self,
         user: &str,
@@ -169,7 +170,7 @@ impl SessionManager {
     ) -> Result<u64> {
         let mut ended = 0;
         for _ in 0..PASSES {
-            match self.end_those_listed(user, except).await? {
+            match self.end_listed_sessions(user, except).await? {
                 0 => return Ok(ended),
                 more => ended += more,
             }
@@ -179,15 +180,15 @@ impl SessionManager {
             .because("new ones begin as fast as they end"))
     }
 
-    /// Ends the sessions of `user` that a list shows, and those that were renewed while it was made:
-    /// the marks at their old ids lead to them.
-    async fn end_those_listed(
+    /// Ends the sessions of `user` in one listing. Sessions that are renewed during the listing are
+    /// found by their tombstones.
+    async fn end_listed_sessions(
         &self,
         user: &str,
         except: Option<&[Option<SessionId>; 2]>,
     ) -> Result<u64> {
         let mut all = self.store().iter_sessions();
-        let (mut ended, mut marks) = (0, HashMap::new());
+        let (mut ended, mut tombstones) = (0, HashMap::new());
         while let Some((id, stored)) = all.try_next().await? {
             match Record::decode(&stored.bytes, &id) {
                 Some(record) if record.user() == Some(user) => {
@@ -196,17 +197,17 @@ impl SessionManager {
                 Some(Record {
                     tombstone: Some(Tombstone::Moved(next)),
                     ..
-                }) => drop(marks.insert(id, next)),
+                }) => drop(tombstones.insert(id, next)),
                 _ => {}
             }
         }
-        // Of a session that was renewed several times, only the last mark leads out of the list.
-        // One that is being undone leads back to where it came from.
-        let leads_out = |next: &SessionId| match marks.get(next) {
+        // After several renewals, only the last tombstone leads out of the list. A renewal that is
+        // being undone has a tombstone that leads back.
+        let leads_out = |next: &SessionId| match tombstones.get(next) {
             None => true,
-            Some(after) => marks.get(after) == Some(next),
+            Some(after) => tombstones.get(after) == Some(next),
         };
-        for id in marks.values().filter(|next| leads_out(next)) {
+        for id in tombstones.values().filter(|next| leads_out(next)) {
             if let Some((record, version)) = self.follow(*id).await?
                 && record.user() == Some(user)
             {
@@ -224,26 +225,26 @@ impl SessionManager {
         if except.is_some_and(|except| except.contains(&Some(id))) {
             return Ok(false);
         }
-        let ending = Ending {
-            // A copy of the session that is spared must not end that one too.
-            alone: except.is_some(),
-            ..Ending::of(id)
+        let end_target = EndTarget {
+            // The spared session must not end with one of its copies.
+            spare_copies: except.is_some(),
+            ..EndTarget::new(id)
         };
-        self.end(ending).await
+        self.end(end_target).await
     }
 
-    /// Returns the session that was under `id`, wherever it has got to.
+    /// Returns the session that was under `id`, following its renewals.
     async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Version)>> {
-        let mut chase = Chase::new(self);
+        let mut follower = RenewalFollower::new(self);
         loop {
-            chase.check()?;
-            let Some((there, version)) = self.look(&id).await? else {
+            follower.check()?;
+            let Some((there, version)) = self.read(&id).await? else {
                 return Ok(None);
             };
             match there.tombstone {
                 Some(Tombstone::Moved(next)) => {
                     id = next;
-                    chase.went_on(there.tag).await;
+                    follower.note_tombstone(there.tag).await;
                 }
                 Some(Tombstone::Ended) => return Ok(None),
                 None => return Ok(Some((there, version))),
@@ -251,67 +252,68 @@ impl SessionManager {
         }
     }
 
-    /// Ends every copy of the session with `tag`: puts down a mark that each of them looks for.
+    /// Ends every copy of the session with `tag`, by a tombstone that each copy checks.
     async fn end_lineage(&self, tag: u64) -> Result<()> {
-        let mut mark = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
-        // A copy that nobody uses expires before the mark does.
+        let mut tombstone = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
+        // An unused copy expires before this tombstone does.
         let ttl = Duration::from_secs(self.idle_timeout).saturating_add(GRACE);
         let id = SessionId::of_lineage(tag);
-        self.put(&id, &mut mark, ttl, Precondition::Absent).await?;
+        self.put(&id, &mut tombstone, ttl, Precondition::Absent)
+            .await?;
         Ok(())
     }
 }
 
-/// Somebody who follows a session from mark to mark while it is renewed.
-struct Chase<'k> {
+/// Follows a session from tombstone to tombstone while it is renewed.
+struct RenewalFollower<'k> {
     manager: &'k SessionManager,
     started: Instant,
-    /// When the last mark was found.
+    /// When the last tombstone was found.
     last: Instant,
-    marks: u32,
-    /// While this is there, nobody in this process renews the session.
+    tombstones: u32,
+    /// While this lock is held, no request of this process renews the session.
     lock: Option<KeyedLock<'k, u64>>,
 }
 
-impl<'k> Chase<'k> {
+impl<'k> RenewalFollower<'k> {
     fn new(manager: &'k SessionManager) -> Self {
         let now = Instant::now();
         Self {
             manager,
             started: now,
             last: now,
-            marks: 0,
+            tombstones: 0,
             lock: None,
         }
     }
 
-    /// Says that one more mark was found, of the session with `tag`: the chain may be long, and has an
-    /// end. It may also grow as fast as it is followed, so that renewals must wait from some point on.
-    async fn went_on(&mut self, tag: Option<u64>) {
+    /// Notes one more tombstone of the session with `tag`. The chain can grow as fast as it is
+    /// followed, so after some tombstones further renewals must wait.
+    async fn note_tombstone(&mut self, tag: Option<u64>) {
         self.last = Instant::now();
-        self.marks += 1;
-        if self.marks == HEAD_START {
-            self.stop_renewals(tag).await;
+        self.tombstones += 1;
+        if self.tombstones == HEAD_START {
+            self.block_renewals(tag).await;
         }
     }
 
-    /// Waits until the renewals in this process that came before are through; later ones wait.
-    async fn stop_renewals(&mut self, tag: Option<u64>) {
+    /// Waits for the earlier renewals in this process. Later ones wait for this end.
+    async fn block_renewals(&mut self, tag: Option<u64>) {
         if self.lock.is_none() {
             self.lock = self.manager.lock_lineage(tag).await;
         }
     }
 
-    /// Gives up where nothing was found for long, or the marks are older than they can be.
+    /// Fails if no tombstone was found for long, or if the search outlived every tombstone.
     fn check(&self) -> Result<()> {
         match self.started.elapsed() > GRACE {
-            true => Err(self.manager.crowded()),
+            true => Err(self.manager.contention_error()),
             false => self.manager.check_patience(self.last),
         }
     }
 }
 
-/// Waits for a moment of random length, up to four milliseconds.
+/// Waits for a random time of up to four milliseconds.
 pub(super) async fn pause() {
     let (random, _) = Uuid::new_v4().as_u64_pair();
     sleep(Duration::from_micros(random % 4096)).await;

@@ -1,5 +1,4 @@
-//! Two requests of one session, in every order: what one changed and the other did not touch is
-//! never lost.
+//! Tests of concurrent requests in every order: no change is lost.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rocket::futures::TryStreamExt;
 
-use super::{CommitOutcome, Ending, Lookup, SessionManager, Unanswered, Update, Version};
+use super::{CommitOutcome, EndTarget, Lookup, SessionManager, Unanswered, Update, Version};
 use crate::change::{Change, typed_update};
 use crate::clock::Clock;
 use crate::error::Result;
@@ -18,7 +17,7 @@ use crate::record::{Record, write_value};
 use crate::session::{Browser, CookieAction, Credential, Session};
 use crate::store::{MemoryStore, SessionStore};
 
-/// A change, in a form that can be printed and repeated.
+/// A change that can be printed and repeated.
 #[derive(Clone, Debug)]
 enum Act {
     Insert(u8, i64),
@@ -28,7 +27,7 @@ enum Act {
     Clear,
 }
 
-/// Names `0..3` hold numbers, names `3..5` hold lists, so that no two requests differ about a type.
+/// The names `0..3` hold numbers and `3..5` hold lists, so that no two requests differ in a type.
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         3 => (0_u8..3, -5_i64..5).prop_map(|(name, value)| Act::Insert(name, value)),
@@ -67,7 +66,7 @@ impl Act {
     }
 }
 
-/// One request: it loads, changes what it sees, and saves when its turn comes.
+/// One request: it loads the session, changes its view, and saves it later.
 struct Request {
     version: Version,
     view: Record,
@@ -117,13 +116,13 @@ impl Request {
     }
 }
 
-/// What a request does about notifications, in a form that can be printed and repeated.
+/// An act of a request on notifications that can be printed and repeated.
 #[derive(Clone, Debug)]
 enum Deed {
     Push,
-    /// So many of the oldest.
+    /// Takes this many of the oldest.
     Take(usize),
-    /// The oldest, as the guard does it, and whether somebody looks at it.
+    /// Takes the oldest as the guard does. The flag is whether it is read.
     Hand(bool),
     Insert,
     Renew,
@@ -141,7 +140,7 @@ fn deeds() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// Lets a request end well, and returns its session's new id where its visitor is given one.
+/// Finishes a request without an error, and returns the session's new id if a cookie is set.
 async fn finish(session: &Session) -> Option<SessionId> {
     if let Some(CookieAction::Set(id)) = session.finish_at_once(false, Browser::default()) {
         return Some(id);
@@ -172,7 +171,7 @@ fn values(record: &Record) -> Values {
         .collect()
 }
 
-/// What a request that has the session for itself makes of `record`.
+/// Makes the changes of `acts` to `record`, as a request without concurrent ones does.
 fn alone(record: &Record, acts: &[Act], manager: &SessionManager) -> Record {
     let mut record = record.clone();
     for act in acts {
@@ -212,9 +211,9 @@ async fn final_record(manager: &SessionManager, version: &Version) -> Record {
 }
 
 proptest! {
-    /// Both loaded, both changed, one saved after the other.
+    /// Both requests load the session and change it. One saves after the other.
     #[test]
-    fn two_requests_at_once_are_like_one_after_the_other(
+    fn concurrent_requests_have_the_effect_of_a_sequence(
         before in acts(), first in acts(), second in acts(),
     ) {
         let outcome = crate::testing::run(async {
@@ -232,7 +231,7 @@ proptest! {
         let (start, expected, found, manager) = outcome;
         prop_assert_eq!(values(&found), values(&expected));
 
-        // The promises one by one, said without the order.
+        // Each promise by itself, whatever the order.
         let (own, others) = (values(&alone(&start, &first, &manager)), values(&alone(&start, &second, &manager)));
         for name in 0..5 {
             let touched = |acts: &[Act]| acts.iter().any(|act| act.touches(name));
@@ -247,15 +246,15 @@ proptest! {
         }
     }
 
-    /// However many, in whatever order they load and save.
+    /// Many requests load and save in any order.
     #[test]
-    fn increments_of_many_requests_add_up(
+    fn concurrent_increments_of_many_requests_add_up(
         steps in vec((0_usize..6, 1_i64..100), 1..40),
     ) {
         let (sum, found, removed) = crate::testing::run(async {
             let manager = manager();
             let (_, version) = new_session(&manager, &[Act::Insert(1, 7)]).await;
-            // One request takes away another value, which stays away.
+            // One request removes another value, which stays removed.
             let mut remover = Request::load(&manager, &version).await;
             remover.act(&[Act::Remove(1)], &manager);
             let mut open: [Option<Request>; 6] = Default::default();
@@ -283,8 +282,8 @@ proptest! {
         prop_assert_eq!(removed, None);
     }
 
-    /// Whoever pushes, takes, renews and saves in whatever order: each notification is shown to one
-    /// or waits in one session.
+    /// Requests push, take, renew and save in any order: each notification is shown once or still
+    /// waits in one session.
     #[test]
     fn no_notification_is_lost_or_shown_twice(
         logged_in: bool, steps in vec((0_usize..4, deeds()), 1..40),
@@ -293,8 +292,8 @@ proptest! {
             let manager = Arc::new(manager());
             let (_, version) = new_session(&manager, &[]).await;
             if !logged_in {
-                // A session that is nothing but its notifications comes and goes.
-                manager.end(Ending::of(version.id)).await.expect("the store works");
+                // A session with nothing but notifications comes and goes.
+                manager.end(EndTarget::new(version.id)).await.expect("the store works");
             }
             let (mut newest, mut found, mut expected) = (version.id, Vec::new(), Vec::new());
             let mut open: [Option<Session>; 4] = Default::default();
@@ -351,8 +350,8 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// Whoever loads, changes, ends and saves in whatever order: nothing of a session that ended
-    /// is in the next of its token, and nothing of that is lost.
+    /// Requests load, change, end and save in any order: the next session of a token has no value
+    /// of an ended one, and loses none of its own.
     #[test]
     fn the_sessions_of_a_token_never_mix(
         steps in vec((0_usize..4, 0_u8..6), 1..60),
@@ -360,7 +359,7 @@ proptest! {
         let (found, expected) = crate::testing::run(async {
             let manager = Arc::new(manager());
             let id = SessionId::of_token([7; 16]);
-            // How many began, which of them is there, and what it has counted.
+            // The number of sessions that began, the present one, and its count.
             let (mut began, mut there, mut count) = (0, None, 0);
             let mut open: [Option<(Session, Option<i32>, i64)>; 4] = Default::default();
             for (who, deed) in steps {
@@ -407,9 +406,9 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// An end, wherever it comes among loads and saves, is final.
+    /// An end at any point among loads and saves is final.
     #[test]
-    fn nothing_is_left_of_a_session_that_ended(
+    fn an_ended_session_leaves_nothing_behind(
         steps in vec((0_usize..4, acts()), 1..20), end_at in 0_usize..20,
     ) {
         let left = crate::testing::run(async {
@@ -419,7 +418,7 @@ proptest! {
             let mut ended = HashSet::new();
             for (at, (who, acts)) in steps.iter().enumerate() {
                 if at == end_at {
-                    manager.end(Ending::of(version.id)).await.expect("the store works");
+                    manager.end(EndTarget::new(version.id)).await.expect("the store works");
                     ended.insert(version.id);
                 }
                 match open[*who].take() {
@@ -436,7 +435,7 @@ proptest! {
                     }
                 }
             }
-            manager.end(Ending::of(version.id)).await.expect("the store works");
+            manager.end(EndTarget::new(version.id)).await.expect("the store works");
             for request in open.into_iter().flatten() {
                 let outcome = request.update(&manager).await;
                 assert!(matches!(outcome.expect("the store works"), CommitOutcome::Ended));

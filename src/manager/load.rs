@@ -1,4 +1,4 @@
-//! Loading a session: what the store has under an id, and whether that is still a session.
+//! Loads a session, and updates its time of last use.
 
 use super::{CommitOutcome, SessionManager, Version};
 use crate::error::Result;
@@ -6,54 +6,55 @@ use crate::id::SessionId;
 use crate::record::{Record, Tombstone};
 use crate::store::{Precondition, Saved, Stored};
 
-/// What a store has under an id.
+/// The result of a lookup under an id.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it arrives, and a box would be one more allocation"
 )]
 pub(crate) enum Lookup {
-    /// A session. One that a request emptied a moment ago is still here: what is put in now goes
-    /// on under its id.
+    /// A session. It may be one that was emptied a moment ago: new values go on under the same id.
     Live(Record, Version),
-    /// The session departed a moment ago.
+    /// The session moved or ended a moment ago.
     Tombstone(Tombstone),
     Missing,
 }
 
-/// Returns whether what is there with the tag `there` is the session that had `tag`, and not one
-/// that began after its end. One that this crate did not write has none.
-pub(crate) fn same(tag: Option<u64>, there: Option<u64>) -> bool {
+/// Returns whether the session with the tag `there` is the one that had `tag`, and not one that
+/// began later under the same id. Sessions that this crate did not write have no tag and always
+/// match.
+pub(crate) fn is_same_session(tag: Option<u64>, there: Option<u64>) -> bool {
     tag.is_none() || tag == there
 }
 
 impl SessionManager {
-    /// Returns the session under `id`, for a request that has just credential it. One that is past
-    /// half of its idle timeout is prolonged first: it must not expire while the request uses it.
+    /// Returns the session under `id`, for a request that has just presented that id. A session
+    /// past half of its idle timeout is prolonged first, so that it cannot expire while the request
+    /// uses it.
     pub(crate) async fn load(&self, id: &SessionId) -> Result<Lookup> {
         match self.reload(id).await? {
-            Lookup::Live(record, version) if self.is_past_half_of_its_time(&record) => {
+            Lookup::Live(record, version) if self.is_past_half_of_timeout(&record) => {
                 self.prolong(record, version).await
             }
             found => Ok(found),
         }
     }
 
-    /// As [`load`](Self::load), for a request that has the session already.
+    /// Like [`load`](Self::load), for a request that has already loaded the session.
     pub(crate) async fn reload(&self, id: &SessionId) -> Result<Lookup> {
-        let Some((record, version)) = self.look(id).await? else {
+        let Some((record, version)) = self.read(id).await? else {
             return Ok(Lookup::Missing);
         };
         Ok(match record.tombstone {
             Some(tombstone) => Lookup::Tombstone(tombstone),
-            None if self.is_over(&record) || self.lineage_is_over(&record).await? => {
+            None if self.is_expired(&record) || self.lineage_has_ended(&record).await? => {
                 Lookup::Missing
             }
             None => Lookup::Live(record, version),
         })
     }
 
-    /// Returns what the store has under `id`, whatever that means.
-    pub(super) async fn look(&self, id: &SessionId) -> Result<Option<(Record, Version)>> {
+    /// Reads the record under `id`. It may be a tombstone, or expired.
+    pub(super) async fn read(&self, id: &SessionId) -> Result<Option<(Record, Version)>> {
         let Some(Stored { bytes, revision }) = self
             .bounds
             .call("load a session", self.store.load_session(id))
@@ -63,14 +64,14 @@ impl SessionManager {
         };
         let Some(mut record) = Record::decode(&bytes, id) else {
             log::warn!(
-                "the store holds something under a session's id that is no session, or another one; it was kept aside, its visitor starts anew"
+                "the store holds an invalid record under a session's id; it was quarantined, and the visitor gets a new session"
             );
             self.bounds
-                .call("keep aside what is no session", self.store.quarantine(id))
+                .call("quarantine an invalid record", self.store.quarantine(id))
                 .await?;
             return Ok(None);
         };
-        // The host that began it may have been ahead, which must not prolong its life.
+        // The clock of another host may run ahead. That must not prolong the session's life.
         record.created = record.created.min(self.clock.seconds());
         let version = Version {
             id: *id,
@@ -80,37 +81,37 @@ impl SessionManager {
         Ok(Some((record, version)))
     }
 
-    /// Returns whether `record` outlived one of its timeouts, whether or not the store knows.
-    pub(crate) fn is_over(&self, record: &Record) -> bool {
+    /// Returns whether `record` has passed one of its timeouts, even if the store still returns it.
+    pub(crate) fn is_expired(&self, record: &Record) -> bool {
         let now = self.clock.seconds();
         let too_old = self.absolute_timeout > 0
             && now >= record.created.saturating_add(self.absolute_timeout);
         too_old || now >= record.accessed.saturating_add(self.idle_timeout)
     }
 
-    /// Returns whether `record` is one of several copies of a session that has ended.
+    /// Returns whether `record` is a copy of a session that has ended.
     ///
-    /// Copies are made by renewals at the same time, and only they cost this second look.
-    pub(crate) async fn lineage_is_over(&self, record: &Record) -> Result<bool> {
+    /// Only concurrent renewals make copies, and only copies cost this second read.
+    pub(crate) async fn lineage_has_ended(&self, record: &Record) -> Result<bool> {
         let Some(tag) = record.tag.filter(|_| record.forked) else {
             return Ok(false);
         };
-        let mark = self.look(&SessionId::of_lineage(tag)).await?;
-        Ok(mark.is_some_and(|(mark, _)| mark.tombstone == Some(Tombstone::Ended)))
+        let tombstone = self.read(&SessionId::of_lineage(tag)).await?;
+        Ok(tombstone.is_some_and(|(record, _)| record.tombstone == Some(Tombstone::Ended)))
     }
 
-    /// Returns whether the time of the last request should be moved on. It lies far ahead where the
-    /// clock was set back since.
+    /// Returns whether the time of last use should be updated. A time far in the future counts as
+    /// well: the clock was set back.
     pub(crate) fn touch_is_due(&self, record: &Record) -> bool {
         self.clock.seconds().abs_diff(record.accessed) >= self.touch_every.max(1)
     }
 
-    fn is_past_half_of_its_time(&self, record: &Record) -> bool {
+    fn is_past_half_of_timeout(&self, record: &Record) -> bool {
         let idle = self.clock.seconds().saturating_sub(record.accessed);
         record.has_info() && idle > self.idle_timeout / 2
     }
 
-    /// Moves on the time of the last request, and returns the session with the time as it was.
+    /// Updates the time of last use in the store, and returns the session with the previous time.
     async fn prolong(&self, mut record: Record, version: Version) -> Result<Lookup> {
         let before = record.accessed;
         let ttl = self.lifetime(&record);
@@ -132,38 +133,38 @@ impl SessionManager {
                 };
                 Ok(Lookup::Live(record, version))
             }
-            // Another request saved it, and so prolonged it, or ended it.
+            // Another request saved the session, which prolongs it too, or ended it.
             Ok(Saved::Changed | Saved::Gone) => self.reload(&version.id).await,
-            // The session was loaded. If the store fails again, the way out tells.
+            // The session is loaded all the same. If the store fails again, the save reports it.
             Err(_) => Ok(Lookup::Live(record, version)),
         }
     }
 
-    /// As [`touch`](Self::touch), for a request whose browser must learn whether the id is current:
-    /// also where another request saved the session a moment ago.
+    /// Like [`touch`](Self::touch), but also confirms that the id is current if another request has
+    /// just saved the session. The response may then send the cookie again.
     pub(crate) async fn confirm(&self, record: Record, version: Version) -> Result<CommitOutcome> {
         let tag = record.tag;
         match self.touch(record, version).await? {
             CommitOutcome::CommittedElsewhere => Ok(match self.reload(&version.id).await? {
-                // Another request emptied it, and had the cookie removed.
+                // Another request emptied the session and removed the cookie.
                 Lookup::Live(record, _) if !record.has_info() => CommitOutcome::CommittedElsewhere,
-                Lookup::Live(record, version) if same(tag, record.tag) => {
+                Lookup::Live(record, version) if is_same_session(tag, record.tag) => {
                     CommitOutcome::committed(record, version)
                 }
                 Lookup::Tombstone(Tombstone::Moved(_)) => CommitOutcome::CommittedElsewhere,
                 _ => CommitOutcome::Ended,
             }),
-            kept => Ok(kept),
+            outcome => Ok(outcome),
         }
     }
 
-    /// Moves on the time of the last request, unless another request did so a moment ago.
+    /// Updates the time of last use, unless another request has just saved the session.
     pub(crate) async fn touch(
         &self,
         mut record: Record,
         version: Version,
     ) -> Result<CommitOutcome> {
-        if self.lineage_is_over(&record).await? {
+        if self.lineage_has_ended(&record).await? {
             return Ok(CommitOutcome::Ended);
         }
         let ttl = self.lifetime(&record);

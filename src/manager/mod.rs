@@ -1,5 +1,4 @@
-//! Keeping a session: the store, under a deadline, and how a request's changes get into it whatever
-//! others do meanwhile.
+//! The session manager: loads, merges, renews and ends sessions in the store.
 
 mod create;
 mod end;
@@ -21,21 +20,21 @@ use crate::record::Record;
 use crate::store::bounded::Bounds;
 use crate::store::{Precondition, Revision, Save, Saved, SessionStore};
 
-pub(crate) use end::{Ending, Seen};
-pub(crate) use load::{Lookup, same};
+pub(crate) use end::{EndTarget, ObservedRevision};
+pub(crate) use load::{Lookup, is_same_session};
 pub(crate) use unanswered::{Unanswered, Unconfirmed};
 pub(crate) use update::Update;
 
-/// How long a departed session's old id tells where it went. A request that was under way for
-/// longer is told that the session is gone.
+/// How long a tombstone stays in the store. A request that runs longer finds no session at the old
+/// id.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Loads and saves sessions by the rules of the configuration.
+/// Loads and saves sessions as the configuration says.
 pub(crate) struct SessionManager {
     store: Arc<dyn SessionStore>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
-    /// The header in which the token of a new session is to come, where tokens find sessions.
+    /// The header in which a client sends the token of a new session, if tokens are allowed.
     pub(crate) token_header: Option<String>,
     /// Seconds.
     idle_timeout: u64,
@@ -44,41 +43,43 @@ pub(crate) struct SessionManager {
     /// Seconds.
     touch_every: u64,
     bounds: Arc<Bounds>,
-    /// Held by a request that met a conflict while it saves the session.
+    /// One lock for each session. A request holds it while it repeats a save after a conflict.
     session_locks: KeyedLocks<SessionId>,
-    /// Held while the session with this tag, or a copy of it, gets another id or ends.
+    /// One lock for each tag. It is held while a session with this tag, or a copy of it, is renewed
+    /// or ended.
     lineage_locks: KeyedLocks<u64>,
 }
 
-/// What the store holds of a session, as a request last saw it.
+/// The id and the revision of a session in the store, as a request last saw them.
 #[derive(Clone, Copy)]
 pub(crate) struct Version {
     pub(crate) id: SessionId,
     pub(crate) revision: Revision,
-    /// Whether the request moved on the time of the session's last use when it loaded it.
+    /// Whether this request updated the time of last use when it loaded the session.
     pub(crate) touched: bool,
 }
 
-/// What became of a request's changes.
+/// The outcome of a commit: what happened to a request's changes.
 pub(crate) enum CommitOutcome {
-    /// The session is kept like this.
+    /// The store now has this record.
     Committed {
         record: Record,
         version: Version,
-        /// Whether another request had emptied it meanwhile, and had its cookie removed.
+        /// Whether another request had emptied the session meanwhile and removed its cookie.
         revived: bool,
     },
-    /// Another request saw to it. Where it renewed the session meanwhile, the changes are kept
-    /// under the new id, but for those that [stay behind](crate::change::Change::stays_behind), and all of them
-    /// do where somebody else is logged in there. The visitor of *this* request is not told which
-    /// id that is: it may be somebody else, who knew the old one.
+    /// Another request changed or renewed the session. After a renewal the changes are saved under
+    /// the new id, except those that [stay behind](crate::change::Change::stays_behind). If a
+    /// different user is logged in there, none of them are saved. This request's visitor does not
+    /// learn the new id: it may be somebody else who knew the old one.
     CommittedElsewhere,
-    /// The session ended meanwhile. Nothing was kept.
+    /// The session ended meanwhile. Nothing was saved.
     Ended,
-    /// Others saved the session after a save of this request whose outcome is not known. The first
-    /// `lost` changes were in that save: they may be kept already, so they are never sent again.
+    /// Another request saved the session after a save of this request with an unknown outcome. The
+    /// first `lost` changes were in that save. They may already be in the store, so they are never
+    /// sent again.
     Unknown {
-        /// What others saved, unless it is under another id by now.
+        /// The record in the store, unless it has moved to another id.
         newer: Option<(Record, Version)>,
         lost: usize,
     },
@@ -111,7 +112,7 @@ impl SessionManager {
             },
             idle_timeout: config.idle_timeout,
             absolute_timeout: config.absolute_timeout,
-            // A session that is used keeps clear of its end by nine tenths of the timeout.
+            // A session in use is touched often enough to keep nine tenths of its timeout.
             touch_every: config.touch_every.min(config.idle_timeout / 10),
             bounds,
             session_locks: KeyedLocks::new(),
@@ -130,7 +131,7 @@ impl SessionManager {
         &self.store
     }
 
-    /// Returns how long a save of `record` keeps it.
+    /// Returns the lifetime of `record` in the store.
     fn lifetime(&self, record: &Record) -> Duration {
         if record.tombstone.is_some() || !record.has_info() {
             return GRACE;
@@ -145,8 +146,8 @@ impl SessionManager {
         Duration::from_secs(self.idle_timeout.min(left).max(1))
     }
 
-    /// Asks the store to keep `record`, as of now, and notes in `unanswered` that it was asked until it
-    /// says what became of it. `changes` is how many of the request's changes are in `record`.
+    /// Saves `record` with the present time. The attempt stays in `unanswered` until the store
+    /// reports its outcome. `changes` is the number of the request's changes in `record`.
     async fn save(
         &self,
         id: &SessionId,
@@ -163,7 +164,8 @@ impl SessionManager {
         Ok(saved)
     }
 
-    /// Asks the store to keep `record`, as of now, for `ttl`. It is not one of a request's changes.
+    /// Saves `record` with the present time and the lifetime `ttl`, for writes that hold none of
+    /// the request's changes.
     async fn put(
         &self,
         id: &SessionId,
@@ -198,27 +200,26 @@ impl SessionManager {
             .await
     }
 
-    /// Asks the store to remove what is under `id`.
+    /// Deletes the entry under `id`.
     async fn delete(&self, id: &SessionId) -> Result<bool> {
         self.bounds
             .call("delete a session", self.store.delete_session(id))
             .await
     }
 
-    /// Waits until the requests of this process that contend for the session under `id`, and came
-    /// before, are through.
+    /// Waits for the lock of the session under `id`, behind earlier requests of this process.
     async fn lock_session(&self, id: SessionId) -> Result<KeyedLock<'_, SessionId>> {
         let lock = self.session_locks.lock(id, self.bounds.patience());
         lock.await.map_err(|error| match error {
-            LockError::TimedOut => self.crowded(),
+            LockError::TimedOut => self.contention_error(),
             LockError::StoreFailed => self
                 .unavailable("save a session")
                 .because("the store hangs"),
         })
     }
 
-    /// Waits until the requests of this process that give the session with `tag` another id, or end
-    /// it, and came before are through. Without the lock the caller goes on all the same.
+    /// Waits for the lock of the lineage with `tag`, behind earlier renewals and ends in this
+    /// process. If the lock cannot be had in time, the caller goes on without it.
     async fn lock_lineage(&self, tag: Option<u64>) -> Option<KeyedLock<'_, u64>> {
         let lock = self.lineage_locks.lock(tag?, self.bounds.patience());
         lock.await.ok()
@@ -226,7 +227,7 @@ impl SessionManager {
 
     fn check_patience(&self, started: Instant) -> Result<()> {
         if started.elapsed() > self.bounds.patience() {
-            Err(self.crowded())
+            Err(self.contention_error())
         } else {
             Ok(())
         }
@@ -236,7 +237,7 @@ impl SessionManager {
         Error::new(ErrorKind::Unavailable, act)
     }
 
-    fn crowded(&self) -> Error {
+    fn contention_error(&self) -> Error {
         self.unavailable("save a session")
             .because("too many requests change this session at once")
     }

@@ -1,9 +1,8 @@
-//! The renewal of a session: a copy under a new id, and a mark at the old one that says where the
-//! session went.
+//! Renews a session: saves it under a new id, and leaves a tombstone at the old one.
 
 use std::time::Instant;
 
-use super::{CommitOutcome, Lookup, SessionManager, Unconfirmed, Update, Version, same};
+use super::{CommitOutcome, Lookup, SessionManager, Unconfirmed, Update, Version, is_same_session};
 use crate::change::Change;
 use crate::error::Result;
 use crate::id::SessionId;
@@ -11,12 +10,11 @@ use crate::message::StoredMessage;
 use crate::record::{Record, Tombstone};
 use crate::store::{Precondition, Saved};
 
-/// How often the store is asked to put down the mark: where an answer gets lost, the session must
-/// not stay between two ids.
+/// How often a tombstone is sent when responses are lost: a session must not stay between two ids.
 const TRIES: u32 = 3;
 
 impl SessionManager {
-    /// Keeps a session under the new id `id`, and lets the old one go.
+    /// Saves a session under the new id `id`, and replaces the old record with a tombstone.
     pub(crate) async fn renew(&self, id: SessionId, renewal: Update<'_>) -> Result<CommitOutcome> {
         let Update {
             mut record,
@@ -26,15 +24,15 @@ impl SessionManager {
             unanswered,
             ..
         } = renewal;
-        if self.lineage_is_over(&record).await? {
+        if self.lineage_has_ended(&record).await? {
             return Ok(CommitOutcome::Ended);
         }
         let (started, tag) = (Instant::now(), record.tag);
-        // An end that meets renewals again and again waits here for the last of them.
+        // An end that follows a chain of renewals takes this lock to stop further ones.
         let _lock = self.lock_lineage(tag).await;
         record.tag();
         let copied = record.tag;
-        // What an earlier try of this request may have left under the id.
+        // The copy that an earlier attempt of this request may have left under the id.
         let tried = unanswered
             .unconfirmed
             .take()
@@ -45,7 +43,7 @@ impl SessionManager {
         };
         let before = match known.or(before) {
             Some(before) => Some(before),
-            None => self.as_held(&version).await?,
+            None => self.read_unchanged(&version).await?,
         };
         unanswered.unconfirmed = Some(Box::new(Unconfirmed {
             from: Some(version.id),
@@ -64,7 +62,7 @@ impl SessionManager {
         let (mut missing, mut revived) = (changes, false);
         loop {
             self.check_patience(started)?;
-            match self.leave_for(&version, new.id, copied).await? {
+            match self.put_moved_tombstone(&version, new.id, copied).await? {
                 Saved::Saved(_) => {
                     unanswered.clear();
                     return Ok(CommitOutcome::Committed {
@@ -77,7 +75,7 @@ impl SessionManager {
                 Saved::Changed => {}
             }
             match self.reload(&version.id).await? {
-                Lookup::Live(newer, there) if same(tag, newer.tag) => {
+                Lookup::Live(newer, there) if is_same_session(tag, newer.tag) => {
                     match unanswered.arrived(newer.rev) {
                         Some(arrived) => missing = &changes[arrived..],
                         None if unanswered.is_empty() => {}
@@ -104,7 +102,7 @@ impl SessionManager {
                     revived = !record.has_info();
                     record.tag = record.tag.or(copied);
                 }
-                // The answer to an earlier try got lost.
+                // An earlier attempt succeeded, but its response was lost.
                 Lookup::Tombstone(Tombstone::Moved(next)) if next == new.id => {
                     unanswered.clear();
                     return Ok(CommitOutcome::Committed {
@@ -131,14 +129,14 @@ impl SessionManager {
                 Saved::Changed | Saved::Gone => break,
             }
         }
-        // The session ended meanwhile, so the copy must not live either.
+        // The session ended meanwhile. The copy must end with it.
         self.delete(&new.id).await?;
         Ok(CommitOutcome::Ended)
     }
 
-    /// Keeps `record`, version as `new`, as a second copy of a session that another request renewed
-    /// first, to `first`. Each visitor goes on with what it had. Whether both are the same person,
-    /// nobody knows; but the session is one, and when one copy ends, so do all.
+    /// Keeps `record`, saved as `new`, as a second copy of a session that another request renewed
+    /// first, to `first`. Each browser goes on with its own copy. When one copy ends, all of them
+    /// end.
     async fn fork(
         &self,
         first: SessionId,
@@ -146,8 +144,7 @@ impl SessionManager {
         new: Version,
         changes: &[Change],
     ) -> Result<CommitOutcome> {
-        // A notification is for one reader, a form token for one form: what was there went with the
-        // first.
+        // Notifications and form tokens are used once. Existing ones stay with the first copy.
         let own = |message: &StoredMessage| {
             let mut brought = changes.iter().filter_map(Change::message);
             brought.any(|own| own.id == message.id)
@@ -159,7 +156,7 @@ impl SessionManager {
         };
         record.tokens.retain(own);
         let tag = match record.has_info() {
-            true => self.mark_as_forked(first, record.tag).await?,
+            true => self.set_forked(first, record.tag).await?,
             false => None,
         };
         let Some(tag) = tag else {
@@ -182,14 +179,14 @@ impl SessionManager {
         }
     }
 
-    /// Says in the session under `id`, wherever it has got to, that there are copies of it, and
-    /// returns its tag; `None` when it has ended.
-    async fn mark_as_forked(&self, mut id: SessionId, tag: Option<u64>) -> Result<Option<u64>> {
+    /// Marks the session under `id` as copied, following its renewals, and returns its tag. Returns
+    /// `None` if the session has ended.
+    async fn set_forked(&self, mut id: SessionId, tag: Option<u64>) -> Result<Option<u64>> {
         let started = Instant::now();
         loop {
             self.check_patience(started)?;
             match self.reload(&id).await? {
-                Lookup::Live(mut record, version) if same(tag, record.tag) => {
+                Lookup::Live(mut record, version) if is_same_session(tag, record.tag) => {
                     if let Some(tag) = record.tag.filter(|_| record.forked) {
                         return Ok(Some(tag));
                     }
@@ -207,14 +204,14 @@ impl SessionManager {
         }
     }
 
-    /// Returns what is `version`, unless others saved it since.
-    async fn as_held(&self, version: &Version) -> Result<Option<Record>> {
-        let there = self.look(&version.id).await?;
-        let same = there.filter(|(_, there)| there.revision == version.revision);
-        Ok(same.map(|(record, _)| record))
+    /// Returns the record of `version`, unless the session was saved since.
+    async fn read_unchanged(&self, version: &Version) -> Result<Option<Record>> {
+        let there = self.read(&version.id).await?;
+        let unchanged = there.filter(|(_, there)| there.revision == version.revision);
+        Ok(unchanged.map(|(record, _)| record))
     }
 
-    /// Keeps `record` in the place of what is `version`.
+    /// Replaces the record of `version` with `record`.
     pub(super) async fn replace(&self, version: &Version, record: &mut Record) -> Result<Saved> {
         let ttl = self.lifetime(record);
         self.put(
@@ -226,25 +223,29 @@ impl SessionManager {
         .await
     }
 
-    /// Puts the mark that leads to `next` in the place of what is `version`. A try that is repeated
-    /// finds the mark of the one before, and changes nothing.
-    async fn leave_for(
+    /// Replaces the record of `version` with a tombstone that leads to `next`. A repeated attempt
+    /// that finds this tombstone changes nothing.
+    async fn put_moved_tombstone(
         &self,
         version: &Version,
         next: SessionId,
         tag: Option<u64>,
     ) -> Result<Saved> {
         for _ in 1..TRIES {
-            if let Ok(saved) = self.leave(version, Tombstone::Moved(next), tag).await {
+            if let Ok(saved) = self
+                .put_tombstone(version, Tombstone::Moved(next), tag)
+                .await
+            {
                 return Ok(saved);
             }
         }
-        self.leave(version, Tombstone::Moved(next), tag).await
+        self.put_tombstone(version, Tombstone::Moved(next), tag)
+            .await
     }
 
-    /// Puts a mark in the place of what is `version`. `tag` is that of the session, where whoever finds
-    /// the mark may want to know it.
-    pub(super) async fn leave(
+    /// Replaces the record of `version` with a tombstone. `tag` is the tag of the session, for
+    /// requests that follow the tombstone.
+    pub(super) async fn put_tombstone(
         &self,
         version: &Version,
         tombstone: Tombstone,

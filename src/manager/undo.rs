@@ -1,5 +1,4 @@
-//! Undoing a creation or a renewal that the store did not confirm in time, so that the visitor's old
-//! cookie goes on to open the session.
+//! Undoes an unconfirmed creation or renewal, so that the old cookie goes on to work.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,20 +11,20 @@ use crate::id::SessionId;
 use crate::record::{Record, Tombstone};
 use crate::store::{Precondition, Saved};
 
-/// How long to wait before the next try to undo a renewal.
+/// The pause before the second attempt to undo a renewal.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest that this grows.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 impl SessionManager {
-    /// Undoes, in the background, what the store did not confirm in time: a session that began, or
-    /// was renewed. Nobody has the cookie of the new one; the visitor has the old one.
+    /// Undoes, in the background, a creation or a renewal that the store did not confirm in time.
+    /// No browser has the new cookie; the visitor still has the old one.
     pub(crate) fn undo(self: &Arc<Self>, mut unconfirmed: Unconfirmed) {
         let manager = Arc::clone(self);
         tokio::spawn(async move {
             let (started, mut pause) = (Instant::now(), PAUSE);
-            // Later the mark has gone by itself, and what it replaced with it.
+            // After that the tombstone has expired.
             while started.elapsed() < GRACE {
                 if let Ok(true) = manager.try_to_undo(&mut unconfirmed).await {
                     return;
@@ -36,21 +35,21 @@ impl SessionManager {
         });
     }
 
-    /// Returns whether the session is under its old id again, or gone, for good.
+    /// Returns whether the session is back under its old id, or gone for good.
     async fn try_to_undo(&self, unconfirmed: &mut Unconfirmed) -> Result<bool> {
         if let Some(old) = unconfirmed.from
-            && let Some((there, version)) = self.look(&old).await?
+            && let Some((there, version)) = self.read(&old).await?
         {
             let back = match there.tombstone {
-                // The mark may be on its way still. Once this is saved, it comes too late.
+                // The tombstone may still arrive. A save now makes its precondition fail.
                 None => Some(there),
                 Some(Tombstone::Moved(next)) if next == unconfirmed.id => {
-                    if !self.call_back(old, unconfirmed).await? {
+                    if !self.retire_copy(old, unconfirmed).await? {
                         return Ok(false);
                     }
                     unconfirmed.before.clone()
                 }
-                // It ended, or another request renewed it.
+                // The session ended, or another request renewed it.
                 Some(_) => None,
             };
             if let Some(mut record) = back
@@ -59,7 +58,7 @@ impl SessionManager {
                 return Ok(false);
             }
         }
-        match self.look(&unconfirmed.id).await? {
+        match self.read(&unconfirmed.id).await? {
             Some((copy, version))
                 if copy.tombstone.is_none() && copy.tag == unconfirmed.own.tag =>
             {
@@ -69,42 +68,46 @@ impl SessionManager {
                 self.bounds.call("delete a session", deleting).await
             }
             Some(_) => Ok(true),
-            // Should it be on its way still, this is in its place.
-            None => self.put_a_mark(&unconfirmed.id).await,
+            // The copy may still arrive. This tombstone makes its precondition fail.
+            None => self.put_end_tombstone(&unconfirmed.id).await,
         }
     }
 
-    /// Makes sure that nobody saves to the copy any more, and notes in `unconfirmed` what those saved there
-    /// who followed the mark: they were told that it is kept. Returns whether that worked.
+    /// Stops further saves to the copy, and merges into `unconfirmed` the changes that other
+    /// requests have saved there: they were told that their changes are saved. Returns whether that
+    /// worked.
     ///
-    /// From here on, a mark at the copy leads them back to `old`.
-    async fn call_back(&self, old: SessionId, unconfirmed: &mut Unconfirmed) -> Result<bool> {
-        let (copy, version) = match self.look(&unconfirmed.id).await? {
-            // This was done by an earlier try.
+    /// After this, a tombstone at the copy leads back to `old`.
+    async fn retire_copy(&self, old: SessionId, unconfirmed: &mut Unconfirmed) -> Result<bool> {
+        let (copy, version) = match self.read(&unconfirmed.id).await? {
+            // An earlier attempt did this.
             Some((copy, _)) if copy.tombstone == Some(Tombstone::Moved(old)) => return Ok(true),
             Some((copy, version)) if copy.tombstone.is_none() => (copy, version),
-            // It ended, and so did the session.
+            // The copy ended, and the session with it.
             _ => {
                 unconfirmed.before = None;
                 return Ok(true);
             }
         };
-        // Before the mark: should the response to that get lost, the next try finds the mark only.
+        // This comes before the tombstone: if its response is lost, the next attempt finds only the
+        // tombstone.
         if let Some(before) = &mut unconfirmed.before {
             before.bring_over(&unconfirmed.own, &copy);
             (before.tag, before.forked) = (copy.tag, copy.forked);
             unconfirmed.own = copy;
         }
         let left = self
-            .leave(&version, Tombstone::Moved(old), unconfirmed.own.tag)
+            .put_tombstone(&version, Tombstone::Moved(old), unconfirmed.own.tag)
             .await?;
         Ok(matches!(left, Saved::Saved(_)))
     }
 
-    /// Puts the mark of an end where nothing is, and returns whether nothing was.
-    async fn put_a_mark(&self, id: &SessionId) -> Result<bool> {
-        let mut mark = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
-        let put = self.put(id, &mut mark, GRACE, Precondition::Absent).await?;
+    /// Puts an end tombstone under an unused id, and returns whether the id was unused.
+    async fn put_end_tombstone(&self, id: &SessionId) -> Result<bool> {
+        let mut tombstone = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
+        let put = self
+            .put(id, &mut tombstone, GRACE, Precondition::Absent)
+            .await?;
         Ok(matches!(put, Saved::Saved(_)))
     }
 }

@@ -1,9 +1,9 @@
-//! Getting a request's changes into a session that others change at the same time.
+//! Merges a request's changes into a session that others change at the same time.
 
 use std::time::Instant;
 
 use super::end::pause;
-use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Version, same};
+use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Version, is_same_session};
 use crate::change::{Change, warn_of_lost_updates};
 use crate::error::Result;
 use crate::id::SessionId;
@@ -11,34 +11,34 @@ use crate::keyed_locks::KeyedLock;
 use crate::record::{Record, Tombstone};
 use crate::store::{Precondition, Saved};
 
-/// A session as a request leaves it, on its way to the store.
+/// A session to save, with a request's changes in it.
 pub(crate) struct Update<'a> {
-    /// What is `version`, with `changes` made to it.
+    /// The record of `version`, with `changes` made to it.
     pub(crate) record: Record,
     pub(crate) version: Version,
     pub(crate) changes: &'a [Change],
     /// The user who was logged in when the request loaded the session.
     pub(crate) owner: Option<String>,
-    /// What is `version`, without the changes, where that is known.
+    /// The record of `version` without the changes, if it is known.
     pub(crate) before: Option<Record>,
     pub(crate) unanswered: &'a mut Unanswered,
 }
 
-/// One request among those that contend for a session: its place in the queue of this process, and
-/// how long it has been trying.
-pub(super) struct Contender<'k> {
+/// A save that is repeated after conflicts: its place among the saves of this process, and its
+/// start.
+pub(super) struct SaveRetry<'k> {
     manager: &'k SessionManager,
     started: Instant,
     lock: Option<KeyedLock<'k, SessionId>>,
 }
 
-/// What others made of a session meanwhile.
+/// The state of a session after a conflict.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it arrives, and a box would be one more allocation"
 )]
 pub(super) enum Newer {
-    /// They saved it; `moved` is whether it has another id now.
+    /// Another request saved it. `moved` is whether the session has a new id.
     Saved {
         record: Record,
         version: Version,
@@ -47,7 +47,7 @@ pub(super) enum Newer {
     Gone,
 }
 
-impl<'k> Contender<'k> {
+impl<'k> SaveRetry<'k> {
     pub(super) fn new(manager: &'k SessionManager) -> Self {
         Self {
             manager,
@@ -56,17 +56,22 @@ impl<'k> Contender<'k> {
         }
     }
 
-    /// Returns `outcome`. Those in the queue behind learn when the store failed.
-    pub(super) fn heard<T>(&mut self, outcome: Result<T>) -> Result<T> {
+    /// Returns `outcome`. After a failure of the store, the saves that wait for the same lock fail
+    /// at once.
+    pub(super) fn note_outcome<T>(&mut self, outcome: Result<T>) -> Result<T> {
         if let (Some(lock), Err(_)) = (&mut self.lock, &outcome) {
             lock.note_failure();
         }
         outcome
     }
 
-    /// Waits in the queue of those who met a conflict, and returns what is under `id` now, or
-    /// wherever the session with `tag` went from there.
-    pub(super) async fn newer(&mut self, mut id: SessionId, tag: Option<u64>) -> Result<Newer> {
+    /// Waits for the session's lock, and reads the session again: under `id`, or under the id to
+    /// which the session with `tag` has moved.
+    pub(super) async fn load_newer(
+        &mut self,
+        mut id: SessionId,
+        tag: Option<u64>,
+    ) -> Result<Newer> {
         if self.lock.is_none() {
             self.lock = Some(self.manager.lock_session(id).await?);
         }
@@ -74,8 +79,8 @@ impl<'k> Contender<'k> {
         loop {
             self.manager.check_patience(self.started)?;
             let found = self.manager.reload(&id).await;
-            match self.heard(found)? {
-                Lookup::Live(record, version) if same(tag, record.tag) => {
+            match self.note_outcome(found)? {
+                Lookup::Live(record, version) if is_same_session(tag, record.tag) => {
                     return Ok(Newer::Saved {
                         record,
                         version,
@@ -84,7 +89,7 @@ impl<'k> Contender<'k> {
                 }
                 Lookup::Tombstone(Tombstone::Moved(next)) => {
                     if moved {
-                        // A renewal that is being undone leads back to where this came from.
+                        // A tombstone can lead back to an earlier id while a renewal is undone.
                         pause().await;
                     }
                     (id, moved) = (next, true);
@@ -98,8 +103,8 @@ impl<'k> Contender<'k> {
 }
 
 impl SessionManager {
-    /// Keeps a session; or, where others saved it meanwhile, what they saved with the changes made
-    /// to it.
+    /// Saves a session. After a conflict, the changes are made to the newer record, and that is
+    /// saved.
     pub(crate) async fn update(&self, update: Update<'_>) -> Result<CommitOutcome> {
         let Update {
             mut record,
@@ -109,21 +114,21 @@ impl SessionManager {
             unanswered,
             ..
         } = update;
-        if self.lineage_is_over(&record).await? {
+        if self.lineage_has_ended(&record).await? {
             return Ok(CommitOutcome::Ended);
         }
         let (all, tag) = (changes.len(), record.tag);
-        // The changes that are not in `record`, where that is what others saved.
+        // The changes that are not yet in `record`.
         let mut missing = changes;
-        let mut contender = Contender::new(self);
-        let (mut went, mut revived) = (false, false);
+        let mut retry = SaveRetry::new(self);
+        let (mut has_moved, mut revived) = (false, false);
         loop {
             let precondition = Precondition::Revision(version.revision);
             let saved = self
                 .save(&version.id, &mut record, precondition, all, unanswered)
                 .await;
-            match contender.heard(saved)? {
-                Saved::Saved(_) if went => return Ok(CommitOutcome::CommittedElsewhere),
+            match retry.note_outcome(saved)? {
+                Saved::Saved(_) if has_moved => return Ok(CommitOutcome::CommittedElsewhere),
                 Saved::Saved(revision) => {
                     return Ok(CommitOutcome::Committed {
                         record,
@@ -138,7 +143,7 @@ impl SessionManager {
                 Saved::Changed => {}
             }
             let tried = record.rev;
-            match contender.newer(version.id, tag).await? {
+            match retry.load_newer(version.id, tag).await? {
                 Newer::Gone => return Ok(CommitOutcome::Ended),
                 Newer::Saved {
                     record: newer,
@@ -146,10 +151,10 @@ impl SessionManager {
                     moved,
                 } => {
                     (record, version) = (newer, there);
-                    went |= moved;
+                    has_moved |= moved;
                 }
             }
-            // The store was asked twice, and the first answer got lost.
+            // The store saved this record, but its response was lost.
             let arrived = match record.rev == tried {
                 true => Some(all),
                 false => unanswered.arrived(record.rev),
@@ -159,7 +164,7 @@ impl SessionManager {
                     missing = &changes[arrived..];
                     unanswered.clear();
                     if missing.is_empty() {
-                        return Ok(match went {
+                        return Ok(match has_moved {
                             true => CommitOutcome::CommittedElsewhere,
                             false => CommitOutcome::Committed {
                                 record,
@@ -173,33 +178,33 @@ impl SessionManager {
                     let lost = unanswered.changes();
                     unanswered.clear();
                     return Ok(CommitOutcome::Unknown {
-                        newer: Some((record, version)).filter(|_| !went),
+                        newer: Some((record, version)).filter(|_| !has_moved),
                         lost,
                     });
                 }
                 None => {}
             }
-            if went && owner.is_some() && record.user.is_some() && record.user != owner {
-                // Somebody else logged in, to whom nothing of the one before is shown.
+            if has_moved && owner.is_some() && record.user.is_some() && record.user != owner {
+                // A different user is logged in. Nothing of the previous user may be shown to them.
                 return Ok(CommitOutcome::CommittedElsewhere);
             }
             revived = !record.has_info();
             warn_of_lost_updates(missing, &record);
             for change in missing
                 .iter()
-                .filter(|change| !(went && change.stays_behind()))
+                .filter(|change| !(has_moved && change.stays_behind()))
             {
                 change.apply(&mut record, &self.limits)?;
             }
         }
     }
 
-    /// Takes something out of a session for one reader, who alone gets it. `take_out` removes it
-    /// from the record and returns it; where others saved meanwhile, it is asked again about what
-    /// they left.
+    /// Takes values out of a session, so that no other request can take them too. `take_out`
+    /// removes them from the record and returns them. After a conflict it runs again on the newer
+    /// record.
     ///
-    /// It is a save of its own, with none of the request's changes in it. On an error nobody knows
-    /// whether it was done, and nothing is returned.
+    /// This is a separate save without the request's other changes. After an error the outcome is
+    /// unknown, and nothing is returned.
     pub(crate) async fn take<T>(
         &self,
         mut record: Record,
@@ -207,11 +212,11 @@ impl SessionManager {
         mut take_out: impl FnMut(&mut Record) -> Result<Vec<T>>,
     ) -> Result<(Vec<T>, CommitOutcome)> {
         let gone = || Ok((Vec::new(), CommitOutcome::Ended));
-        if self.lineage_is_over(&record).await? {
+        if self.lineage_has_ended(&record).await? {
             return gone();
         }
         let tag = record.tag;
-        let mut contender = Contender::new(self);
+        let mut retry = SaveRetry::new(self);
         let mut revived = false;
         loop {
             let taken = take_out(&mut record)?;
@@ -226,7 +231,7 @@ impl SessionManager {
             let ttl = self.lifetime(&record);
             let precondition = Precondition::Revision(version.revision);
             let saved = self.put(&version.id, &mut record, ttl, precondition).await;
-            match contender.heard(saved)? {
+            match retry.note_outcome(saved)? {
                 Saved::Saved(revision) => {
                     return Ok((
                         taken,
@@ -243,8 +248,8 @@ impl SessionManager {
                 Saved::Changed => {}
             }
             let tried = record.rev;
-            (record, version) = match contender.newer(version.id, tag).await? {
-                // What was there went on with the one who renewed it, and that may be somebody else.
+            (record, version) = match retry.load_newer(version.id, tag).await? {
+                // The values moved to the new id, which may be in another visitor's hands.
                 Newer::Saved { moved: true, .. } => {
                     return Ok((Vec::new(), CommitOutcome::CommittedElsewhere));
                 }
@@ -254,7 +259,7 @@ impl SessionManager {
                 Newer::Gone => return gone(),
             };
             if record.rev == tried {
-                // The store was asked twice, and the first answer got lost.
+                // The store saved this record, but its response was lost.
                 return Ok((taken, here(record, version)));
             }
             revived = !record.has_info();

@@ -1,52 +1,50 @@
-//! The session on its way out: what goes to the store, and what the browser is told.
+//! Saves the session before the response is sent, and chooses the cookie action.
 
-use super::{Credential, Over, Session, State};
+use super::{Credential, Inactive, Session, State};
 use crate::error::Error;
 use crate::id::SessionId;
 
-/// What the answer tells the browser about its cookie.
+/// The cookie action of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CookieAction {
     None,
-    /// The store has just said that this id is current.
+    /// Sets the cookie, for an id that the store has just confirmed.
     Set(SessionId),
-    /// This request ended, or emptied, the session that it credential.
+    /// Removes the cookie: this request ended or emptied the session that it presented.
     Remove,
-    /// No cookie; but the response shows a token, which no cache may keep.
+    /// Sets no cookie, but the response shows a token, so it must not be cached.
     Token,
 }
 
-/// What the way out knows of the browser.
+/// The browser, as far as its cookie is concerned.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Browser {
-    /// Whether its cookie has an age, so that it must be sent again while the session goes on.
+    /// Whether the cookie has a maximum age, so that it must be renewed while the session is used.
     pub(crate) cookie_ages: bool,
-    /// Whether it asks for a page, and not for a part of one. Of several requests at a time, only
-    /// this one may send again a cookie that the browser has: an answer that comes late would put
-    /// it over a newer one.
+    /// Whether the request is a navigation. Only a navigation may renew a cookie that the browser
+    /// already has: a late response to any other request could overwrite a newer cookie.
     pub(crate) navigates: bool,
 }
 
-/// What is due on the way out beside this request's changes.
-struct Due {
+/// The saves that are due besides this request's changes.
+struct DueActions {
     touch: bool,
-    /// The browser's cookie is to be sent again.
+    /// Whether the browser's cookie must be sent again.
     resend: bool,
 }
 
 impl Session {
-    /// Returns what to tell the browser, if the store need not be told anything. After this no
-    /// cookie can be set.
+    /// Returns the cookie action if nothing needs to be saved. After this no cookie can be set.
     ///
-    /// `failed` is whether the request failed, so that its changes are not to be saved.
+    /// `failed` is whether the request failed. Then its changes are not saved.
     pub(crate) fn finish_at_once(&self, failed: bool, browser: Browser) -> Option<CookieAction> {
         let state = &mut *self.state.lock();
         if failed {
             state.drop_changes();
         }
         state.put_back_unseen();
-        let due = self.due(state, failed, browser);
-        let unsent = state.ending.is_some() || state.refused.is_some() || state.renew;
+        let due = self.due_actions(state, failed, browser);
+        let unsent = state.end_target.is_some() || state.refused.is_some() || state.renew;
         let abandoned = !state.abandoned.is_empty();
         if unsent || !state.changes.is_empty() || due.touch || abandoned {
             return None;
@@ -54,33 +52,33 @@ impl Session {
         Some(state.close(due.resend))
     }
 
-    /// Sends to the store what it does not know yet, and returns what to tell the browser, and why
-    /// something could not be sent. After this no cookie can be set.
+    /// Saves the session, and returns the cookie action, with an error if the save failed. After
+    /// this no cookie can be set.
     pub(crate) async fn finish(
         &self,
         failed: bool,
         browser: Browser,
     ) -> (CookieAction, Option<Error>) {
-        let (due, brings_a_message) = {
+        let (due, has_new_message) = {
             let state = &mut *self.state.lock();
-            let due = self.due(state, failed, browser);
-            // What the store confirmed while the handler went on may have changed since.
+            let due = self.due_actions(state, failed, browser);
+            // A confirmation from the time of the handler may be out of date.
             state.confirmed = false;
             if state.has_revived() {
                 state.cookie_action = CookieAction::None;
             }
-            (due, state.brings_a_message())
+            (due, state.has_new_message())
         };
         let sent = self.send_changes().await;
         if due.touch && sent.is_ok() {
             self.send_touch(due.resend).await;
         }
         let state = &mut *self.state.lock();
-        if brings_a_message && state.over == Some(Over::Gone) {
+        if has_new_message && state.inactive == Some(Inactive::Gone) {
             log::warn!(
-                "a message was not kept, for its session ended while the request was under way; a \
-                 handler that ends its own session by `Sessions::end` or `end_all_of` calls \
-                 `session.log_out()` first, and what it pushes begins a new one"
+                "a notification was lost, because its session ended while the request was running; a \
+                 handler that ends its own session by `Sessions::end` or `end_all_of` should call \
+                 `session.log_out()` first, so that its notifications begin a new session"
             );
         }
         if sent.is_err() {
@@ -92,12 +90,12 @@ impl Session {
         (state.close(due.resend), sent.err())
     }
 
-    fn due(&self, state: &State, failed: bool, browser: Browser) -> Due {
+    fn due_actions(&self, state: &State, failed: bool, browser: Browser) -> DueActions {
         let version = state
             .version
-            .filter(|_| !failed && !state.emptied && state.over.is_none());
+            .filter(|_| !failed && !state.emptied && state.inactive.is_none());
         let Some(version) = version else {
-            return Due {
+            return DueActions {
                 touch: false,
                 resend: false,
             };
@@ -110,19 +108,19 @@ impl Session {
             _ => false,
         };
         let resend = resend && browser.navigates || state.has_revived();
-        Due {
+        DueActions {
             touch: time || resend,
             resend,
         }
     }
 
-    /// Moves on, in the store, the time of the last request, unless it saved the session anyway.
-    /// `resend` is whether the store has to confirm the id for the browser.
+    /// Updates the time of last use in the store, unless this request saved the session anyway.
+    /// `resend` is whether the store must confirm the id, so that the cookie can be sent again.
     ///
-    /// A store that fails here takes nothing from the visitor, so that the answer need not suffer.
+    /// A failure here loses nothing, so the response stays as it is.
     async fn send_touch(&self, resend: bool) {
         let (record, version) = match &*self.state.lock() {
-            state if !state.confirmed && state.over.is_none() => {
+            state if !state.confirmed && state.inactive.is_none() => {
                 (state.record.clone(), state.version)
             }
             _ => return,
@@ -132,8 +130,8 @@ impl Session {
             true => self.manager.confirm(record, version).await,
             false => self.manager.touch(record, version).await,
         };
-        if let Ok(kept) = touched {
-            self.state.lock().settle(kept, &self.manager.limits);
+        if let Ok(outcome) = touched {
+            self.state.lock().settle(outcome, &self.manager.limits);
         }
     }
 }

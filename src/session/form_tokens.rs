@@ -1,11 +1,11 @@
-//! Tokens that show what a form was made for: each can be used once.
+//! Form tokens, which can be used once.
 
 use aes_gcm::aead::{OsRng, rand_core::RngCore};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
-use super::{Over, Session};
+use super::{Inactive, Session};
 use crate::change::Change;
 use crate::error::Result;
 use crate::manager::CommitOutcome;
@@ -18,17 +18,18 @@ pub(super) fn random() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn same(one: &str, other: &str) -> bool {
+/// Compares two tokens in constant time.
+fn equal_in_constant_time(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 
 impl Session {
-    /// Makes a token for one form, and returns it. Put it into a hidden field; the request that
-    /// brings it back [removes](Self::remove_form_token) it, so that a form that is sent twice is
-    /// done once.
+    /// Returns a new token for one form. Put it into a hidden field. The request that sends it back
+    /// [removes](Self::remove_form_token) it, so that a form that is sent twice is processed once.
     ///
-    /// A session has at most 32: the oldest goes for the 33rd. A log-in takes them all. Where two
-    /// requests renew a session at the same time, which makes a copy of it, the copy has none.
+    /// A session has at most 32 tokens: a further one replaces the oldest. A log-in removes all of
+    /// them. If two requests renew a session at the same time, which makes a copy, the copy has no
+    /// tokens.
     ///
     /// # Example
     ///
@@ -58,22 +59,26 @@ impl Session {
         token
     }
 
-    /// Returns whether `token` was made by [`create_form_token`](Self::create_form_token) and not
-    /// used since, as far as this request saw.
+    /// Returns whether `token` comes from [`create_form_token`](Self::create_form_token) and is
+    /// unused, as far as this request knows.
     pub fn has_form_token(&self, token: &str) -> bool {
         let state = self.state.lock();
-        state.record.tokens.iter().any(|own| same(own, token))
+        state
+            .record
+            .tokens
+            .iter()
+            .any(|own| equal_in_constant_time(own, token))
     }
 
-    /// Uses up `token`, and returns whether that worked: of all requests that bring it, at the same
-    /// time or later, exactly one is told so.
+    /// Uses up `token`, and returns whether that worked: it works for exactly one of all requests
+    /// that send it.
     ///
-    /// It is a save of its own, done before this returns, so that it holds whatever becomes of the
+    /// This is a separate save, done before the call returns. It holds whatever happens to the
     /// request.
     ///
     /// # Errors
     ///
-    /// When the store fails. The token may be used up then.
+    /// If the store fails. The token may be used up then.
     pub async fn remove_form_token(&self, token: &str) -> Result<bool> {
         if !self.has_form_token(token) {
             return Ok(false);
@@ -86,13 +91,16 @@ impl Session {
             let changes = state.changes.len();
             state
                 .changes
-                .retain(|change| !matches!(change, Change::AddToken(own) if same(own, token)));
+                .retain(|change| !matches!(change, Change::AddToken(own) if equal_in_constant_time(own, token)));
             if state.changes.len() < changes {
-                // Made by this request: nobody else has it.
-                state.record.tokens.retain(|own| !same(own, token));
+                // This request made the token, so no other request has it.
+                state
+                    .record
+                    .tokens
+                    .retain(|own| !equal_in_constant_time(own, token));
                 return Ok(true);
             }
-            if state.over == Some(Over::Gone) {
+            if state.inactive == Some(Inactive::Gone) {
                 return Ok(false);
             }
             state.stored()
@@ -103,18 +111,20 @@ impl Session {
         let take_out = |record: &mut Record| {
             let (taken, left) = std::mem::take(&mut record.tokens)
                 .into_iter()
-                .partition(|own| same(own, token));
+                .partition(|own| equal_in_constant_time(own, token));
             record.tokens = left;
             Ok::<Vec<String>, _>(taken)
         };
-        let (taken, kept) = self.manager.take(record, version, take_out).await?;
-        let here = matches!(kept, CommitOutcome::Committed { .. });
-        self.state.lock().settle_taken(kept, &self.manager.limits);
+        let (taken, outcome) = self.manager.take(record, version, take_out).await?;
+        let here = matches!(outcome, CommitOutcome::Committed { .. });
+        self.state
+            .lock()
+            .settle_taken(outcome, &self.manager.limits);
         Ok(here && !taken.is_empty())
     }
 
-    /// Returns the first secret that CSRF tokens of the session are made of. The first call begins a
-    /// session, or puts the secret into it.
+    /// Returns the first secret of the session's CSRF tokens. The first call creates it, and so
+    /// begins a session.
     pub(crate) fn csrf_secret(&self) -> String {
         let mut state = self.state.lock();
         if state.record.csrf.is_empty() {
@@ -124,8 +134,8 @@ impl Session {
         state.record.csrf[0].clone()
     }
 
-    /// Returns whether `is_it` holds for one of the secrets that CSRF tokens are made of. There are
-    /// several if requests made the first one at the same time.
+    /// Returns whether `is_it` holds for one of the secrets of the CSRF tokens. There are several
+    /// if concurrent requests created the first one.
     pub(crate) fn any_csrf_secret(&self, is_it: impl FnMut(&String) -> bool) -> bool {
         self.state.lock().record.csrf.iter().any(is_it)
     }

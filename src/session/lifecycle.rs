@@ -1,25 +1,25 @@
-//! The session's beginning, renewal and end.
+//! The session's id, and its renewal, end, reload and save.
 
 use super::form_tokens::random as random_token;
-use super::{CookieAction, Credential, Over, Session};
+use super::{CookieAction, Credential, Inactive, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::header;
 use crate::id::SessionId;
-use crate::manager::{Ending, Lookup, Seen, same};
+use crate::manager::{EndTarget, Lookup, ObservedRevision, is_same_session};
 use crate::record::Record;
 
 impl Session {
-    /// Returns whether the visitor has no session in the store yet.
+    /// Returns whether the store has no session of this visitor yet.
     pub fn is_new(&self) -> bool {
         self.state.lock().is_new()
     }
 
-    /// Returns the id under which the store has the session, or will have it once this request's
+    /// Returns the id of the session in the store, or the id that it gets when this request's
     /// changes are saved: after a [log-in](Self::log_in) or a [renewal](Self::renew) it is the new
-    /// one. `None` while there is nothing in the session.
+    /// one. Returns `None` while the session is empty.
     ///
-    /// It is for the server's own use, say to [end](crate::Sessions::end) the session later. It
-    /// opens nothing in a browser, but should not be shown to one.
+    /// The id is for use on the server, for example to [end](crate::Sessions::end) the session
+    /// later. It gives no access from a browser, but should not be shown to one.
     ///
     /// # Example
     ///
@@ -46,7 +46,7 @@ impl Session {
     /// ```
     pub fn id(&self) -> Option<SessionId> {
         let state = &mut *self.state.lock();
-        if state.over.is_some() || !state.record.has_info() {
+        if state.inactive.is_some() || !state.record.has_info() {
             return None;
         }
         match (state.credential, state.version) {
@@ -58,48 +58,48 @@ impl Session {
         }
     }
 
-    /// Returns the ids under which the session may be found until this request ends: the present one
-    /// and the next.
+    /// Returns the ids that the session can have until this request ends: the present one and the
+    /// next.
     pub(crate) fn ids(&self) -> [Option<SessionId>; 2] {
         let state = self.state.lock();
         [state.version.map(|version| version.id), state.next_id]
     }
 
-    /// Returns who the rate limit takes the visitor for; `None` unless the store has had the session
-    /// for longer than `window` seconds.
+    /// Returns the name under which the rate limit counts the visitor; `None` unless the session
+    /// has been in the store for more than `window` seconds.
     pub(crate) fn settled_tag(&self, window: u64) -> Option<String> {
         let state = self.state.lock();
-        let version = state.version.filter(|_| state.over.is_none())?;
+        let version = state.version.filter(|_| state.inactive.is_none())?;
         let now = self.manager.clock.seconds();
         let age = now.checked_sub(state.record.created)?;
-        // A record that this crate did not write has no tag.
+        // Sessions that this crate did not write have no tag.
         let tag = state.record.tag.map(|tag| format!("{tag:016x}"));
         (age > window).then(|| tag.unwrap_or_else(|| version.id.to_hex()))
     }
 
-    /// Gives the session a new id when it is saved, and the browser a new cookie. The old cookie
-    /// opens nothing then.
+    /// Gives the session a new id with the next save, and the browser a new cookie. After that the
+    /// old cookie gives no access.
     ///
-    /// Do it whenever the visitor rises in privilege. [`log_in`](Self::log_in) does it itself.
+    /// Call it whenever the visitor gains privileges. [`log_in`](Self::log_in) calls it itself.
     ///
-    /// A session that is found by a token in a header keeps its id, which is made of the token: no
-    /// page can plant one.
+    /// A session that is identified by a token in a header keeps its id, which is derived from the
+    /// token. No other page can set such a token.
     pub fn renew(&self) {
         let state = &mut *self.state.lock();
         state.keep_base_for_renewal();
         state.renew = true;
     }
 
-    /// Makes a token for the session that begins with this request, and returns it. The client sends
-    /// it in the first of the `sessions.header.names` with its next requests, and they find the
-    /// session.
+    /// Returns a new token for the session that begins with this request. The client sends it with
+    /// its next requests, in the first of the headers in `sessions.header.names`.
     ///
-    /// The token has 256 random bits. The server keeps a hash of it and cannot show it again. Put
-    /// something into the session, or [log the client in](Self::log_in): an empty one is not kept.
+    /// The token has 256 random bits. The server stores only a hash of it and cannot show it again.
+    /// Put a value into the session, or [log the client in](Self::log_in): an empty session is not
+    /// saved.
     ///
     /// # Errors
     ///
-    /// When `sessions.transport` is `"cookie"` ([`ErrorKind::Config`]), or the request brought a
+    /// If `sessions.transport` is `"cookie"` ([`ErrorKind::Config`]), or the request presented a
     /// session ([`ErrorKind::Unsupported`]).
     ///
     /// # Example
@@ -124,12 +124,12 @@ impl Session {
         const ACT: &str = "issue a token";
         let Some(header) = &self.manager.token_header else {
             let why =
-                "sessions are found by cookies; set `sessions.transport` to \"header\" or \"both\"";
+                "sessions use cookies only; set `sessions.transport` to \"header\" or \"both\"";
             return Err(Error::new(ErrorKind::Config, ACT).because(why));
         };
         let state = &mut *self.state.lock();
-        if state.version.is_some() || state.over.is_some() {
-            let why = "the request brought a session, which its own token or cookie finds";
+        if state.version.is_some() || state.inactive.is_some() {
+            let why = "the request already has a session, with its own token or cookie";
             return Err(Error::new(ErrorKind::Unsupported, ACT).because(why));
         }
         let token = random_token();
@@ -138,12 +138,12 @@ impl Session {
         Ok(token)
     }
 
-    /// Ends the session, and everything in it, for good. What is inserted after this begins a new
-    /// one.
+    /// Ends the session, with everything in it, for good. A later insert in the same request begins
+    /// a new session.
     ///
-    /// The store is told when the answer leaves, whatever its status. If it cannot be told, the
-    /// visitor gets a 503 instead of the answer. Another request of the visitor that is still under
-    /// way brings nothing back.
+    /// The session ends in the store before the response is sent, whatever its status. If the store
+    /// fails, the visitor gets a 503 instead of the response. Other requests of the visitor that
+    /// are still running cannot bring the session back.
     ///
     /// # Example
     ///
@@ -169,43 +169,46 @@ impl Session {
     /// ```
     pub fn end(&self) {
         let state = &mut *self.state.lock();
-        let (seen, tag) = match &state.version {
-            Some(version) => (Some(Seen::new(&state.record, version)), state.record.tag),
+        let (observed, tag) = match &state.version {
+            Some(version) => (
+                Some(ObservedRevision::new(&state.record, version)),
+                state.record.tag,
+            ),
             None => (None, None),
         };
-        let id = match (state.version.take(), state.over, state.credential) {
+        let id = match (state.version.take(), state.inactive, state.credential) {
             (Some(version), ..) => Some(version.id),
-            // Its mark tells where it went.
+            // Its tombstone leads to the new id.
             (None, None, Credential::Stale(id)) => Some(id),
             (
                 None,
-                Some(Over::Unavailable),
+                Some(Inactive::Unavailable),
                 Credential::Session { id, .. } | Credential::Stale(id) | Credential::Token(id),
             ) => Some(id),
             _ => None,
         };
         if let Some(id) = id {
-            state.ending = Some(Ending {
+            state.end_target = Some(EndTarget {
                 tag,
-                seen,
-                ..Ending::of(id)
+                observed,
+                ..EndTarget::new(id)
             });
         }
         state.drop_changes();
         state.record = Record::new(self.manager.clock.seconds(), state.record.address);
-        state.handed.clear();
+        state.handed_out.clear();
         (state.emptied, state.next_id) = (false, None);
     }
 
-    /// Loads the session anew, for streams and WebSockets, which go on for long: others' changes are
-    /// seen from here on, and this request's own are made to them. Returns whether the session goes
-    /// on; `false` means that it ended, that another request took out the last it had, or that it went
-    /// on under another id after a log-in or a renewal. Then there is nothing in it any more, not
-    /// even this request's changes, and the stream should end.
+    /// Loads the session again, for streams and WebSockets, which run for a long time. The session
+    /// then shows the changes of other requests, and this request's own changes are made to them.
+    /// Returns `false` if the session has ended, was emptied by another request, or moved to
+    /// another id after a log-in or a renewal. It is then empty, without this request's changes,
+    /// and the stream should end.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// If the store fails.
     ///
     /// # Example
     ///
@@ -235,21 +238,23 @@ impl Session {
 
         let (version, tag) = {
             let state = self.state.lock();
-            match (state.over, state.version) {
-                (Some(Over::Unavailable), _) => return Err(was_down("load the session")),
-                (Some(Over::Gone), _) | (None, None) => return Ok(false),
+            match (state.inactive, state.version) {
+                (Some(Inactive::Unavailable), _) => return Err(store_was_down("load the session")),
+                (Some(Inactive::Gone), _) | (None, None) => return Ok(false),
                 (None, Some(version)) => (version, state.record.tag),
             }
         };
         let found = self.manager.reload(&version.id).await?;
         let state = &mut *self.state.lock();
         match found {
-            Lookup::Live(record, version) if same(tag, record.tag) && record.has_info() => {
-                state.see(record, version, &self.manager.limits);
+            Lookup::Live(record, version)
+                if is_same_session(tag, record.tag) && record.has_info() =>
+            {
+                state.adopt(record, version, &self.manager.limits);
                 Ok(true)
             }
             _ => {
-                state.lose();
+                state.set_gone();
                 state.drop_changes();
                 state.record = Record::new(self.manager.clock.seconds(), state.record.address);
                 Ok(false)
@@ -257,20 +262,20 @@ impl Session {
         }
     }
 
-    /// Saves now what has changed so far, instead of when the answer leaves.
+    /// Saves the changes so far, instead of just before the response is sent.
     ///
-    /// For handlers that want the error, and for streams and WebSockets, which go on when the
-    /// answer's head, and with it the cookie, has left.
+    /// Use it in a handler that needs to see the error, and in streams and WebSockets, which go on
+    /// after the response's headers, and with them the cookie, were sent.
     ///
     /// # Errors
     ///
-    /// When the store fails ([`ErrorKind::Unavailable`]); when the session ended meanwhile, or its
-    /// cookie could no longer be set ([`ErrorKind::Closed`]); when what this request and others put
-    /// into the session outgrows its limits or is not of one type ([`ErrorKind::Limit`],
-    /// [`ErrorKind::Value`]). Where trying again makes sense, the changes wait for it.
+    /// If the store fails ([`ErrorKind::Unavailable`]); if the session ended meanwhile, or its
+    /// cookie can no longer be set ([`ErrorKind::Closed`]); if the merged changes of this request
+    /// and others exceed a limit or have conflicting types ([`ErrorKind::Limit`],
+    /// [`ErrorKind::Value`]). If a retry makes sense, the changes are kept for it.
     ///
-    /// Whoever does not wait for it until it returns, say for a timeout of their own, does not know
-    /// whether the store has the changes; they are sent again when the answer leaves.
+    /// If the returned future is dropped early, for example by a timeout, the outcome is unknown.
+    /// The changes are then sent again before the response is sent.
     ///
     /// # Example
     ///
@@ -282,7 +287,7 @@ impl Session {
     /// async fn order(session: &Session) -> Result<&'static str> {
     ///     session.insert("order", 4711)?;
     ///     session.save().await?;
-    ///     Ok("We have it, whatever happens to this answer.")
+    ///     Ok("Your order is saved, whatever happens to this response.")
     /// }
     /// # rocket_session_kit::testing::doc(rocket::routes![order], |client| {
     /// # assert_eq!(client.post("/order").dispatch().status(), rocket::http::Status::Ok);
@@ -290,15 +295,16 @@ impl Session {
     /// ```
     pub async fn save(&self) -> Result<()> {
         self.send_changes().await?;
-        match self.state.lock().over {
+        match self.state.lock().inactive {
             None => Ok(()),
-            Some(Over::Gone) => Err(Error::new(ErrorKind::Closed, "save the session")
-                .because("it ended while this request was under way")),
-            Some(Over::Unavailable) => Err(was_down("save the session")),
+            Some(Inactive::Gone) => Err(Error::new(ErrorKind::Closed, "save the session")
+                .because("it ended while this request was running")),
+            Some(Inactive::Unavailable) => Err(store_was_down("save the session")),
         }
     }
 }
 
-fn was_down(act: &'static str) -> Error {
-    Error::new(ErrorKind::Unavailable, act).because("the store was down when it was to be loaded")
+fn store_was_down(act: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, act)
+        .because("the store was down when the session was loaded")
 }

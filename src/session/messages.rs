@@ -1,9 +1,9 @@
-//! Notifications on their way out of the session: each to one reader.
+//! Takes notifications out of the session, each for one reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Over, Session, State};
+use super::{Inactive, Session, State};
 use crate::change::Change;
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::manager::{CommitOutcome, Version};
 use crate::message::StoredMessage;
 use crate::record::Record;
 
-/// Whether anybody looked at a notification.
+/// Whether a notification was read.
 #[derive(Default)]
 pub(crate) struct Shown(AtomicBool);
 
@@ -21,29 +21,29 @@ impl Shown {
     }
 }
 
-/// A notification that a guard took and a handler has.
-pub(super) struct Handed {
+/// A notification that a guard took for a handler.
+pub(super) struct HandedOut {
     message: StoredMessage,
     shown: Arc<Shown>,
 }
 
 impl Session {
-    /// Calls `f` with what waits.
+    /// Calls `f` with the stored messages.
     pub(crate) fn with_messages<T>(&self, f: impl FnOnce(&[StoredMessage]) -> T) -> T {
         let state = &mut *self.state.lock();
         state.put_back_unseen();
         f(&state.record.notifications)
     }
 
-    /// Lets `message` wait for the next page.
+    /// Stores `message` for the next page.
     pub(crate) fn notify(&self, message: StoredMessage) -> Result<()> {
         let state = &mut *self.state.lock();
         self.change(state, Change::Notify(message))?;
-        state.forget_those_that_made_room();
+        state.drop_displaced_messages();
         Ok(())
     }
 
-    /// The same, unless one that says the same waits already. Returns whether none did.
+    /// Stores `message`, unless an equal one is stored already. Returns whether it was stored.
     pub(crate) fn notify_once(&self, message: StoredMessage) -> Result<bool> {
         let state = &mut *self.state.lock();
         let mut waiting = state.record.notifications.iter();
@@ -51,31 +51,31 @@ impl Session {
             return Ok(false);
         }
         self.change(state, Change::NotifyOnce(message))?;
-        state.forget_those_that_made_room();
+        state.drop_displaced_messages();
         Ok(true)
     }
 
-    /// Lets the request fail for `error`, where it cannot be returned.
+    /// Makes the request fail with `error`, for callers that cannot return it.
     pub(crate) fn refuse(&self, error: Error) {
         self.state.lock().refused = Some(error);
     }
 
-    /// Says that a guard took `message`. It waits on if whoever has the returned note drops it and
-    /// did not write on it that the notification was shown.
+    /// Notes that a guard took `message`. The message is put back if the returned flag is dropped
+    /// without being set.
     pub(crate) fn hand_out(&self, message: StoredMessage) -> Arc<Shown> {
         let shown = Arc::new(Shown::default());
-        self.state.lock().handed.push(Handed {
+        self.state.lock().handed_out.push(HandedOut {
             message,
             shown: Arc::clone(&shown),
         });
         shown
     }
 
-    /// Takes the notifications that `pick` chooses (by their ids) of those that wait, and returns
-    /// them in the order in which they came. Nobody else ever gets them.
+    /// Takes the messages that `pick` chooses by their ids, and returns them in the order in which
+    /// they were stored. No other request gets them.
     ///
-    /// What the store has is taken out of it before this returns, by a save that holds nothing else
-    /// of what the request did; what this request itself brought, it just does not save.
+    /// Messages in the store are removed before this returns, by a separate save without the
+    /// request's other changes. Messages of this request are just not saved.
     pub(crate) async fn take_messages(
         &self,
         pick: impl Fn(&[StoredMessage]) -> Result<Vec<u64>>,
@@ -88,7 +88,7 @@ impl Session {
 
         let stored = {
             let state = &*self.state.lock();
-            if state.over == Some(Over::Gone) {
+            if state.inactive == Some(Inactive::Gone) {
                 return Ok(Vec::new());
             }
             state.stored()
@@ -98,16 +98,18 @@ impl Session {
             Some((version, record)) => {
                 let mut wanted = Vec::new();
                 let take_out = |record: &mut Record| {
-                    wanted = self.pick_in(record, &pick)?;
+                    wanted = self.pick_from_view(record, &pick)?;
                     let (taken, left) = std::mem::take(&mut record.notifications)
                         .into_iter()
                         .partition(|message| wanted.contains(&message.id));
                     record.notifications = left;
                     Ok(taken)
                 };
-                let (taken, kept) = self.manager.take(record, version, take_out).await?;
-                let here = matches!(kept, CommitOutcome::Committed { .. });
-                self.state.lock().settle_taken(kept, &self.manager.limits);
+                let (taken, outcome) = self.manager.take(record, version, take_out).await?;
+                let here = matches!(outcome, CommitOutcome::Committed { .. });
+                self.state
+                    .lock()
+                    .settle_taken(outcome, &self.manager.limits);
                 if !here {
                     return Ok(Vec::new());
                 }
@@ -127,8 +129,8 @@ impl Session {
         Ok(taken)
     }
 
-    /// Returns what `pick` chooses in `record` as the handler would see it.
-    fn pick_in(
+    /// Returns the choice of `pick` in the handler's view of `record`.
+    fn pick_from_view(
         &self,
         record: &Record,
         pick: impl Fn(&[StoredMessage]) -> Result<Vec<u64>>,
@@ -139,7 +141,7 @@ impl Session {
         }
         let mut view = record.clone();
         for change in &state.changes {
-            // Where one no longer fits, the save says so.
+            // A change that no longer fits is reported by the save.
             let _ = change.apply(&mut view, &self.manager.limits);
         }
         pick(&view.notifications)
@@ -147,7 +149,7 @@ impl Session {
 }
 
 impl State {
-    /// Returns what the store has, if anything in it may be taken out.
+    /// Returns the version and the record in the store, if they are known.
     pub(super) fn stored(&self) -> Option<(Version, Record)> {
         let record = match &self.base {
             Some(base) => Some(base.clone()),
@@ -157,20 +159,20 @@ impl State {
         self.version.zip(record)
     }
 
-    /// Remembers what the store has, before the handler's view departs from it, if that may be
-    /// asked for.
+    /// Keeps the record in the store before the first change to the handler's view, if it may be
+    /// needed.
     pub(super) fn keep_base(&mut self) {
-        let same = self.base.is_none() && self.changes.is_empty() && self.version.is_some();
-        if same && self.needs_base() {
+        let is_unchanged = self.base.is_none() && self.changes.is_empty() && self.version.is_some();
+        if is_unchanged && self.needs_base() {
             self.base = Some(self.record.clone());
         }
     }
 
-    /// Leaves out of this request's changes what it pushed and is there no more, for it made room
-    /// for what came later: it would come back where others take that.
-    fn forget_those_that_made_room(&mut self) {
+    /// Drops this request's messages that a later one has displaced. They would return if another
+    /// request took the later one.
+    fn drop_displaced_messages(&mut self) {
         if !self.unanswered.is_empty() {
-            // The store may have some of them, and is told how many.
+            // The store may already have some of them, so their number must not change.
             return;
         }
         let waiting = &self.record.notifications;
@@ -181,43 +183,43 @@ impl State {
         });
     }
 
-    /// Returns whether this request pushed a message that the store does not have yet.
-    pub(super) fn brings_a_message(&self) -> bool {
+    /// Returns whether this request stored a message that is not saved yet.
+    pub(super) fn has_new_message(&self) -> bool {
         self.changes.iter().any(|change| change.message().is_some())
     }
 
     pub(super) fn needs_base(&self) -> bool {
         let record = &self.record;
-        !record.notifications.is_empty() || !record.tokens.is_empty() || !self.handed.is_empty()
+        !record.notifications.is_empty() || !record.tokens.is_empty() || !self.handed_out.is_empty()
     }
 
-    /// Lets those wait on that a guard took and nobody looked at.
+    /// Puts back the messages that a guard took and that were not read.
     pub(super) fn put_back_unseen(&mut self) {
-        // The latest first, so that the oldest is in front again.
-        for handed in std::mem::take(&mut self.handed).into_iter().rev() {
-            if handed.shown.0.load(Ordering::Relaxed) {
+        // The latest comes first, so that the oldest is in front again.
+        for handed_out in std::mem::take(&mut self.handed_out).into_iter().rev() {
+            if handed_out.shown.0.load(Ordering::Relaxed) {
                 continue;
             }
-            if Arc::strong_count(&handed.shown) > 1 {
-                self.handed.insert(0, handed);
+            if Arc::strong_count(&handed_out.shown) > 1 {
+                self.handed_out.insert(0, handed_out);
                 continue;
             }
-            if self.over.is_none() {
+            if self.inactive.is_none() {
                 self.keep_base();
-                let message = handed.message;
+                let message = handed_out.message;
                 self.record.notifications.insert(0, message.clone());
                 self.changes.push(Change::PutBack(message));
             }
         }
     }
 
-    /// Takes note of what the store has after something was taken out of it.
-    pub(super) fn settle_taken(&mut self, kept: CommitOutcome, limits: &Limits) {
-        let base = match &kept {
+    /// Takes over the outcome of a take.
+    pub(super) fn settle_taken(&mut self, outcome: CommitOutcome, limits: &Limits) {
+        let base = match &outcome {
             CommitOutcome::Committed { record, .. } => Some(record.clone()),
             _ => None,
         };
-        self.settle(kept, limits);
+        self.settle(outcome, limits);
         if base.is_some() {
             self.base = base;
         }

@@ -1,4 +1,4 @@
-//! What a handler holds: its visitor's session.
+//! The visitor's session, as a handler reads and changes it.
 
 mod finish;
 mod form_tokens;
@@ -23,31 +23,31 @@ use crate::record::Record;
 
 pub(crate) use finish::{Browser, CookieAction};
 pub(crate) use messages::Shown;
-use state::{Over, State};
+use state::{Inactive, State};
 
-/// The session of the visitor who sent this request: a map of typed values that waits, on the
-/// server, for the next one.
+/// The session of the visitor who sent this request: a map of typed values that the server keeps
+/// for the next request.
 ///
-/// Take it as a request guard. It is loaded once in a request, however many guards ask for it, and
-/// saved once, after the handler and before the answer leaves. A visitor who has none gets an empty
-/// one; it is kept, and a cookie is set, when there is something in it.
-/// [`is_new()`](Self::is_new) tells whether the visitor has one already, and
-/// [`LoggedIn`](crate::LoggedIn) is the guard for members.
+/// Use it as a request guard. A session is loaded once per request, however many guards use it, and
+/// saved once, after the handler and before the response is sent. A visitor without a session gets
+/// an empty one. Once it has a value, it is saved and a cookie is set. [`is_new()`](Self::is_new)
+/// returns whether the visitor already has a session, and [`LoggedIn`](crate::LoggedIn) is the
+/// guard for logged-in users.
 ///
-/// **Requests of one visitor may run at the same time.** What is saved are the changes that a
-/// request made, not the whole session as it saw it: two requests that change different values both
-/// win, [`increment`](Self::increment) adds up exactly, [`update`](Self::update) is done again to
-/// the newer value, and of two [`insert`](Self::insert)s under one name the later stays. A session
-/// that ended never comes back.
+/// **Requests of one visitor may run at the same time.** A save sends only the changes that the
+/// request made, not the whole session. If two requests change different values, both changes stay.
+/// [`increment`](Self::increment)s add up exactly, [`update`](Self::update) runs again on the newer
+/// value, and of two [`insert`](Self::insert)s under one name the later one stays. A session that
+/// has ended never comes back.
 ///
-/// **An answer with status 500 saves nothing**, for it means that the handler panicked or failed
-/// half-way; only [`end`](Self::end) and [`log_out`](Self::log_out) are carried out. A handler that
-/// wants to keep something nevertheless calls [`save`](Self::save).
+/// **A response with status 500 saves nothing**, because it means that the handler panicked or
+/// failed half-way. Only [`end`](Self::end) and [`log_out`](Self::log_out) take effect. A handler
+/// that wants to keep a change all the same calls [`save`](Self::save).
 ///
 /// # Errors
 ///
-/// As a guard it fails with 503 when the visitor has a session and the store does not answer.
-/// `Option<&Session>` is `None` then, as Rocket's `Option` is for every error, and never otherwise.
+/// As a guard it fails with 503 if the visitor has a session and the store does not respond.
+/// `Option<&Session>` is `None` then, as Rocket's `Option` is for every error, and only then.
 ///
 /// # Example
 ///
@@ -67,37 +67,37 @@ use state::{Over, State};
 /// ```
 pub struct Session {
     manager: Arc<SessionManager>,
-    /// Whether the visitor came with a session, or with a token for one.
+    /// Whether the request presented a session, or a token for one.
     personal: bool,
     state: Mutex<State>,
-    /// Version while the session is on its way to the store.
+    /// Held while the session is being saved.
     saving: rocket::tokio::sync::Mutex<()>,
 }
 
-/// What a visitor came with.
+/// The credential that a request presents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Credential {
-    /// No cookie, or one that opens nothing.
+    /// No cookie, or an invalid one.
     Nothing,
-    /// A cookie that opened a session. `outdated`: it is sealed with a previous key.
+    /// The cookie of a session. `outdated` is whether it is sealed with a previous key.
     Session { id: SessionId, outdated: bool },
-    /// A cookie of a session that went on under another id a moment ago.
+    /// The cookie of a session that moved to another id a moment ago.
     Stale(SessionId),
-    /// A header with a token, which is for ever that of the session under this id.
+    /// A token in a header. It always belongs to the session under this id.
     Token(SessionId),
-    /// No token, where that alone finds a session.
+    /// No token, while tokens are the only credentials.
     NoToken,
 }
 
 impl Credential {
-    /// Returns whether the session is, or will be, found by a cookie.
+    /// Returns whether a cookie identifies the session, or will.
     fn is_by_cookie(self) -> bool {
         !matches!(self, Self::Token(_) | Self::NoToken)
     }
 }
 
 impl Session {
-    /// Returns a session that begins with this request, of a visitor who came with `credential`.
+    /// Returns a new session, for a request with `credential`.
     pub(crate) fn fresh(
         manager: Arc<SessionManager>,
         credential: Credential,
@@ -107,7 +107,7 @@ impl Session {
         Self::new(manager, record, None, credential)
     }
 
-    /// Returns a session that goes on, of a visitor who came with `credential`.
+    /// Returns an existing session, for a request with `credential`.
     pub(crate) fn resumed(
         manager: Arc<SessionManager>,
         record: Record,
@@ -117,15 +117,15 @@ impl Session {
         Self::new(manager, record, Some(version), credential)
     }
 
-    /// Returns an empty session that saves nothing, for want of the store that has the one that
-    /// `credential` leads to.
+    /// Returns an empty session that is never saved, because the store of the session of
+    /// `credential` is down.
     pub(crate) fn unavailable(
         manager: Arc<SessionManager>,
         credential: Credential,
         address: Option<IpAddr>,
     ) -> Self {
         let session = Self::fresh(manager, credential, address);
-        session.state.lock().over = Some(Over::Unavailable);
+        session.state.lock().inactive = Some(Inactive::Unavailable);
         session
     }
 
@@ -147,13 +147,13 @@ impl Session {
         }
     }
 
-    /// Returns whether the visitor came with something that tells them from others, so that what
-    /// they are shown is for them alone.
+    /// Returns whether the request presented a session or a token, so that the response is for this
+    /// visitor alone.
     pub(crate) fn is_personal(&self) -> bool {
         self.personal
     }
 
-    /// Makes `change` to what the handler sees, and notes it for the store.
+    /// Makes `change` to the handler's view, and records it for the next save.
     fn change(&self, state: &mut State, change: Change) -> Result<()> {
         state.keep_base();
         change.apply(&mut state.record, &self.manager.limits)?;
@@ -173,10 +173,10 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        if state.closed && state.over.is_none() && !state.changes.is_empty() {
+        if state.closed && state.inactive.is_none() && !state.changes.is_empty() {
             log::warn!(
-                "a session was changed after its answer had left, and the changes are lost; \
-                 call `session.save().await` where a stream or a WebSocket changes one"
+                "a session was changed after its response was sent, and the changes are lost; \
+                 call `session.save().await` after a change in a stream or a WebSocket"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! A request's changes on their way to the store.
+//! Sends a request's changes to the store.
 
 use super::{Credential, Session};
 use crate::change::Change;
@@ -8,9 +8,9 @@ use crate::id::SessionId;
 use crate::manager::{CommitOutcome, Unanswered, Unconfirmed, Update, Version};
 use crate::record::Record;
 
-/// Changes on their way to the store. Dropping it puts them back, to be sent again: the store
-/// failed, or nobody waited for it.
-struct Sending<'a> {
+/// Changes that are being saved. Dropping this puts them back, so that they are sent again: the
+/// store failed, or the caller stopped waiting.
+struct InFlightChanges<'a> {
     session: &'a Session,
     changes: Vec<Change>,
     unanswered: Unanswered,
@@ -18,19 +18,19 @@ struct Sending<'a> {
     had_base: bool,
 }
 
-/// How changes get to the store.
-enum Way {
-    /// A session begins, under this id.
+/// The kind of a save.
+enum SaveKind {
+    /// Creates a session under this id.
     Create(SessionId),
-    /// A session begins, under the id of its token.
+    /// Creates a session under the id of its token.
     Begin(SessionId),
     Update(Version),
-    /// It goes on under this id.
+    /// Renews the session under this id.
     Renew(Version, SessionId),
 }
 
 impl Session {
-    /// Finds out what became of saves whose outcome is not known, where there are any: by another.
+    /// Resolves saves whose outcome is unknown, by another save.
     pub(super) async fn send_if_unanswered(&self) -> Result<()> {
         let unanswered = !self.state.lock().unanswered.is_empty();
         match unanswered {
@@ -39,29 +39,29 @@ impl Session {
         }
     }
 
-    /// Sends this request's changes to the store.
+    /// Saves this request's changes.
     ///
-    /// On an error of the store they wait in the session for another try.
+    /// After an error of the store the session keeps them for another attempt.
     pub(super) async fn send_changes(&self) -> Result<()> {
         let _one_at_a_time = self.saving.lock().await;
 
-        let ending = self.state.lock().ending;
-        if let Some(ending) = ending {
-            if let Some(ending) = &mut self.state.lock().ending {
-                ending.tried = true;
+        let end_target = self.state.lock().end_target;
+        if let Some(end_target) = end_target {
+            if let Some(end_target) = &mut self.state.lock().end_target {
+                end_target.tried = true;
             }
-            let ended = self.manager.end(ending).await?;
-            self.state.lock().settle_ending(ended);
+            let ended = self.manager.end(end_target).await?;
+            self.state.lock().settle_end(ended);
         }
 
-        let Some((mut sending, way, record, owner)) = self.start_sending()? else {
+        let Some((mut in_flight, kind, record, owner)) = self.take_changes()? else {
             return Ok(());
         };
-        let before = match way {
-            Way::Renew(..) => self.state.lock().base.clone(),
+        let before = match kind {
+            SaveKind::Renew(..) => self.state.lock().base.clone(),
             _ => None,
         };
-        let (changes, unanswered) = (&sending.changes[..], &mut sending.unanswered);
+        let (changes, unanswered) = (&in_flight.changes[..], &mut in_flight.unanswered);
         let update = |version, record, unanswered| Update {
             record,
             version,
@@ -70,8 +70,8 @@ impl Session {
             before,
             unanswered,
         };
-        let outcome = match way {
-            Way::Create(id) => {
+        let outcome = match kind {
+            SaveKind::Create(id) => {
                 unanswered.unconfirmed = Some(Box::new(Unconfirmed {
                     from: None,
                     id,
@@ -80,35 +80,39 @@ impl Session {
                 }));
                 self.manager.create(id, record, None).await
             }
-            Way::Begin(id) => self.manager.begin(id, record, changes, unanswered).await,
-            Way::Update(version) => {
+            SaveKind::Begin(id) => self.manager.begin(id, record, changes, unanswered).await,
+            SaveKind::Update(version) => {
                 self.manager
                     .update(update(version, record, unanswered))
                     .await
             }
-            Way::Renew(version, id) => {
+            SaveKind::Renew(version, id) => {
                 self.manager
                     .renew(id, update(version, record, unanswered))
                     .await
             }
         }?;
         if let CommitOutcome::Unknown { newer, lost } = outcome {
-            sending.give_up(lost);
-            drop(sending);
+            in_flight.discard(lost);
+            drop(in_flight);
             if let Some((record, version)) = newer {
-                self.state.lock().see(record, version, &self.manager.limits);
+                self.state
+                    .lock()
+                    .adopt(record, version, &self.manager.limits);
             }
-            let why = "whether an earlier save of this request arrived is not known";
+            let why = "the outcome of an earlier save of this request is unknown";
             return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
         }
-        sending.done();
+        in_flight.mark_saved();
         self.state.lock().settle(outcome, &self.manager.limits);
         Ok(())
     }
 
-    /// Takes what there is to send; `None` when that is nothing.
+    /// Takes the changes to save; returns `None` if there are none.
     #[expect(clippy::type_complexity, reason = "it is taken apart where it arrives")]
-    fn start_sending(&self) -> Result<Option<(Sending<'_>, Way, Record, Option<String>)>> {
+    fn take_changes(
+        &self,
+    ) -> Result<Option<(InFlightChanges<'_>, SaveKind, Record, Option<String>)>> {
         let state = &mut *self.state.lock();
         if let Some(error) = state.refused.take() {
             return Err(error);
@@ -118,70 +122,70 @@ impl Session {
         let renew = by_cookie && state.renew && has_info;
         let nothing_to_do = state.changes.is_empty() && !(renew && state.version.is_some());
         let nothing_to_keep = (state.version.is_none() || state.emptied) && !has_info;
-        if state.over.is_some() || nothing_to_do || nothing_to_keep {
+        if state.inactive.is_some() || nothing_to_do || nothing_to_keep {
             return Ok(None);
         }
         let version = state.version;
         match state.credential {
             Credential::NoToken => return Err(header::missing()),
             Credential::Stale(_) if version.is_none() && !renew => {
-                let why = "the session was renewed a moment ago, and the browser has yet to learn its new id";
+                let why = "the session was renewed a moment ago, and the browser does not have the new cookie yet";
                 return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
             }
             _ => {}
         }
         if by_cookie && state.closed && (version.is_none() || renew) {
-            let why = "it needs a new cookie, and the answer that could set it has left";
+            let why = "it needs a new cookie, and the response was already sent";
             return Err(Error::new(ErrorKind::Closed, "save the session").because(why));
         }
         if version.is_none() {
-            // Another try is known by it.
+            // A later attempt recognizes this one by the tag.
             state.record.tag();
         }
-        let way = match (version, state.credential) {
-            (None, Credential::Token(id)) => Way::Begin(id),
-            (None, _) => Way::Create(state.next_id()),
-            (Some(version), _) if renew => Way::Renew(version, state.next_id()),
-            (Some(version), _) => Way::Update(version),
+        let kind = match (version, state.credential) {
+            (None, Credential::Token(id)) => SaveKind::Begin(id),
+            (None, _) => SaveKind::Create(state.next_id()),
+            (Some(version), _) if renew => SaveKind::Renew(version, state.next_id()),
+            (Some(version), _) => SaveKind::Update(version),
         };
         state.renew = false;
         let owner = match &state.owner {
             Some(owner) => owner.clone(),
             None => state.record.user.clone(),
         };
-        let sending = Sending {
+        let in_flight = InFlightChanges {
             changes: std::mem::take(&mut state.changes),
             unanswered: std::mem::take(&mut state.unanswered),
             renew,
             had_base: state.base.is_some(),
             session: self,
         };
-        Ok(Some((sending, way, state.record.clone(), owner)))
+        Ok(Some((in_flight, kind, state.record.clone(), owner)))
     }
 }
 
-impl Sending<'_> {
-    /// Says that they arrived.
-    fn done(mut self) {
+impl InFlightChanges<'_> {
+    /// Notes that the changes are saved.
+    fn mark_saved(mut self) {
         (self.changes, self.renew, self.had_base) = (Vec::new(), false, true);
         self.unanswered.clear();
     }
 
-    /// Forgets the first `lost` changes, which may have arrived.
-    fn give_up(&mut self, lost: usize) {
+    /// Drops the first `lost` changes, whose outcome is unknown.
+    fn discard(&mut self, lost: usize) {
         self.changes.drain(..lost);
         self.unanswered.clear();
     }
 }
 
-impl Drop for Sending<'_> {
+impl Drop for InFlightChanges<'_> {
     fn drop(&mut self) {
         let state = &mut *self.session.state.lock();
         state.renew |= self.renew;
         state.unanswered = std::mem::take(&mut self.unanswered);
         state.changes.splice(0..0, self.changes.drain(..));
         if !self.had_base {
-            // It is of a moment at which the store was thought to have these changes.
+            // It was recorded while these changes were taken for saved.
             state.base = None;
         }
     }

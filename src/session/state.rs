@@ -1,66 +1,68 @@
-//! What a request knows of its session, and how that changes.
+//! The state of a request's session, and its transitions.
 
-use super::messages::Handed;
+use super::messages::HandedOut;
 use super::values::Reads;
 use super::{CookieAction, Credential};
 use crate::change::Change;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::id::SessionId;
-use crate::manager::{CommitOutcome, Ending, Unanswered, Unconfirmed, Version};
+use crate::manager::{CommitOutcome, EndTarget, Unanswered, Unconfirmed, Version};
 use crate::record::Record;
 
-/// What a request knows of its session, and has yet to tell.
+/// The state of a request's session, with the changes that are not saved yet.
 pub(super) struct State {
-    /// What the handler sees: what was loaded, with this request's changes made to it.
+    /// The handler's view: the loaded record with this request's changes.
     pub(super) record: Record,
-    /// What the store has, unless the session is new.
+    /// The version in the store; `None` for a new session.
     pub(super) version: Option<Version>,
-    /// This request's changes that the store does not have yet.
+    /// This request's changes that are not saved yet.
     pub(super) changes: Vec<Change>,
-    /// The saves of these changes whose outcome is not known.
+    /// The saves of these changes whose outcome is unknown.
     pub(super) unanswered: Unanswered,
-    /// What was unconfirmed by changes that were given up since, and may be in the store.
+    /// Sessions of abandoned changes that may have reached the store and must be undone.
     pub(super) abandoned: Vec<Unconfirmed>,
-    /// What the store has, where that is needed beside what the handler sees: where notifications
-    /// or form tokens are in it, or were taken out of it, and where a renewal may have to be undone.
+    /// The record in the store, kept beside the handler's view while it is needed: for
+    /// notifications and form tokens, and for the undoing of a renewal.
     pub(super) base: Option<Record>,
-    /// The user before this request's changes, once it changed that.
+    /// The user before this request's changes, once one of them changes the user.
     pub(super) owner: Option<Option<String>>,
-    /// Whether the store has nothing in the session any more. It goes on under its id if something
-    /// is put in, and is over otherwise.
+    /// Whether the session in the store is empty. It goes on under its id if a value is added, and
+    /// ends otherwise.
     pub(super) emptied: bool,
-    /// Whether another request emptied the session before this one, and took away its cookie.
+    /// Whether another request had emptied the session before this one, and removed its cookie.
     found_empty: bool,
-    /// What the handler read, where that is noticed: in the debug profile.
+    /// The values that the handler read. They are recorded only in the debug profile.
     pub(super) reads: Option<Reads>,
-    /// Notifications that a guard took, to be put back if nobody looks at them.
-    pub(super) handed: Vec<Handed>,
-    /// Why the changes cannot be saved, found out where no error could be returned.
+    /// Notifications that a guard took. Those that are not read are put back.
+    pub(super) handed_out: Vec<HandedOut>,
+    /// The error that keeps the changes from being saved, if it could not be returned earlier.
     pub(super) refused: Option<Error>,
-    /// Whether the session is to go on under a new id.
+    /// Whether the session gets a new id with the next save.
     pub(super) renew: bool,
-    /// The id that the session is to have when it is next created or renewed, once somebody asked.
+    /// The id of the next creation or renewal, once it has been chosen.
     pub(super) next_id: Option<SessionId>,
-    pub(super) ending: Option<Ending>,
-    /// What the visitor came with.
+    /// The session to end with the next save, if there is one.
+    pub(super) end_target: Option<EndTarget>,
+    /// The credential that the request presented.
     pub(super) credential: Credential,
-    /// What the browser has to learn about its cookie.
+    /// The cookie action of the response.
     pub(super) cookie_action: CookieAction,
-    /// Whether the store has saved the session for this request, and so said that its id is current.
+    /// Whether the store saved the session for this request, and so confirmed its id.
     pub(super) confirmed: bool,
-    /// Where the session's story is over, so that nothing is saved any more.
-    pub(super) over: Option<Over>,
-    /// Whether the answer left, so that no cookie can be set any more.
+    /// Why nothing is saved any more, if that is so.
+    pub(super) inactive: Option<Inactive>,
+    /// Whether the response was sent. After that no cookie can be set.
     pub(super) closed: bool,
 }
 
+/// Why a session is no longer saved.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
-    /// It ended while this request was under way.
+pub(super) enum Inactive {
+    /// The session ended while this request was running.
     Gone,
-    /// The store was down when it should have been loaded, and the configuration says to go on
-    /// without.
+    /// The store was down when the session was loaded, and the configuration allows requests
+    /// without it.
     Unavailable,
 }
 
@@ -78,25 +80,25 @@ impl State {
             base: None,
             owner: None,
             reads: None,
-            handed: Vec::new(),
+            handed_out: Vec::new(),
             refused: None,
             renew: false,
             next_id: None,
-            ending: None,
+            end_target: None,
             credential,
             cookie_action: CookieAction::None,
-            over: None,
+            inactive: None,
             closed: false,
         }
     }
 
-    /// Returns whether the visitor has no session in the store.
+    /// Returns whether the store has no session of this visitor.
     pub(super) fn is_new(&self) -> bool {
         self.version.is_none() || self.emptied
     }
 
-    /// Returns whether the browser is to have the cookie again that it credential, for another request
-    /// had it removed.
+    /// Returns whether the presented cookie must be sent again, because another request had removed
+    /// it.
     pub(super) fn has_revived(&self) -> bool {
         match (self.cookie_action, self.credential) {
             (CookieAction::Set(next), Credential::Session { id, .. }) => next == id,
@@ -104,24 +106,23 @@ impl State {
         }
     }
 
-    /// Returns the id that the session has when it is next created or renewed.
+    /// Returns the id of the next creation or renewal.
     pub(super) fn next_id(&mut self) -> SessionId {
         *self.next_id.get_or_insert_with(SessionId::random)
     }
 
-    /// Remembers what the store has before the first change to it, for the case that a renewal must
-    /// be undone.
+    /// Keeps the record in the store before the first change, in case a renewal must be undone.
     pub(super) fn keep_base_for_renewal(&mut self) {
         if self.base.is_none() && self.changes.is_empty() && self.version.is_some() {
             self.base = Some(self.record.clone());
         }
     }
 
-    /// Gives up the changes that the store does not have.
+    /// Drops the changes that are not saved.
     pub(super) fn drop_changes(&mut self) {
         match self.base.take() {
             Some(base) => self.record = base,
-            // None of them is in the store.
+            // The store has none of them.
             None if !self.changes.is_empty() => {
                 self.record.notifications.clear();
                 self.record.tokens.clear();
@@ -141,9 +142,9 @@ impl State {
         self.renew = false;
     }
 
-    /// Takes note of what became of this request's changes.
-    pub(super) fn settle(&mut self, kept: CommitOutcome, limits: &Limits) {
-        match kept {
+    /// Takes over the outcome of a commit.
+    pub(super) fn settle(&mut self, outcome: CommitOutcome, limits: &Limits) {
+        match outcome {
             CommitOutcome::Committed {
                 record,
                 version,
@@ -153,16 +154,16 @@ impl State {
                 self.confirmed = true;
                 self.next_id = None;
                 self.cookie_action = self.cookie_action_after(&record, &version, revived);
-                self.see(record, version, limits);
+                self.adopt(record, version, limits);
             }
             CommitOutcome::CommittedElsewhere | CommitOutcome::Unknown { .. } => {
-                self.take_back_the_cookie()
+                self.retract_cookie()
             }
-            CommitOutcome::Ended => self.lose(),
+            CommitOutcome::Ended => self.set_gone(),
         }
     }
 
-    /// Returns what the browser has to learn after `record` was kept.
+    /// Returns the cookie action after `record` was saved.
     fn cookie_action_after(
         &self,
         record: &Record,
@@ -180,7 +181,7 @@ impl State {
                 cookie_action => cookie_action,
             },
             (true, _) => CookieAction::Set(version.id),
-            // This request took out the last.
+            // This request removed the last value.
             (false, Some(_)) if !self.emptied && !revived => CookieAction::Remove,
             (false, Some(_)) => match self.cookie_action {
                 CookieAction::Set(_) => CookieAction::None,
@@ -190,9 +191,8 @@ impl State {
         }
     }
 
-    /// Takes note of what the store has now. This request's changes that it does not have are made
-    /// to that.
-    pub(super) fn see(&mut self, record: Record, version: Version, limits: &Limits) {
+    /// Takes over the record in the store, and makes this request's unsaved changes to it again.
+    pub(super) fn adopt(&mut self, record: Record, version: Version, limits: &Limits) {
         self.emptied = !record.has_info();
         self.version = Some(version);
         self.record = record;
@@ -206,41 +206,42 @@ impl State {
             self.owner = Some(self.record.user.clone());
         }
         for change in &self.changes {
-            // Where one no longer fits, the next save says so.
+            // A change that no longer fits is reported by the next save.
             let _ = change.apply(&mut self.record, limits);
         }
     }
 
-    /// Takes note that the session has ended.
-    pub(super) fn lose(&mut self) {
-        self.take_back_the_cookie();
+    /// Notes that the session has ended.
+    pub(super) fn set_gone(&mut self) {
+        self.retract_cookie();
         self.version = None;
-        self.over = Some(Over::Gone);
+        self.inactive = Some(Inactive::Gone);
     }
 
-    /// Takes note of the end that this request asked for, which may have come too late.
-    pub(super) fn settle_ending(&mut self, ended: bool) {
-        let in_the_browser = matches!(
+    /// Takes over the outcome of an end that this request asked for. `ended` is whether there was a
+    /// session.
+    pub(super) fn settle_end(&mut self, ended: bool) {
+        let was_by_cookie = matches!(
             self.credential,
             Credential::Session { .. } | Credential::Stale(_)
         );
-        if ended && in_the_browser {
+        if ended && was_by_cookie {
             self.cookie_action = CookieAction::Remove;
         }
-        if in_the_browser {
+        if was_by_cookie {
             self.credential = Credential::Nothing;
         }
-        self.ending = None;
-        // The store is there again, and what is inserted from here on begins a new session.
-        self.over = None;
+        self.end_target = None;
+        // The store is available again, and a later insert begins a new session.
+        self.inactive = None;
     }
 
-    /// Takes note that the answer leaves, and returns what it tells the browser. `resend` is whether
-    /// the cookie is to be sent again.
+    /// Notes that the response is sent, and returns its cookie action. `resend` is whether the
+    /// cookie is due again.
     pub(super) fn close(&mut self, resend: bool) -> CookieAction {
         self.closed = true;
-        match (self.over, self.version) {
-            (Some(_), _) => self.take_back_the_cookie(),
+        match (self.inactive, self.version) {
+            (Some(_), _) => self.retract_cookie(),
             (None, Some(version))
                 if resend && self.confirmed && self.cookie_action == CookieAction::None =>
             {
@@ -251,8 +252,8 @@ impl State {
         self.cookie_action
     }
 
-    /// Says that the store no longer confirms the id that the browser was to learn.
-    fn take_back_the_cookie(&mut self) {
+    /// Withdraws a cookie whose id the store no longer confirms.
+    fn retract_cookie(&mut self) {
         self.confirmed = false;
         if matches!(self.cookie_action, CookieAction::Set(_)) {
             self.cookie_action = CookieAction::None;

@@ -37,17 +37,17 @@ impl Session {
         state.record.get(name)
     }
 
-    /// Puts `value` under `name`. An equal value is no change, and costs no save.
+    /// Puts `value` under `name`. An equal value changes nothing and costs no save.
     ///
-    /// **It overwrites.** When another request of this visitor puts something else there at the same
-    /// time, the later whole value stays, and the other is lost. To build on what is there, use
-    /// [`update`](Self::update) or [`increment`](Self::increment), and not [`get`](Self::get) with
-    /// `insert`. In the debug profile a line in the log tells of each value that was lost so.
+    /// **It overwrites.** If another request of this visitor puts a different value there at the
+    /// same time, the later value stays and the other is lost. To change an existing value, use
+    /// [`update`](Self::update) or [`increment`](Self::increment), not [`get`](Self::get) with
+    /// `insert`. In the debug profile the log reports each value that is lost in this way.
     ///
     /// # Errors
     ///
-    /// When `value` has no form in JSON, or the session would outgrow `[default.sessions.limits]`.
-    /// What was there stays.
+    /// If `value` cannot be written as JSON, or the session would exceed
+    /// `[default.sessions.limits]`. The old value stays.
     ///
     /// # Example
     ///
@@ -75,7 +75,7 @@ impl Session {
         {
             return Ok(());
         }
-        let change = match state.read_as(name) {
+        let change = match state.value_read(name) {
             Some(read) => Change::Overwrite(name.to_owned(), value, read),
             None => Change::Insert(name.to_owned(), value),
         };
@@ -111,11 +111,11 @@ impl Session {
 
     /// Removes the value under `name`, and returns it, if there is one.
     ///
-    /// Two requests at the same time may both get it.
+    /// Two requests at the same time may both get the value.
     ///
     /// # Errors
     ///
-    /// When there is a value and it is not a `T`. It stays.
+    /// If there is a value and it is not a `T`. The value stays.
     ///
     /// # Example
     ///
@@ -143,16 +143,15 @@ impl Session {
         Ok(value)
     }
 
-    /// Adds `by` to the whole number under `name`, and returns the sum. Where there is nothing, it
-    /// counts from 0.
+    /// Adds `by` to the integer under `name`, and returns the sum. A missing value counts as 0.
     ///
-    /// Increments of requests that run at the same time all count. The number returned is right for
-    /// this request's view; when others incremented meanwhile, the stored one is higher.
+    /// Concurrent increments all count. The returned sum is right for this request's view; if other
+    /// requests incremented meanwhile, the stored number is higher.
     ///
     /// # Errors
     ///
-    /// When what is there is no whole number, the sum is beyond 64 bits, or the session would
-    /// outgrow `[default.sessions.limits]`. What was there stays.
+    /// If the value is not an integer, the sum exceeds 64 bits, or the session would exceed
+    /// `[default.sessions.limits]`. The old value stays.
     ///
     /// # Example
     ///
@@ -175,16 +174,16 @@ impl Session {
         Ok(state.record.get(name)?.unwrap_or_default())
     }
 
-    /// Lets `f` change the value under `name` (the default of `T`, where there is none), and
-    /// returns what it made of it.
+    /// Changes the value under `name` by `f`, and returns the new value. A missing value starts as
+    /// the default of `T`.
     ///
-    /// When another request of this visitor changed the value meanwhile, `f` runs once more, on
-    /// what that request left: so no update is lost. `f` should do nothing but compute.
+    /// If another request of this visitor changed the value meanwhile, `f` runs again on the newer
+    /// value, so that no update is lost. `f` should have no side effects.
     ///
     /// # Errors
     ///
-    /// When what is there is not a `T`, what `f` made has no form in JSON, or the session would
-    /// outgrow `[default.sessions.limits]`. What was there stays.
+    /// If the value is not a `T`, the result of `f` cannot be written as JSON, or the session would
+    /// exceed `[default.sessions.limits]`. The old value stays.
     ///
     /// # Example
     ///
@@ -217,23 +216,23 @@ impl Session {
         self.state.lock().record.values.get(name).is_some()
     }
 
-    /// Returns the names of the values, in the order in which they came.
+    /// Returns the names of the values, in the order of their insertion.
     pub fn keys(&self) -> Vec<String> {
         self.state.lock().record.keys()
     }
 
-    /// Returns how many values there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.state.lock().record.len()
     }
 
-    /// Returns whether there is no value.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.state.lock().record.is_empty()
     }
 
-    /// Removes every value, also those that another request adds until this one is saved. Who is
-    /// logged in stays so, and notifications wait on.
+    /// Removes every value, also those that another request adds before this one is saved. The user
+    /// stays logged in, and notifications stay.
     pub fn clear(&self) {
         let mut state = self.state.lock();
         if !state.record.is_empty() {
@@ -243,20 +242,19 @@ impl Session {
     }
 }
 
-/// The values that a handler read, as the store had them.
+/// The values that a handler read, as they were in the store.
 pub(super) type Reads = Vec<(String, Option<Box<RawValue>>)>;
 
 impl Session {
-    /// Notices from here on what is read, so that a line in the log can tell when it is overwritten
-    /// by a value that was made of an older one.
+    /// Records reads from now on, so that the log can report an overwrite by a value computed from
+    /// an older one.
     pub(crate) fn watch_reads(&self) {
         self.state.lock().reads.get_or_insert_default();
     }
 }
 
 impl State {
-    /// Takes note of what is under `name`, if that is to be noticed and as long as it is what the
-    /// store has.
+    /// Records the value under `name`, if reads are recorded and the session is unchanged.
     fn note_read(&mut self, name: &str) {
         let Some(reads) = &mut self.reads else { return };
         let noted = reads.iter().any(|(read, _)| read == name);
@@ -266,8 +264,8 @@ impl State {
         }
     }
 
-    /// Returns what was read under `name`, if that was noticed.
-    fn read_as(&self, name: &str) -> Option<Option<Box<RawValue>>> {
+    /// Returns the value that was read under `name`, if the read was recorded.
+    fn value_read(&self, name: &str) -> Option<Option<Box<RawValue>>> {
         let mut reads = self.reads.iter().flatten();
         let (_, value) = reads.find(|(read, _)| read == name)?;
         Some(value.clone())

@@ -1,4 +1,4 @@
-//! Whose session it is, and since when.
+//! The session's user, age and address.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -7,14 +7,14 @@ use super::{Session, State};
 use crate::change::Change;
 
 impl Session {
-    /// Returns the user who is logged in, if one is.
+    /// Returns the user who is logged in, if any.
     pub fn user(&self) -> Option<String> {
         self.state.lock().record.user.clone()
     }
 
-    /// Says who the visitor is, or with `None` that nobody knows, and changes nothing else.
+    /// Sets the session's user, or with `None` removes it, and changes nothing else.
     ///
-    /// At a log-in use [`log_in`](Self::log_in), which also renews the id.
+    /// For a log-in use [`log_in`](Self::log_in), which also renews the id.
     pub fn set_user(&self, user: Option<&str>) {
         let mut state = self.state.lock();
         if state.record.user.as_deref() != user {
@@ -22,11 +22,11 @@ impl Session {
         }
     }
 
-    /// Logs `user` in: says who the visitor is, and [renews](Self::renew) the id, so that whoever
-    /// knew the old one, or planted it, has nothing of the log-in.
+    /// Logs `user` in: sets the session's user and [renews](Self::renew) the id, so that the old
+    /// id, which somebody else may know, gives no access.
     ///
-    /// The values and the notifications stay, unless somebody else was logged in before: nothing of
-    /// one user is shown to another.
+    /// The values and the notifications stay, unless a different user was logged in before: a user
+    /// never sees the data of another one.
     ///
     /// # Example
     ///
@@ -55,7 +55,7 @@ impl Session {
     pub fn log_in(&self, user: &str) {
         let mut state = self.state.lock();
         if state.record.user().is_some_and(|other| other != user) {
-            state.handed.clear();
+            state.handed_out.clear();
         }
         state.keep_base_for_renewal();
         self.change_user(&mut state, Change::LogIn(user.to_owned()));
@@ -67,8 +67,8 @@ impl Session {
         self.end();
     }
 
-    /// Returns whether there is anything in the session. One without is not kept, and its visitor
-    /// gets no cookie.
+    /// Returns whether the session holds anything. An empty one is not saved, and no cookie is set
+    /// for it.
     pub fn has_info(&self) -> bool {
         self.state.lock().record.has_info()
     }
@@ -78,8 +78,7 @@ impl Session {
         self.state.lock().record.created_at()
     }
 
-    /// Returns when the visitor's last request before this one was, up to `touch_every` seconds too
-    /// early.
+    /// Returns the time of the visitor's previous request, up to `touch_every` seconds too early.
     pub fn accessed_at(&self) -> SystemTime {
         self.state.lock().record.accessed_at()
     }
@@ -93,8 +92,7 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Returns how long the visitor had sent no request before this one, up to `touch_every`
-    /// seconds too long.
+    /// Returns the time since the visitor's previous request, up to `touch_every` seconds too long.
     pub fn idle_for(&self) -> Duration {
         self.manager
             .clock
@@ -103,7 +101,7 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Returns the address that the session's first request came from: the peer's own, whatever
+    /// Returns the address of the client that began the session: that of the network peer, whatever
     /// headers it sent. Behind a proxy it is the proxy's.
     pub fn remote_address(&self) -> Option<IpAddr> {
         self.state.lock().record.remote_address()

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn no_error_repeats_the_value_it_is_about() {
+    fn no_error_repeats_a_value() {
         let secrets = [
             Unexpected::Bool(true),
             Unexpected::Unsigned(4711),

@@ -35,7 +35,7 @@ fn every_tree_is_read_as_perl_reads_it() {
 }
 
 #[test]
-fn a_version_string_beyond_unicode_is_bytes_and_no_text() {
+fn a_version_string_beyond_unicode_is_readable_only_as_bytes() {
     // JSON, but for the encoding: a string with some escapes.
     let expected = expectation(BEYOND_UNICODE).expect("the case is a tree");
     let expected = unescaped(expected.trim_ascii());
@@ -110,7 +110,7 @@ fn every_image_that_contains_itself_is_a_cycle_and_can_be_walked() {
 }
 
 #[test]
-fn every_image_with_hooks_is_refused_by_that_name() {
+fn every_image_with_hooks_is_refused_as_such() {
     let mut refused = BTreeMap::new();
     for Sample { path, case, image } in samples() {
         if !HOOKS.contains(&case) {
@@ -129,7 +129,7 @@ fn every_image_with_hooks_is_refused_by_that_name() {
 }
 
 #[test]
-fn no_case_is_left_out() {
+fn every_case_of_the_corpus_is_tested() {
     let cases: HashSet<u32> = samples().iter().map(|sample| sample.case).collect();
     assert_eq!(cases, (1..=55).collect());
     assert_eq!(samples().len(), 652);
@@ -140,7 +140,7 @@ fn no_case_is_left_out() {
 }
 
 #[test]
-fn classes_of_objects_are_told() {
+fn classes_of_objects_are_readable() {
     let classes = |begin: &str| {
         let of_case = |sample: &Sample| sample.path.to_string_lossy().contains(begin);
         let mut found = samples().into_iter().filter(of_case).map(|sample| {

@@ -122,7 +122,7 @@ fn every_image_with_a_byte_more_or_less_is_read_or_is_an_error() {
 }
 
 #[test]
-fn every_length_that_is_wrong_is_an_error() {
+fn every_wrong_length_is_an_error() {
     type Length = fn(u32) -> [u8; 4];
     let machines: [(&[u8], Length); 3] = [
         (NETWORK, u32::to_be_bytes),
@@ -174,7 +174,7 @@ fn every_length_that_is_wrong_is_an_error() {
 }
 
 #[test]
-fn what_the_fuzzer_kept_is_read_or_is_an_error() {
+fn every_corpus_file_of_the_fuzzer_is_read_or_is_an_error() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/storable");
     let mut inputs = 0;
     for entry in fs::read_dir(corpus).expect("the corpus is there") {
@@ -209,7 +209,7 @@ fn bytes_that_are_no_image_are_an_error() {
 }
 
 #[test]
-fn images_of_nothing_but_chance_are_errors_or_read() {
+fn random_images_are_read_or_are_errors() {
     // A xorshift generator: the same images every time.
     let mut state = 0x2545_f491_4f6c_dd1du64;
     let mut next = move || {

@@ -122,7 +122,7 @@ struct Wrapped(Option<Box<Wrapped>>);
 struct Key(Option<Box<Key>>);
 
 #[test]
-fn a_type_that_wraps_itself_for_ever_is_stopped() {
+fn a_type_that_wraps_itself_endlessly_is_an_error() {
     on_a_small_stack(STACK, || {
         let image = network(b"\x02\0\0\0\0");
         assert_eq!(read::<Wrapped>(&image), Err(ErrorKind::Depth));
@@ -160,7 +160,7 @@ fn wrappers_of_the_rust_type_count_as_levels() {
 }
 
 #[test]
-fn what_perl_writes_by_default_is_not_too_deep() {
+fn the_default_depth_of_perl_is_not_too_deep() {
     // 511 arrays, 255 hashes and 512 references are the most it nests.
     let arrays = network(&[&b"\x02\0\0\0\x01\x04".repeat(510)[..], b"\x02\0\0\0\0"].concat());
     let hashes = network(

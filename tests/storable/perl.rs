@@ -15,7 +15,7 @@ const SEED: &str = "20001";
 const COUNT: usize = 10_000;
 
 #[test]
-fn what_perl_freezes_is_read_as_perl_reads_it() {
+fn images_frozen_by_perl_are_read_as_perl_reads_them() {
     let seed = std::env::var("STORABLE_SEED").unwrap_or_else(|_| SEED.to_owned());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/storable/structures.pl");
     let output = Command::new("perl")
@@ -54,7 +54,7 @@ fn what_perl_freezes_is_read_as_perl_reads_it() {
 }
 
 #[test]
-fn the_deepest_that_perl_writes_by_default_is_read() {
+fn the_deepest_image_perl_writes_by_default_is_read() {
     // Storable finds its limits when it is built. These are the ones it has where it cannot.
     let script = r#"
         use Storable qw(nfreeze);

@@ -32,7 +32,7 @@ fn laughs(levels: u32) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_shared_is_one_thing_in_an_image_and_repeated_in_a_value() {
+fn shared_data_is_one_node_in_an_image_and_repeated_in_a_value() {
     let bytes = network(
         &[
             &b"\x02\0\0\0\x02\x04\x02\0\0\0\x01\x08\x81\x04"[..],
@@ -72,7 +72,7 @@ fn the_same_value_twice_is_no_cycle() {
 }
 
 #[test]
-fn what_contains_itself_is_a_cycle() {
+fn data_that_contains_itself_is_a_cycle() {
     let cycles = [
         // A reference to itself, two that refer to each other, and one that leads to them.
         [&b"\x04"[..], &again(0)].concat(),
@@ -118,7 +118,7 @@ enum Endless {
 }
 
 #[test]
-fn the_end_of_every_reference_is_found_once() {
+fn references_through_long_chains_resolve_in_linear_time() {
     // A long chain, to which many references lead: each would take as long as the chain.
     let (length, count) = (100_000, 100_000u32);
     let chain = [&vec![4; length][..], b"\x08\x87"].concat();
@@ -167,7 +167,7 @@ fn the_end_of_every_reference_is_found_once() {
 }
 
 #[test]
-fn a_type_that_ignores_the_way_back_is_read() {
+fn a_type_that_ignores_the_cyclic_field_is_read() {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Child {
         name: String,
@@ -198,7 +198,7 @@ fn a_type_that_ignores_the_way_back_is_read() {
 }
 
 #[test]
-fn repetition_has_an_end() {
+fn exponential_repetition_is_an_error() {
     assert_eq!(
         storable::from_slice(&laughs(2)),
         Ok(json!([[7, 7], [7, 7]]))
@@ -215,7 +215,7 @@ fn repetition_has_an_end() {
 }
 
 #[test]
-fn repeated_text_and_keys_count_too() {
+fn repeated_text_and_keys_count_towards_the_growth_limit() {
     let count = 10_000u32;
     let many = |first: &[u8], tag| {
         let each = [&b"\x04"[..], &again(tag)].concat();
@@ -243,7 +243,7 @@ fn repeated_text_and_keys_count_too() {
 }
 
 #[test]
-fn an_image_without_sharing_is_read_unless_it_is_all_emptiness() {
+fn an_image_without_sharing_is_read_unless_mostly_empty() {
     let count = 20_000u32;
     let image = |each: &[u8]| {
         network(
@@ -290,7 +290,7 @@ fn trailing_bytes_are_an_error_unless_allowed() {
 }
 
 #[test]
-fn no_debug_form_tells_what_an_image_holds() {
+fn no_debug_output_shows_the_content_of_an_image() {
     let bytes = network(b"\x03\0\0\0\x01\x0a\x06secret\0\0\0\x08password");
     let image = Image::parse(&bytes).expect("a hash");
     let Kind::Hash(entries) = image.root().kind() else {

@@ -33,7 +33,7 @@ fn refused<T: DeserializeOwned + Debug>(body: &[u8]) -> String {
 }
 
 #[test]
-fn a_string_becomes_the_number_that_perl_would_print_so() {
+fn a_string_in_the_form_perl_prints_becomes_a_number() {
     assert_eq!(read(&string("7")), Ok(7u8));
     assert_eq!(read(&string("-129")), Ok(-129i16));
     assert_eq!(read(&string("18446744073709551615")), Ok(u64::MAX));
@@ -80,7 +80,7 @@ fn a_number_becomes_the_string_that_perl_would_print() {
 }
 
 #[test]
-fn a_boolean_is_what_perls_without_booleans_wrote_for_one() {
+fn booleans_of_older_perls_are_read() {
     for body in [&b"\x0f"[..], b"\x22", b"\x08\x81", &string("1")] {
         assert_eq!(read(body), Ok(true), "{body:x?}");
     }
@@ -119,7 +119,7 @@ fn a_type_that_takes_anything_gets_what_the_image_holds() {
 }
 
 #[test]
-fn undef_is_nothing() {
+fn undef_becomes_none() {
     assert_eq!(read(b"\x05"), Ok(None::<u8>));
     assert_eq!(read(b"\x04\x04\x05"), Ok(None::<String>));
     assert_eq!(read(b"\x05"), Ok(()));
@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for Raw {
 }
 
 #[test]
-fn bytes_are_had_as_they_stand_and_text_as_it_was_meant() {
+fn bytes_are_read_unchanged_and_text_is_decoded() {
     let latin1 = b"\x0a\x04J\xf6rg";
     assert_eq!(read(latin1), Ok("Jörg".to_owned()));
     assert_eq!(read(latin1), Ok(b"J\xf6rg".to_vec()));
@@ -190,7 +190,7 @@ fn bytes_are_had_as_they_stand_and_text_as_it_was_meant() {
 }
 
 #[test]
-fn text_that_rust_cannot_hold_is_an_error_only_where_text_is_asked_for() {
+fn text_that_is_not_unicode_is_an_error_only_for_text_types() {
     // A surrogate, and a code point beyond Unicode, as Perl encodes them.
     for bytes in [&b"\xed\xa0\x80"[..], b"\xf4\x90\x80\x80", b"\xff"] {
         let body = [&[23, bytes.len() as u8][..], bytes].concat();
@@ -221,7 +221,7 @@ fn a_type_can_borrow_from_an_image() {
 }
 
 #[test]
-fn keys_become_what_the_map_is_keyed_by() {
+fn hash_keys_become_the_key_type_of_the_map() {
     let body = b"\x03\0\0\0\x02\x08\x81\0\0\0\x0210\x08\x82\0\0\0\x02-3";
     assert_eq!(read(body), Ok(BTreeMap::from([(10i32, 1), (-3, 2)])));
     assert_eq!(
@@ -333,7 +333,7 @@ fn structs_are_hashes_or_arrays() {
 }
 
 #[test]
-fn an_error_tells_the_byte_of_the_value_that_does_not_fit() {
+fn an_error_names_the_byte_of_the_mismatched_value() {
     let body = b"\x03\0\0\0\x01\x04\x02\0\0\0\x02\x08\x81\x0a\x06secret\0\0\0\x01a";
     let error = read::<HashMap<String, Vec<u8>>>(body).expect_err("a string among the numbers");
     assert_eq!(error.offset(), Some(15));
@@ -345,7 +345,7 @@ fn an_error_tells_the_byte_of_the_value_that_does_not_fit() {
 }
 
 #[test]
-fn what_a_type_says_when_it_refuses_a_value_is_kept_apart() {
+fn the_message_of_a_refusing_type_is_kept_out_of_the_error_text() {
     #[derive(Debug, Deserialize)]
     #[serde(try_from = "String")]
     struct Even;

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::support::{NATIVE, NETWORK, hex, network};
 
 #[test]
-fn every_kind_of_thing_is_read() {
+fn every_kind_of_value_is_read() {
     let known = [
         // Integers: a byte, then four bytes, then a string.
         ("050b0885", json!(5)),
@@ -151,7 +151,7 @@ fn native_numbers_of_every_machine_are_read() {
 }
 
 #[test]
-fn an_image_with_long_doubles_is_read_unless_they_cannot_be_converted() {
+fn an_image_with_long_doubles_is_read_if_the_doubles_convert() {
     let head = b"\x04\x0b\x0812345678\x04\x08\x08\x10";
     let x87 = b"\x07\xcd\xcc\xcc\xcc\xcc\xcc\xcc\xfc\x01\x40\0\0\0\0\0\0";
     let quadruple = b"\x07\x9a\x99\x99\x99\x99\x99\x99\x99\x99\x99\x99\x99\x99\xf9\x01\x40";
@@ -179,7 +179,7 @@ fn native_numbers_are_refused_in_network_order() {
 }
 
 #[test]
-fn what_needs_perl_is_refused_by_name() {
+fn constructs_that_need_perl_are_refused_by_name() {
     let refused = [
         (
             "13420200000002088108828202486b036162630100000001",
@@ -219,7 +219,7 @@ fn what_needs_perl_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_no_part_of_the_format_is_an_error() {
+fn unknown_format_bytes_are_an_error() {
     let wrong = [
         ("24", ErrorKind::Opcode, 2),
         ("69", ErrorKind::Opcode, 2),
@@ -244,7 +244,7 @@ fn what_is_no_part_of_the_format_is_an_error() {
 }
 
 #[test]
-fn a_thing_can_be_seen_as_it_is() {
+fn an_image_can_be_inspected_without_a_target_type() {
     let image = network(&hex("110652656765787020000361622b0169"));
     let image = Image::parse(&image).expect("a regular expression");
     let Kind::Regexp { pattern, flags } = image.root().kind() else {

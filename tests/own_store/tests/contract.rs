@@ -42,7 +42,7 @@ fn login(session: &Session) {
 }
 
 #[rocket::async_test]
-async fn an_application_keeps_its_sessions_and_its_cache_there() {
+async fn an_application_keeps_sessions_and_cache_in_an_own_store() {
     let (store, clock, _there) = store().await;
     let rocket = rocket::build()
         .manage(clock)
