@@ -1,4 +1,4 @@
-//! The clock by which sessions and entries expire. A test can set it.
+//! The clock by which sessions and entries expire, and which a test can set.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

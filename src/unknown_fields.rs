@@ -1,4 +1,4 @@
-//! The fields of a JSON object that this version does not know. They are kept unchanged.
+//! The fields of a JSON object that this version does not know, which are kept unchanged.
 
 use std::fmt;
 

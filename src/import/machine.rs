@@ -1,4 +1,4 @@
-//! The stack machine that runs a pickle. It makes values, and calls no Python function.
+//! The stack machine that runs a pickle: it makes values, and calls no Python function.
 
 use std::collections::HashMap;
 

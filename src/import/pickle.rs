@@ -1,4 +1,4 @@
-//! A pickle as a tree of values.
+//! A pickle, decoded into values.
 
 use indexmap::IndexMap;
 

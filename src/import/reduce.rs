@@ -1,6 +1,6 @@
-//! The constructors of Python's own types that a pickle may name. None of them is run.
+//! The constructors of Python's own types that a pickle may name.
 //!
-//! The arguments alone determine the value.
+//! None of them is run. The arguments alone determine the value.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Values as JSON text. Errors name the type, and never show data.
+//! Values as JSON text, with errors that name the type and never show data.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

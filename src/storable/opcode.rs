@@ -1,4 +1,6 @@
-//! The opcodes of format 2: the byte at the start of a value. Perl's source calls them `SX_…`.
+//! The opcodes of format 2: the byte at the start of a value.
+//!
+//! Perl's source calls them `SX_…`.
 
 pub(super) const OBJECT: u8 = 0;
 pub(super) const LSCALAR: u8 = 1;
