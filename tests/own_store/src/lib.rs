@@ -7,8 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use rocket::async_trait;
 use rocket::futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use rocket::tokio::task::spawn_blocking;
+use rocket_session_kit::store::{
+    Key, KeyValue, Namespace, Precondition, RecordHeader, Revision, Save, Saved, SessionStore,
+    Stored, Swept,
+};
 use rocket_session_kit::{Clock, Error, ErrorKind, Result, SessionId};
-use rocket_session_kit::store::{Precondition, RecordHeader, Key, KeyValue, Namespace, Revision, Save, Saved, SessionStore, Stored, Swept};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 const TABLES: &str = "
@@ -87,7 +90,7 @@ impl SqliteStore {
     }
 
     /// Changes an entry in one step: `step` is given what is there, and returns what shall be, with
-    /// an answer. `None` leaves it as it is.
+    /// a result. `None` leaves it as it is.
     async fn edit<T: Send + 'static>(
         &self,
         act: &'static str,
@@ -97,7 +100,7 @@ impl SqliteStore {
         let (key, now) = (key.clone(), self.now());
         self.transact(act, move |transaction| {
             let place = (key.namespace(), key.escaped());
-            let (next, answer) = step(entry(transaction, &key, now)?);
+            let (next, result) = step(entry(transaction, &key, now)?);
             match next {
                 None => {}
                 Some(Next::Nothing) => {
@@ -110,7 +113,7 @@ impl SqliteStore {
                     transaction.execute(keep, (place.0, place.1, value, expires))?;
                 }
             }
-            Ok(answer)
+            Ok(result)
         })
         .await
     }
@@ -197,8 +200,9 @@ impl SessionStore for SqliteStore {
         let act = "save a session";
         let (id, now, precondition) = (*id, self.now(), save.precondition);
         let bytes = save.bytes.to_vec();
-        let RecordHeader { revision, .. } = RecordHeader::read(&bytes)
-            .ok_or_else(|| Error::new(ErrorKind::Invalid, act).because("its bytes have no header"))?;
+        let RecordHeader { revision, .. } = RecordHeader::read(&bytes).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, act).because("its bytes have no header")
+        })?;
         let expires = now.saturating_add(millis(save.ttl));
         self.transact(act, move |transaction| {
             let there = session(transaction, &id, now)?.map(|stored| stored.revision);
