@@ -46,12 +46,12 @@ fn a_page_that_sends_many_requests_at_once_loses_none() {
     let browser = Browser::start();
     let site = Served::launch(|figment| figment);
     browser.open(&site.url("/add/visits/1"));
-    let answers = browser.run_async(
+    let responses = browser.run_async(
         "const all = await Promise.all(Array.from({length: 60}, (_, n) => \
              fetch(n % 3 ? '/add/visits/1' : `/set/key${n}/x`).then(answer => answer.status)));
          return all.filter(status => status === 200).length;",
     );
-    assert_eq!(answers, 60);
+    assert_eq!(responses, 60);
     assert_eq!(browser.open(&site.url("/get/visits")), "41");
     assert_eq!(browser.open(&site.url("/keys")).split(',').count(), 21);
 }

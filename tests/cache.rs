@@ -83,9 +83,9 @@ struct Article {
 }
 
 async fn get(client: &Client, path: &str) -> (u16, String) {
-    let answer = client.get(path.to_owned()).dispatch().await;
-    let status = answer.status().code;
-    (status, answer.into_string().await.unwrap_or_default())
+    let response = client.get(path.to_owned()).dispatch().await;
+    let status = response.status().code;
+    (status, response.into_string().await.unwrap_or_default())
 }
 
 /// What `name` holds, as a number.
@@ -379,9 +379,9 @@ where
         };
         join(all, open).await.0
     };
-    let (first, mut answers) = join(first, others).await;
-    answers.insert(0, first);
-    (answers, computations.into_inner())
+    let (first, mut responses) = join(first, others).await;
+    responses.insert(0, first);
+    (responses, computations.into_inner())
 }
 
 async fn a_failed_computation_blocks_no_request_and_stores_nothing(backend: Backend) {
@@ -392,14 +392,14 @@ async fn a_failed_computation_blocks_no_request_and_stores_nothing(backend: Back
     assert!(!app.cache().contains("b").await.unwrap());
     assert_eq!(number(app.cache(), "b").await, None);
 
-    let answers = ten_after_a_failure(&app, |gate| async move {
+    let responses = ten_after_a_failure(&app, |gate| async move {
         gate.pass().await;
         Err(Error::new(ErrorKind::Invalid, "compute"))
     });
-    let (answers, computations) = answers.await;
+    let (responses, computations) = responses.await;
     assert!(
-        answers[0].is_err() && answers[1..].iter().all(Result::is_ok),
-        "{answers:?}"
+        responses[0].is_err() && responses[1..].iter().all(Result::is_ok),
+        "{responses:?}"
     );
     assert_eq!(computations, 2, "one of the others does it for all of them");
     assert!(app.cache().contains("a").await.unwrap());
@@ -407,14 +407,14 @@ async fn a_failed_computation_blocks_no_request_and_stores_nothing(backend: Back
 
 async fn a_panicked_or_dropped_computation_blocks_no_request(backend: Backend) {
     let app = App::launch(backend, "").await;
-    let answers = ten_after_a_failure(&app, |gate| async move {
+    let responses = ten_after_a_failure(&app, |gate| async move {
         gate.pass().await;
         panic!("a test makes the computation panic")
     });
-    let (answers, computations) = answers.await;
+    let (responses, computations) = responses.await;
     assert!(
-        answers[0].is_err() && answers[1..].iter().all(Result::is_ok),
-        "{answers:?}"
+        responses[0].is_err() && responses[1..].iter().all(Result::is_ok),
+        "{responses:?}"
     );
     assert_eq!(computations, 2, "one of the others does it for all of them");
 
@@ -504,8 +504,8 @@ async fn requests_for_a_failing_computation_do_not_queue_up() {
             Err::<u64, _>(Error::new(ErrorKind::Invalid, "compute"))
         })
     };
-    let answers = join_all((0..10).map(|_| ask())).await;
-    assert!(answers.iter().all(Result::is_err));
+    let responses = join_all((0..10).map(|_| ask())).await;
+    assert!(responses.iter().all(Result::is_err));
     // After the second failure nobody waits for another any more.
     assert_eq!(most.into_inner(), 8);
 }
@@ -617,10 +617,10 @@ async fn a_store_failure_is_an_error_but_does_not_stop_computations() {
         }
         let started = Instant::now();
         for (path, status) in [("/find/a", 503), ("/keep/a/1", 503)] {
-            let answer = client.get(path).dispatch().await;
-            assert_eq!(answer.status().code, status, "{path} {how}");
+            let response = client.get(path).dispatch().await;
+            assert_eq!(response.status().code, status, "{path} {how}");
             assert_eq!(
-                answer.headers().get_one("Retry-After"),
+                response.headers().get_one("Retry-After"),
                 Some("5"),
                 "{path} {how}"
             );

@@ -225,11 +225,11 @@ async fn act(
         ""
     };
     let body = (method == Method::Post).then_some("count=many");
-    let answer = visitor
+    let response = visitor
         .send(method, &format!("{path}?do={act}{never}"), body)
         .await;
-    assert_eq!(answer.status.code, status, "{path}");
-    answer
+    assert_eq!(response.status.code, status, "{path}");
+    response
 }
 
 #[async_test]
@@ -237,8 +237,8 @@ async fn a_new_session_sets_its_cookie_on_every_outcome() {
     let app = app().await;
     for row in KEPT {
         let visitor = app.visitor();
-        let answer = act(&visitor, row, "create").await;
-        assert!(answer.sets_session(), "{row:?}: {answer:?}");
+        let response = act(&visitor, row, "create").await;
+        assert!(response.sets_session(), "{row:?}: {response:?}");
         assert_eq!(visitor.get("/get/created").await.body, "true", "{row:?}");
     }
 }
@@ -249,8 +249,8 @@ async fn a_renewed_session_sets_its_cookie_on_every_outcome() {
     for row in KEPT {
         let visitor = app.known_visitor().await;
         let old = visitor.copy();
-        let answer = act(&visitor, row, "renew").await;
-        assert!(answer.sets_session(), "{row:?}: {answer:?}");
+        let response = act(&visitor, row, "renew").await;
+        assert!(response.sets_session(), "{row:?}: {response:?}");
         assert_ne!(visitor.cookie("id"), old.cookie("id"), "{row:?}");
         assert_eq!(visitor.get("/keys").await.body, "n", "{row:?}");
         assert_eq!(old.get("/keys").await.body, "", "{row:?}");
@@ -264,8 +264,8 @@ async fn an_ended_session_removes_its_cookie_on_every_outcome() {
     for row in KEPT.into_iter().chain(failed) {
         let visitor = app.known_visitor().await;
         let old = visitor.copy();
-        let answer = act(&visitor, row, "end").await;
-        assert!(answer.removes_session(), "{row:?}: {answer:?}");
+        let response = act(&visitor, row, "end").await;
+        assert!(response.removes_session(), "{row:?}: {response:?}");
         assert!(!visitor.has_session());
         assert_eq!(old.get("/keys").await.body, "", "{row:?}");
     }
@@ -276,12 +276,12 @@ async fn a_request_that_failed_half_way_saves_nothing() {
     let app = app().await;
     for (path, status) in FAILED {
         let visitor = app.visitor();
-        let answer = act(&visitor, (path, Method::Get, status), "create").await;
-        assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+        let response = act(&visitor, (path, Method::Get, status), "create").await;
+        assert!(response.session_cookie().is_none(), "{path}: {response:?}");
 
         let visitor = app.known_visitor().await;
-        let answer = act(&visitor, (path, Method::Get, status), "create").await;
-        assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+        let response = act(&visitor, (path, Method::Get, status), "create").await;
+        assert!(response.session_cookie().is_none(), "{path}: {response:?}");
         assert_eq!(visitor.get("/keys").await.body, "n", "{path}");
 
         let before = visitor.cookie("id");
@@ -296,21 +296,21 @@ async fn an_untouched_session_sends_no_cookie() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     for row in KEPT {
-        let answer = act(&visitor, row, "nothing").await;
-        assert!(answer.session_cookie().is_none(), "{row:?}: {answer:?}");
+        let response = act(&visitor, row, "nothing").await;
+        assert!(response.session_cookie().is_none(), "{row:?}: {response:?}");
     }
     for path in ["/no/such/page", "/bare", "/%"] {
-        let answer = visitor.get(path).await;
-        assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
-        assert_eq!(answer.header("Vary"), None);
+        let response = visitor.get(path).await;
+        assert!(response.session_cookie().is_none(), "{path}: {response:?}");
+        assert_eq!(response.header("Vary"), None);
     }
 }
 
 #[async_test]
 async fn foreign_cookies_are_left_alone() {
     let app = app().await;
-    let others = |answer: &Answer| {
-        let mut names: Vec<_> = answer
+    let others = |response: &Answer| {
+        let mut names: Vec<_> = response
             .headers("Set-Cookie")
             .into_iter()
             .filter_map(|cookie| cookie.split('=').next())
@@ -331,8 +331,8 @@ async fn foreign_cookies_are_left_alone() {
         (("/conflict", Method::Get, 409), ""),
     ] {
         for what in ["create", "nothing"] {
-            let answer = act(&app.visitor(), row, what).await;
-            assert_eq!(others(&answer), expected, "{row:?}");
+            let response = act(&app.visitor(), row, what).await;
+            assert_eq!(others(&response), expected, "{row:?}");
         }
     }
     let visitor = app.visitor();

@@ -17,9 +17,9 @@ async fn a_request_that_asks_for_no_session_costs_nothing() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     for visitor in [visitor, app.visitor()] {
-        let answer = visitor.get("/bare").await;
+        let response = visitor.get("/bare").await;
         assert_eq!(
-            (answer.header("Vary"), answer.header("Set-Cookie")),
+            (response.header("Vary"), response.header("Set-Cookie")),
             (None, None)
         );
         visitor.get("/nowhere").await;
@@ -39,8 +39,8 @@ async fn a_visitor_without_a_session_who_writes_nothing_costs_nothing() {
         "/remove/a",
         "/age",
     ] {
-        let answer = app.visitor().get(path).await;
-        assert!(answer.session_cookie().is_none(), "{path}");
+        let response = app.visitor().get(path).await;
+        assert!(response.session_cookie().is_none(), "{path}");
     }
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
 }

@@ -168,7 +168,7 @@ async fn writers_that_are_killed_never_leave_a_torn_session() {
         .await
         .unwrap()
         .expect("it is there");
-    let answer = save(
+    let response = save(
         &place.store,
         &place.id,
         &bytes(2, "after"),
@@ -176,7 +176,7 @@ async fn writers_that_are_killed_never_leave_a_torn_session() {
     )
     .await;
     assert_eq!(
-        answer.unwrap(),
+        response.unwrap(),
         Saved::Saved(Revision(2)),
         "a killed writer leaves no lock behind"
     );
@@ -334,11 +334,11 @@ async fn foreign_files_are_refused_quickly_and_left_alone() {
         let (store, id) = (&place.store, &place.id);
         assert_eq!(store.load_session(id).await.unwrap(), None, "{what}");
         assert!(!store.has_session(id).await.unwrap(), "{what}");
-        let answer = save(store, id, &bytes(2, "new"), Precondition::Absent)
+        let response = save(store, id, &bytes(2, "new"), Precondition::Absent)
             .await
             .unwrap();
-        assert_eq!(answer, Saved::Changed, "{what}");
-        let answer = save(
+        assert_eq!(response, Saved::Changed, "{what}");
+        let response = save(
             store,
             id,
             &bytes(2, "new"),
@@ -346,7 +346,7 @@ async fn foreign_files_are_refused_quickly_and_left_alone() {
         )
         .await
         .unwrap();
-        assert_eq!(answer, Saved::Gone, "{what}");
+        assert_eq!(response, Saved::Gone, "{what}");
         assert!(!store.delete_session(id).await.unwrap(), "{what}");
         store.quarantine(id).await.unwrap();
         store.delete_old_sessions(0).await.unwrap();
@@ -386,10 +386,10 @@ async fn a_file_that_is_no_session_is_never_overwritten() {
             Precondition::Revision(Revision(0)),
             Precondition::Revision(Revision(1)),
         ] {
-            let answer = save(&place.store, &place.id, &bytes(2, "new"), precondition)
+            let response = save(&place.store, &place.id, &bytes(2, "new"), precondition)
                 .await
                 .unwrap();
-            assert_eq!(answer, Saved::Changed, "{garbage}");
+            assert_eq!(response, Saved::Changed, "{garbage}");
         }
         place.store.delete_old_sessions(1).await.unwrap();
         assert_eq!(fs::read_to_string(place.file()).unwrap(), garbage);
@@ -457,7 +457,7 @@ async fn a_file_that_becomes_a_link_again_and_again_is_never_followed() {
         if let Some(stored) = place.store.load_session(&place.id).await.unwrap() {
             assert_eq!(stored.revision, Revision(1), "a link was followed");
         }
-        let answer = save(
+        let response = save(
             &place.store,
             &place.id,
             &bytes(1, "first"),
@@ -465,7 +465,7 @@ async fn a_file_that_becomes_a_link_again_and_again_is_never_followed() {
         )
         .await;
         assert_ne!(
-            answer.unwrap(),
+            response.unwrap(),
             Saved::Saved(Revision(1)),
             "a link was followed"
         );
@@ -707,9 +707,9 @@ async fn a_file_size_limit_leaves_the_old_session() {
         .args(worker.get_args())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&worker.stderr).into_owned();
-    assert!(told.contains("File too large"), "{told}");
-    assert!(!told.contains(&place.id.to_hex()), "{told}");
+    let stderr = String::from_utf8_lossy(&worker.stderr).into_owned();
+    assert!(stderr.contains("File too large"), "{stderr}");
+    assert!(!stderr.contains(&place.id.to_hex()), "{stderr}");
     let stored = place
         .store
         .load_session(&place.id)
@@ -756,7 +756,7 @@ async fn a_full_disk_leaves_the_old_session() {
         "no half-written file is left"
     );
     // With room again, it can be saved.
-    let answer = save(
+    let response = save(
         &store,
         &id,
         &bytes(3, "small"),
@@ -764,7 +764,7 @@ async fn a_full_disk_leaves_the_old_session() {
     )
     .await
     .unwrap();
-    assert_eq!(answer, Saved::Saved(Revision(3)));
+    assert_eq!(response, Saved::Saved(Revision(3)));
 }
 
 #[async_test]
@@ -778,9 +778,9 @@ async fn a_full_disk_refuses_no_log_out() {
     let filling = fs::write(disk.path.join("filling"), vec![0; 1_000_000]);
     assert!(filling.is_err(), "the disk is full");
     assert_eq!(visitor.get("/set/a/1").await.status.code, 503);
-    let answer = visitor.get("/logout").await;
-    assert_eq!(answer.status.code, 200);
-    assert!(answer.removes_session());
+    let response = visitor.get("/logout").await;
+    assert_eq!(response.status.code, 200);
+    assert!(response.removes_session());
     assert_eq!(visitor.get("/who").await.body, "nobody");
     // The log-out made room for a mark or two.
     let filling = fs::write(disk.path.join("filling, too"), vec![0; 1_000_000]);
@@ -839,22 +839,22 @@ async fn a_directory_that_vanished_is_an_error_and_no_empty_store() {
             .kind(),
         ErrorKind::Unavailable
     );
-    let answer = save(
+    let response = save(
         &place.store,
         &place.id,
         &bytes(2, "x"),
         Precondition::Revision(revision),
     )
     .await;
-    assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
-    let answer = save(
+    assert_eq!(response.unwrap_err().kind(), ErrorKind::Unavailable);
+    let response = save(
         &place.store,
         &place.id,
         &bytes(2, "x"),
         Precondition::Absent,
     )
     .await;
-    assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(response.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(place.store.delete_session(&place.id).await.is_err());
     assert!(
         place
@@ -874,7 +874,7 @@ async fn every_durability_keeps_the_contract() {
         let place = place();
         let store = place.store.clone().sync(durability);
         let revision = create(&store, &place.id).await;
-        let answer = save(
+        let response = save(
             &store,
             &place.id,
             &bytes(2, "again"),
@@ -882,7 +882,7 @@ async fn every_durability_keeps_the_contract() {
         )
         .await
         .unwrap();
-        assert_eq!(answer, Saved::Saved(Revision(2)));
+        assert_eq!(response, Saved::Saved(Revision(2)));
         assert!(store.delete_session(&place.id).await.unwrap());
     }
 }
@@ -1300,9 +1300,9 @@ async fn a_directory_that_was_open_to_others_is_closed_with_a_warning() {
         let store = DirectoryStore::open(&place.path).expect("it can be closed");
         assert_eq!(mode(&place.path) & 0o777, 0o700, "{open:o}");
         assert_eq!(store.has_session(&place.id).await.unwrap(), full);
-        let told = log::lines_with(&place.path.display().to_string());
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("others than its owner"), "{told:?}");
+        let lines = log::lines_with(&place.path.display().to_string());
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("others than its owner"), "{lines:?}");
     }
 }
 

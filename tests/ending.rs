@@ -25,8 +25,8 @@ async fn logging_out_ends_the_session_and_takes_the_cookie_away() {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
     let thief = visitor.copy();
-    let answer = visitor.get("/logout").await;
-    assert!(answer.removes_session(), "{answer:?}");
+    let response = visitor.get("/logout").await;
+    assert!(response.removes_session(), "{response:?}");
     assert!(!visitor.has_session());
     assert!(app.list().await.is_empty());
     assert_eq!(thief.get("/who").await.body, "nobody");
@@ -52,8 +52,8 @@ async fn log_out_in_a_leap(app: App) {
         app.clock.advance(100 * DAY);
         gate.open();
     };
-    let (answer, ()) = join(visitor.get("/logout?gate=slow"), leap).await;
-    assert_eq!(answer.status.code, 200);
+    let (response, ()) = join(visitor.get("/logout?gate=slow"), leap).await;
+    assert_eq!(response.status.code, 200);
     app.clock.set_back(100 * DAY);
     for visitor in [&visitor, &thief] {
         assert_eq!(visitor.get("/who").await.body, "nobody");
@@ -96,10 +96,10 @@ async fn nothing_comes_back_on(app: &App, path: &str) {
         assert!(visitor.get("/logout").await.removes_session());
         gate.open();
     };
-    let (answer, ()) = join(slow, logout).await;
+    let (response, ()) = join(slow, logout).await;
     assert!(
-        answer.session_cookie().is_none(),
-        "the cookie of the next log-in may be there by now: {path}: {answer:?}"
+        response.session_cookie().is_none(),
+        "the cookie of the next log-in may be there by now: {path}: {response:?}"
     );
     assert_eq!(thief.get("/who").await.body, "nobody", "{path}");
     assert!(app.list().await.is_empty(), "{path}");
@@ -164,12 +164,12 @@ async fn a_log_out_wins_over_concurrent_saves() {
     let thief = visitor.copy();
     let (gate, saves) = (app.gate("slow"), app.gate("logout"));
     let logout = async {
-        let answer = visitor.copy().get("/logout?gate=logout").await;
-        assert_eq!(answer.status.code, 200);
+        let response = visitor.copy().get("/logout?gate=logout").await;
+        assert_eq!(response.status.code, 200);
     };
     let writer = async {
-        let answer = visitor.get("/set/a/1?gate=slow").await;
-        assert_eq!(answer.status.code, 200);
+        let response = visitor.get("/set/a/1?gate=slow").await;
+        assert_eq!(response.status.code, 200);
         // The log-out now finds a session other than the one that it loaded.
         saves.open();
     };
@@ -231,8 +231,8 @@ async fn a_value_inserted_while_the_session_is_emptied_is_kept() {
         assert!(visitor.get("/remove/n").await.removes_session());
         gate.open();
     };
-    let (answer, ()) = join(writer, emptied).await;
-    assert!(answer.sets_session(), "the visitor has its cookie again");
+    let (response, ()) = join(writer, emptied).await;
+    assert!(response.sets_session(), "the visitor has its cookie again");
     assert_eq!(slow.get("/keys").await.body, "a");
 }
 
@@ -242,8 +242,8 @@ async fn an_insert_after_the_end_begins_a_new_session() {
     let visitor = app.known_visitor().await;
     let before = visitor.cookie("id");
     let thief = visitor.copy();
-    let answer = visitor.get("/end?then=goodbye").await;
-    assert!(answer.sets_session());
+    let response = visitor.get("/end?then=goodbye").await;
+    assert!(response.sets_session());
     assert_ne!(visitor.cookie("id"), before);
     assert_eq!(visitor.get("/keys").await.body, "then");
     assert_eq!(thief.get("/keys").await.body, "");
@@ -254,9 +254,9 @@ async fn an_insert_after_the_end_begins_a_new_session() {
 async fn ending_an_absent_session_touches_no_store_and_no_cookie() {
     let app = App::launch().await;
     for path in ["/logout", "/end", "/renew", "/clear", "/remove/a"] {
-        let answer = app.visitor().get(path).await;
-        assert_eq!(answer.status.code, 200);
-        assert!(answer.session_cookie().is_none(), "{path}");
+        let response = app.visitor().get(path).await;
+        assert_eq!(response.status.code, 200);
+        assert!(response.session_cookie().is_none(), "{path}");
     }
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
 }
@@ -269,9 +269,9 @@ async fn an_administrator_ends_any_session() {
     assert_eq!(record.get::<String>("n").unwrap().as_deref(), Some("0"));
     assert!(app.sessions().end(&id).await.unwrap());
     assert!(!app.sessions().end(&id).await.unwrap());
-    let answer = visitor.get("/keys").await;
-    assert_eq!(answer.body, "");
-    assert!(answer.session_cookie().is_none());
+    let response = visitor.get("/keys").await;
+    assert_eq!(response.body, "");
+    assert!(response.session_cookie().is_none());
 }
 
 #[async_test]
@@ -326,8 +326,12 @@ async fn end_all_of_a_user_can_spare_the_current_session() {
             let [here, there, elsewhere] = &alices;
             let other = app.visitor();
             other.get("/login/alicent").await;
-            let answer = here.get(path).await;
-            assert_eq!((answer.status.code, &*answer.body), (200, "2"), "{path}");
+            let response = here.get(path).await;
+            assert_eq!(
+                (response.status.code, &*response.body),
+                (200, "2"),
+                "{path}"
+            );
             assert_eq!(here.get("/who").await.body, "alice", "{path}");
             assert_eq!(there.get("/who").await.body, "nobody", "{path}");
             assert_eq!(elsewhere.get("/who").await.body, "nobody", "{path}");
@@ -399,9 +403,9 @@ async fn a_log_out_that_cannot_be_stored_is_no_success() {
         let visitor = app.known_visitor().await;
         app.probe.fail(act);
         app.probe.fail(Act::Delete);
-        let answer = visitor.get("/logout").await;
-        assert_eq!(answer.status.code, 503);
-        assert!(answer.session_cookie().is_none());
+        let response = visitor.get("/logout").await;
+        assert_eq!(response.status.code, 503);
+        assert!(response.session_cookie().is_none());
         app.probe.heal();
         assert_eq!(
             visitor.get("/keys").await.body,
@@ -419,9 +423,9 @@ async fn a_session_ends_even_when_its_tombstone_cannot_be_deleted() {
     let visitor = app.known_visitor().await;
     let thief = visitor.copy();
     app.probe.fail(Act::Delete);
-    let answer = visitor.get("/logout").await;
-    assert_eq!(answer.status.code, 200);
-    assert!(answer.removes_session());
+    let response = visitor.get("/logout").await;
+    assert_eq!(response.status.code, 200);
+    assert!(response.removes_session());
     assert_eq!(thief.get("/keys").await.body, "");
     assert!(app.list().await.is_empty());
 }
@@ -438,10 +442,10 @@ async fn a_session_ends_even_when_its_tombstone_cannot_be_saved() {
                     visitor.get("/login/alice").await;
                 }
                 app.probe.fail(Act::Save);
-                let answer = visitor.get("/logout").await;
+                let response = visitor.get("/logout").await;
                 app.probe.heal();
-                assert_eq!(answer.status.code, 200);
-                assert!(answer.removes_session());
+                assert_eq!(response.status.code, 200);
+                assert!(response.removes_session());
                 assert_eq!(thief.get("/keys").await.body, "");
                 assert!(app.list().await.is_empty());
             }
@@ -472,9 +476,9 @@ async fn a_renewal_does_not_survive_a_log_out_without_a_tombstone() {
                     // One of the two saves failed; whichever it was, both are tried again or done.
                     saves.open_for_all();
                 };
-                let (answer, ()) = join(visitor.get("/logout"), meanwhile).await;
+                let (response, ()) = join(visitor.get("/logout"), meanwhile).await;
                 app.probe.heal();
-                answer
+                response
             };
             let (renewed, ended) = join(renewal, log_out).await;
             assert_eq!(ended.status.code, 200, "{ended:?}");
@@ -502,8 +506,8 @@ async fn requests_that_revive_an_emptied_session_share_one_session() {
                 assert!(straggler.get("/set/b/1").await.sets_session());
                 gate.open();
             };
-            let (answer, ()) = join(slow.get("/set/a/1?gate=slow"), others).await;
-            assert_eq!(answer.status.code, 200);
+            let (response, ()) = join(slow.get("/set/a/1?gate=slow"), others).await;
+            assert_eq!(response.status.code, 200);
             let mut keys: Vec<_> = app
                 .list()
                 .await

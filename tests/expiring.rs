@@ -24,9 +24,9 @@ async fn an_idle_session_ends() {
     app.clock.advance(10 * MINUTE - Duration::from_secs(1));
     assert!(app.list().await.len() == 1);
     app.clock.advance(Duration::from_secs(1));
-    let answer = visitor.get("/keys").await;
-    assert_eq!(answer.body, "");
-    assert!(answer.session_cookie().is_none());
+    let response = visitor.get("/keys").await;
+    assert_eq!(response.body, "");
+    assert!(response.session_cookie().is_none());
 }
 
 #[async_test]
@@ -126,17 +126,17 @@ async fn a_session_returns_its_age_and_idle_time() {
 async fn a_cookie_with_an_age_is_sent_again_while_its_session_goes_on() {
     let app = App::configured(|f| f.merge(("sessions.cookie.max_age", 86_400))).await;
     let visitor = app.known_visitor().await;
-    let answer = visitor.get("/touch").await;
-    assert!(answer.session_cookie().is_none());
+    let response = visitor.get("/touch").await;
+    assert!(response.session_cookie().is_none());
     app.clock.advance(MINUTE);
-    let answer = visitor.get("/touch").await;
-    let cookie = answer
+    let response = visitor.get("/touch").await;
+    let cookie = response
         .session_cookie()
         .expect("the cookie is sent with the touch");
     assert_eq!(cookie.max_age().unwrap().whole_seconds(), 86_400);
     app.clock.advance(MINUTE);
-    let answer = visitor.get("/set/n/1").await;
-    assert!(answer.sets_session(), "a save is a touch too");
+    let response = visitor.get("/set/n/1").await;
+    assert!(response.sets_session(), "a save is a touch too");
     assert!(visitor.get("/touch").await.session_cookie().is_none());
 }
 
@@ -144,8 +144,8 @@ async fn a_cookie_with_an_age_is_sent_again_while_its_session_goes_on() {
 async fn a_cookie_without_an_age_is_sent_once() {
     let app = App::launch().await;
     let visitor = app.visitor();
-    let answer = visitor.get("/set/n/1").await;
-    assert!(answer.session_cookie().unwrap().max_age().is_none());
+    let response = visitor.get("/set/n/1").await;
+    assert!(response.session_cookie().unwrap().max_age().is_none());
     app.clock.advance(2 * MINUTE);
     assert!(visitor.get("/touch").await.session_cookie().is_none());
 }

@@ -248,9 +248,9 @@ async fn a_form_token_issued_with_a_renewal_is_valid_in_the_copy() {
             assert!(visitor.get("/renew").await.sets_session());
             app.gate("renewal").open();
         };
-        let (answer, ()) = join(slow.get("/renew_and_token?gate=renewal"), first).await;
-        assert!(answer.sets_session(), "{answer:?}");
-        for (token, good) in [(&old, "false"), (&answer.body, "true")] {
+        let (response, ()) = join(slow.get("/renew_and_token?gate=renewal"), first).await;
+        assert!(response.sets_session(), "{response:?}");
+        for (token, good) in [(&old, "false"), (&response.body, "true")] {
             let used = slow.get(&format!("/use/{token}")).await.body;
             assert_eq!(used, good);
         }
@@ -460,10 +460,10 @@ async fn a_form_without_fields_needs_only_its_token() {
         (String::new(), 403, ""),
         ("csrf_token=wrong".to_owned(), 403, ""),
     ] {
-        let answer = visitor.send(Method::Post, "/button", Some(&form)).await;
-        assert_eq!(answer.status.code, status, "{form}");
+        let response = visitor.send(Method::Post, "/button", Some(&form)).await;
+        assert_eq!(response.status.code, status, "{form}");
         if status == 200 {
-            assert_eq!(answer.body, body);
+            assert_eq!(response.body, body);
         }
     }
     let header = ("X-CSRF-Token", token.as_str());
@@ -523,8 +523,8 @@ async fn a_token_with_one_changed_bit_is_refused() {
         let headers = [("X-CSRF-Token", wrong.as_str())];
         assert_eq!(send(&visitor, &app, "/like", &headers).await, 403);
         let form = format!("text=a&csrf_token={wrong}");
-        let answer = visitor.send(Method::Post, "/entry", Some(&form)).await;
-        assert_eq!(answer.status.code, 403);
+        let response = visitor.send(Method::Post, "/entry", Some(&form)).await;
+        assert_eq!(response.status.code, 403);
     }
     let headers = [("X-CSRF-Token", token.as_str())];
     assert_eq!(send(&visitor, &app, "/like", &headers).await, 200);
@@ -561,8 +561,8 @@ async fn only_safe_methods_need_no_token() {
         (Method::Get, "/like", 404),
         (Method::Options, "/like", 404),
     ] {
-        let answer = visitor.send(method, path, None).await;
-        assert_eq!(answer.status.code, status, "{method} {path}");
+        let response = visitor.send(method, path, None).await;
+        assert_eq!(response.status.code, status, "{method} {path}");
     }
     // Nor is another site kept from a page to which it links.
     let mut request = app.client.get("/page");
@@ -700,10 +700,10 @@ async fn a_form_field_carries_the_token() {
             "false 1",
         ),
     ] {
-        let answer = visitor.send(Method::Post, path, Some(&form)).await;
-        assert_eq!(answer.status.code, status, "{form}");
+        let response = visitor.send(Method::Post, path, Some(&form)).await;
+        assert_eq!(response.status.code, status, "{form}");
         if status == 200 {
-            assert_eq!(answer.body, body);
+            assert_eq!(response.body, body);
         }
     }
 }
@@ -849,9 +849,9 @@ async fn send_multipart(
         "Content-Type",
         "multipart/form-data; boundary=X",
     ));
-    let answer = request.dispatch().await;
-    let status = answer.status().code;
-    (status, answer.into_string().await.unwrap_or_default())
+    let response = request.dispatch().await;
+    let status = response.status().code;
+    (status, response.into_string().await.unwrap_or_default())
 }
 
 #[async_test]
@@ -953,8 +953,8 @@ async fn a_token_counts_only_in_the_form_and_the_header() {
             413,
         ),
     ] {
-        let answer = visitor.send(Method::Post, &path, Some(&form)).await;
-        assert_eq!(answer.status.code, status, "{path} {form:.60}");
+        let response = visitor.send(Method::Post, &path, Some(&form)).await;
+        assert_eq!(response.status.code, status, "{path} {form:.60}");
     }
 }
 

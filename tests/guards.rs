@@ -226,8 +226,8 @@ async fn a_page_with_the_logged_in_guard_needs_a_log_in() {
         assert_eq!(nobody.get("/told").await.status.code, 401);
         assert_eq!(nobody.get("/account").await.body, "Please log in.");
         assert_eq!(nobody.get("/greeting").await.body, "Hello.");
-        let answer = nobody.get("/member").await;
-        assert_eq!(answer.header("Vary"), Some("Cookie"));
+        let response = nobody.get("/member").await;
+        assert_eq!(response.header("Vary"), Some("Cookie"));
     }
     stranger.set_cookie("id", "forged");
     assert_eq!(stranger.get("/member").await.status.code, 401);
@@ -251,9 +251,9 @@ async fn a_store_failure_is_never_mistaken_for_an_anonymous_visitor() {
     for fault in [Probe::fail, Probe::panic] {
         fault(&app.probe, Act::Load);
         for path in ["/member", "/account", "/who"] {
-            let answer = visitor.get(path).await;
-            assert_eq!(answer.status.code, 503, "{path}");
-            assert_eq!(answer.header("Retry-After"), Some("5"), "{path}");
+            let response = visitor.get(path).await;
+            assert_eq!(response.status.code, 503, "{path}");
+            assert_eq!(response.header("Retry-After"), Some("5"), "{path}");
         }
         assert_eq!(visitor.get("/told").await.body, "Unavailable");
         // Rocket's `Option` makes `None` of every error.
@@ -333,9 +333,9 @@ async fn request_fairings_work_in_either_order() {
         let mallory = Visitor::new(&client);
         mallory.get("/login/mallory").await;
         let thief = mallory.copy();
-        let answer = mallory.get("/who").await;
-        assert_eq!(answer.body, "nobody", "attached before: {before}");
-        assert!(answer.removes_session(), "attached before: {before}");
+        let response = mallory.get("/who").await;
+        assert_eq!(response.body, "nobody", "attached before: {before}");
+        assert!(response.removes_session(), "attached before: {before}");
         assert_eq!(thief.get("/who").await.body, "nobody", "{before}");
 
         let alice = Visitor::new(&client);
@@ -513,6 +513,6 @@ async fn every_guard_fails_without_the_fairing_and_none_forwards() {
         .await
         .unwrap();
     let request = client.post("/every_guard").header(ContentType::Form);
-    let answer = request.body("a=b").dispatch().await;
-    assert_eq!(answer.into_string().await.unwrap(), "all of them fail");
+    let response = request.body("a=b").dispatch().await;
+    assert_eq!(response.into_string().await.unwrap(), "all of them fail");
 }

@@ -157,16 +157,16 @@ fn with<'a>(app: &'a App, token: &str) -> Visitor<'a> {
 async fn a_token_finds_its_session_and_no_cookie_is_ever_set(backend: Backend) {
     let api = Api::on(backend).await;
     let (one, two) = (api.visitor(TOKEN), api.visitor(OTHER));
-    for answer in [
+    for response in [
         one.get("/get/a").await,
         one.get("/set/a/1").await,
         one.get("/login/alice").await,
         one.get("/renew").await,
     ] {
-        assert_eq!(answer.status, Status::Ok);
-        assert_eq!(answer.header("Set-Cookie"), None);
-        assert_eq!(answer.header("WWW-Authenticate"), None);
-        assert_eq!(answer.header("Vary"), Some(NAME));
+        assert_eq!(response.status, Status::Ok);
+        assert_eq!(response.header("Set-Cookie"), None);
+        assert_eq!(response.header("WWW-Authenticate"), None);
+        assert_eq!(response.header("Vary"), Some(NAME));
     }
     assert_eq!(one.get("/get/a").await.body, r#""1""#);
     assert_eq!(one.get("/who").await.body, "alice");
@@ -174,8 +174,8 @@ async fn a_token_finds_its_session_and_no_cookie_is_ever_set(backend: Backend) {
     assert_eq!(two.get("/get/a").await.body, "none");
     assert_eq!(two.get("/existing").await.status, Status::NotFound);
     assert_eq!(api.ids().await.len(), 1, "who only looks begins nothing");
-    let answer = one.get("/logout").await;
-    assert_eq!(answer.header("Set-Cookie"), None);
+    let response = one.get("/logout").await;
+    assert_eq!(response.header("Set-Cookie"), None);
     assert_eq!(one.get("/keys").await.body, "");
     assert!(api.ids().await.is_empty());
 }
@@ -191,8 +191,12 @@ async fn concurrent_requests_that_begin_a_session_lose_no_change(backend: Backen
         }
         gate.open_for_all();
     };
-    let (answers, ()) = join(requests, all_loaded).await;
-    assert!(answers.iter().all(|answer| answer.status == Status::Ok));
+    let (responses, ()) = join(requests, all_loaded).await;
+    assert!(
+        responses
+            .iter()
+            .all(|response| response.status == Status::Ok)
+    );
     assert_eq!(visitor.get("/get/count").await.body, "40");
     assert_eq!(api.ids().await.len(), 1);
 }
@@ -234,11 +238,11 @@ async fn a_request_in_flight_at_the_end_does_not_reach_the_next_session(backend:
             visitor.get("/push/new").await;
             gate.open();
         };
-        let (answer, ()) = join(slow, meanwhile).await;
-        assert_eq!(answer.status, Status::Ok, "{path}");
-        assert_eq!(answer.header("Set-Cookie"), None);
+        let (response, ()) = join(slow, meanwhile).await;
+        assert_eq!(response.status, Status::Ok, "{path}");
+        assert_eq!(response.header("Set-Cookie"), None);
         if path == "/take" {
-            assert_eq!(answer.body, "0", "they were of the session that ended");
+            assert_eq!(response.body, "0", "they were of the session that ended");
         }
         assert_eq!(visitor.get("/keys").await.body, "n", "{path}");
         assert_eq!(visitor.get("/get/n").await.body, "7", "{path}");
@@ -261,8 +265,8 @@ async fn a_form_token_of_an_ended_session_is_invalid_in_the_next(backend: Backen
         visitor.get("/form").await;
         gate.open();
     };
-    let (answer, ()) = join(slow, meanwhile).await;
-    assert_eq!(answer.body, "false");
+    let (response, ()) = join(slow, meanwhile).await;
+    assert_eq!(response.body, "false");
     let token = visitor.get("/form").await.body;
     let used = visitor.get(&format!("/use/{token}")).await;
     assert_eq!(used.body, "true");
@@ -364,8 +368,8 @@ async fn a_creation_with_a_lost_response_counts_once() {
         assert_eq!(with(&app, TOKEN).get("/add/n/1").await.body, "2");
         slow.open();
     };
-    let (answer, ()) = join(visitor.get("/add/n/1"), others).await;
-    assert_eq!(answer.status, Status::Ok);
+    let (response, ()) = join(visitor.get("/add/n/1"), others).await;
+    assert_eq!(response.status, Status::Ok);
     assert_eq!(visitor.get("/get/n").await.body, "2");
 }
 
@@ -408,9 +412,9 @@ async fn a_save_without_a_token_is_an_error() {
     let app = app(r#"transport="header""#).await;
     let nobody = app.visitor();
     assert_eq!(nobody.get("/bare").await.header("Vary"), None);
-    let answer = nobody.get("/get/a").await;
-    assert_eq!((answer.status, &*answer.body), (Status::Ok, "none"));
-    assert_eq!(answer.header("Vary"), Some(NAME));
+    let response = nobody.get("/get/a").await;
+    assert_eq!((response.status, &*response.body), (Status::Ok, "none"));
+    assert_eq!(response.header("Vary"), Some(NAME));
     assert_eq!(nobody.get("/existing").await.status, Status::NotFound);
     assert_eq!(nobody.get("/take").await.body, "0");
     assert_eq!(nobody.get("/logout").await.status, Status::Ok);
@@ -423,27 +427,27 @@ async fn a_save_without_a_token_is_an_error() {
         "/token",
         "/responder",
     ] {
-        let answer = nobody.get(path).await;
-        assert_eq!(answer.status, Status::Unauthorized, "{path}");
-        assert!(answer.body.contains("token"), "{path}: {}", answer.body);
-        assert_eq!(answer.header("Set-Cookie"), None);
-        let challenge = answer.header("WWW-Authenticate");
+        let response = nobody.get(path).await;
+        assert_eq!(response.status, Status::Unauthorized, "{path}");
+        assert!(response.body.contains("token"), "{path}: {}", response.body);
+        assert_eq!(response.header("Set-Cookie"), None);
+        let challenge = response.header("WWW-Authenticate");
         assert_eq!(challenge, Some(r#"Token header="X-Auth-Token""#), "{path}");
     }
     assert!(app.list().await.is_empty());
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
     // A page for members says it too, also to a token that nobody logged in with.
     for visitor in [nobody, with(&app, TOKEN)] {
-        let answer = visitor.get("/members").await;
-        assert_eq!(answer.status, Status::Unauthorized);
-        let challenge = answer.header("WWW-Authenticate");
+        let response = visitor.get("/members").await;
+        assert_eq!(response.status, Status::Unauthorized);
+        let challenge = response.header("WWW-Authenticate");
         assert_eq!(challenge, Some(r#"Token header="X-Auth-Token""#));
     }
     let member = with(&app, TOKEN);
     member.get("/login/alice").await;
-    let answer = member.get("/members").await;
-    assert_eq!(answer.body, "alice");
-    assert_eq!(answer.header("Cache-Control"), Some("private"));
+    let response = member.get("/members").await;
+    assert_eq!(response.body, "alice");
+    assert_eq!(response.header("Cache-Control"), Some("private"));
 }
 
 #[async_test]
@@ -463,21 +467,21 @@ async fn an_invalid_token_is_refused_without_a_lookup() {
         "Basic secret4711secret4711",
     ] {
         for path in ["/get/a", "/set/a/1"] {
-            let answer = with(&app, bad).get(path).await;
+            let response = with(&app, bad).get(path).await;
             // What stands around a header's value does not belong to it.
             let expected = match bad.ends_with('\t') {
                 true => Status::Ok,
                 false => Status::Unauthorized,
             };
-            assert_eq!(answer.status, expected, "{bad:?}");
-            assert!(!answer.body.contains("secret4711"));
+            assert_eq!(response.status, expected, "{bad:?}");
+            assert!(!response.body.contains("secret4711"));
         }
     }
     app.probe.calls();
     let twice = with(&app, TOKEN).with(NAME, OTHER);
-    let answer = twice.get("/get/a").await;
-    assert_eq!(answer.status, Status::Unauthorized);
-    assert!(answer.header("WWW-Authenticate").is_some());
+    let response = twice.get("/get/a").await;
+    assert_eq!(response.status, Status::Unauthorized);
+    assert!(response.header("WWW-Authenticate").is_some());
     let twice = with(&app, TOKEN).with("x-auth-token", TOKEN);
     assert_eq!(twice.get("/get/a").await.status, Status::Unauthorized);
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
@@ -492,9 +496,9 @@ async fn a_token_stays_out_of_logs_errors_and_the_store() {
     let visitor = with(&app, secret);
     visitor.get("/set/a/1").await;
     app.probe.fail(rocket_session_kit::testing::Act::Load);
-    let answer = visitor.get("/get/a").await;
-    assert_eq!(answer.status, Status::ServiceUnavailable);
-    assert!(!answer.body.contains("815"));
+    let response = visitor.get("/get/a").await;
+    assert_eq!(response.status, Status::ServiceUnavailable);
+    assert!(!response.body.contains("815"));
     app.probe.heal();
     assert_eq!(visitor.get("/get/a").await.body, r#""1""#);
     assert!(log::lines_with("secret-token").is_empty());
@@ -513,9 +517,9 @@ async fn the_first_of_several_headers_counts_and_each_has_its_sessions() {
     assert_eq!(light.get("/keys").await.body, "");
     light.get("/set/light/1").await;
     let both = app.visitor().with("X-Light", TOKEN).with("X-Dark", TOKEN);
-    let answer = both.get("/keys").await;
-    assert_eq!(answer.body, "dark");
-    assert_eq!(answer.header("Vary"), Some("X-Dark, X-Light"));
+    let response = both.get("/keys").await;
+    assert_eq!(response.body, "dark");
+    assert_eq!(response.header("Vary"), Some("X-Dark, X-Light"));
     assert_eq!(light.get("/keys").await.body, "light");
     assert_eq!(
         with(&app, TOKEN).get("/existing").await.status,
@@ -550,8 +554,8 @@ async fn a_session_is_found_only_by_the_configured_transport() {
     let cookie = browser.cookie(name).unwrap();
     let visitor = by_header.visitor();
     visitor.set_cookie(name, &cookie);
-    let answer = visitor.get("/keys").await;
-    assert_eq!(answer.body, "");
+    let response = visitor.get("/keys").await;
+    assert_eq!(response.body, "");
     let visitor = with(&by_header, TOKEN);
     visitor.set_cookie(name, &cookie);
     assert_eq!(visitor.get("/keys").await.body, "header");
@@ -559,17 +563,20 @@ async fn a_session_is_found_only_by_the_configured_transport() {
 
     // And a header nothing where the cookie counts.
     client.get("/set/header/1").await;
-    let answer = with(&by_cookie, TOKEN).get("/keys").await;
-    assert_eq!((&*answer.body, answer.header("Vary")), ("", Some("Cookie")));
+    let response = with(&by_cookie, TOKEN).get("/keys").await;
+    assert_eq!(
+        (&*response.body, response.header("Vary")),
+        ("", Some("Cookie"))
+    );
 }
 
 #[async_test]
 async fn a_valid_cookie_takes_precedence_over_the_header() {
     let app = app(r#"transport="both""#).await;
     let browser = app.visitor();
-    let answer = browser.get("/set/cookie/1").await;
-    assert!(answer.sets_session(), "who brings neither gets a cookie");
-    assert_eq!(answer.header("Vary"), Some("Cookie, X-Auth-Token"));
+    let response = browser.get("/set/cookie/1").await;
+    assert!(response.sets_session(), "who brings neither gets a cookie");
+    assert_eq!(response.header("Vary"), Some("Cookie, X-Auth-Token"));
 
     let client = with(&app, TOKEN);
     assert!(!client.get("/set/header/1").await.sets_session());
@@ -580,9 +587,9 @@ async fn a_valid_cookie_takes_precedence_over_the_header() {
     // A cookie that opens nothing is passed over, and left alone.
     let stale = with(&app, TOKEN);
     stale.set_cookie("id", "nonsense");
-    let answer = stale.get("/keys").await;
+    let response = stale.get("/keys").await;
     assert_eq!(
-        (&*answer.body, answer.header("Set-Cookie")),
+        (&*response.body, response.header("Set-Cookie")),
         ("header", None)
     );
 
@@ -650,11 +657,11 @@ fn a_token_alone_keeps_a_session_over_tcp() {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(!answer.to_ascii_lowercase().contains("set-cookie"));
-        let status: u16 = answer[9..12].parse().unwrap();
-        let body = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(!response.to_ascii_lowercase().contains("set-cookie"));
+        let status: u16 = response[9..12].parse().unwrap();
+        let body = response.split_once("\r\n\r\n").unwrap().1.to_owned();
         (status, body)
     };
     let token = format!("X-Auth-Token: {TOKEN}\r\n");
@@ -700,11 +707,11 @@ async fn an_issued_token_finds_its_session() {
         let visitor = app.visitor();
         // A browser may have a cookie of long ago.
         visitor.set_cookie("id", "c3RhbGU");
-        let answer = visitor.get("/tokens/alice").await;
-        assert_eq!(answer.status.code, 200);
-        assert!(answer.session_cookie().is_none(), "{transport}");
-        assert_eq!(answer.header("Cache-Control"), Some("no-store"));
-        let token = answer.body;
+        let response = visitor.get("/tokens/alice").await;
+        assert_eq!(response.status.code, 200);
+        assert!(response.session_cookie().is_none(), "{transport}");
+        assert_eq!(response.header("Cache-Control"), Some("no-store"));
+        let token = response.body;
         assert!(token.len() >= 43 && token.is_ascii(), "256 bits");
         let client = app.visitor().with(NAME, &token);
         assert_eq!(client.get("/who").await.body, "alice", "{transport}");
@@ -748,11 +755,11 @@ async fn the_returned_id_belongs_to_the_token_and_is_none_without_one() {
     let app = app(r#"transport="header""#).await;
     let visitor = with(&app, TOKEN);
     for moment in ["it begins", "it goes on"] {
-        let told = visitor.get("/id_with?keep=true").await.body;
+        let returned = visitor.get("/id_with?keep=true").await.body;
         let [(id, _)] = app.list().await[..] else {
             panic!("there is one session");
         };
-        assert_eq!(told, id.to_hex(), "{moment}");
+        assert_eq!(returned, id.to_hex(), "{moment}");
     }
     let nobody = app.visitor();
     assert_eq!(nobody.get("/id_with?keep=false").await.body, "none");

@@ -1,4 +1,4 @@
-//! What an answer says to caches and browsers about the session that it was made with.
+//! What a response says to caches and browsers about the session that it was made with.
 
 use rocket::http::Header;
 use rocket::response::Responder;
@@ -50,11 +50,11 @@ async fn a_response_varies_by_cookie_when_the_session_was_consulted() {
     let app = app().await;
     for visitor in [app.visitor(), app.known_visitor().await] {
         for how in 0..16 {
-            let answer = visitor.get(&format!("/look/{how}")).await;
-            assert_eq!(answer.header("Vary"), Some("Cookie"), "{how}");
+            let response = visitor.get(&format!("/look/{how}")).await;
+            assert_eq!(response.header("Vary"), Some("Cookie"), "{how}");
             // Some shared caches do not know what `Vary: Cookie` means.
             let private = visitor.has_session().then_some("private");
-            assert_eq!(answer.header("Cache-Control"), private, "{how}");
+            assert_eq!(response.header("Cache-Control"), private, "{how}");
         }
         assert_eq!(
             visitor.get("/existing").await.header("Vary"),
@@ -68,7 +68,7 @@ async fn a_response_varies_by_cookie_when_the_session_was_consulted() {
 async fn the_vary_header_of_a_handler_is_kept() {
     let app = app().await;
     let visitor = app.known_visitor().await;
-    for (said, told) in [
+    for (said, expected) in [
         ("Accept-Encoding", "Accept-Encoding, Cookie"),
         ("Accept, Origin", "Accept, Origin, Cookie"),
         ("cookie", "cookie"),
@@ -76,14 +76,14 @@ async fn the_vary_header_of_a_handler_is_kept() {
         ("*", "*"),
     ] {
         let path = format!("/says/nothing/Vary/{}", said.replace(' ', "%20"));
-        assert_eq!(visitor.get(&path).await.header("Vary"), Some(told));
+        assert_eq!(visitor.get(&path).await.header("Vary"), Some(expected));
     }
 }
 
 #[async_test]
 async fn a_response_that_sets_the_cookie_is_not_cacheable() {
     let app = app().await;
-    for (said, told) in [
+    for (said, expected) in [
         ("", "no-store"),
         ("private", "no-store, private"),
         ("no-store", "no-store"),
@@ -104,10 +104,10 @@ async fn a_response_that_sets_the_cookie_is_not_cacheable() {
         } else {
             format!("/says/set/Cache-Control/{escaped}")
         };
-        let answer = app.visitor().get(&path).await;
-        assert!(answer.sets_session());
-        assert_eq!(answer.header("Cache-Control"), Some(told), "{said:?}");
-        assert_eq!(answer.header("Vary"), Some("Cookie"));
+        let response = app.visitor().get(&path).await;
+        assert!(response.sets_session());
+        assert_eq!(response.header("Cache-Control"), Some(expected), "{said:?}");
+        assert_eq!(response.header("Vary"), Some("Cookie"));
     }
 }
 
@@ -116,7 +116,7 @@ async fn a_response_that_used_a_session_is_private() {
     let app = app().await;
     let member = app.visitor();
     member.get("/login/alice").await;
-    for (path, told) in [
+    for (path, expected) in [
         ("/who", Some("private")),
         ("/keys", Some("private")),
         // A 404 of a catcher that asks for nothing, and a page that does not look at the session.
@@ -133,8 +133,8 @@ async fn a_response_that_used_a_session_is_private() {
         // A change of a session whose cookie the visitor has already.
         ("/set/a/1", Some("private")),
     ] {
-        let answer = member.get(path).await;
-        assert_eq!(answer.header("Cache-Control"), told, "{path}");
+        let response = member.get(path).await;
+        assert_eq!(response.header("Cache-Control"), expected, "{path}");
     }
     let stranger = app.visitor();
     assert_eq!(stranger.get("/who").await.header("Cache-Control"), None);
@@ -147,26 +147,29 @@ async fn a_response_that_used_a_session_is_private() {
 async fn a_response_without_a_cookie_may_be_cached_by_the_browser() {
     let app = app().await;
     let visitor = app.known_visitor().await;
-    let answer = visitor
+    let response = visitor
         .get("/says/nothing/Cache-Control/private,%20max-age=60")
         .await;
-    assert_eq!(answer.header("Cache-Control"), Some("private, max-age=60"));
+    assert_eq!(
+        response.header("Cache-Control"),
+        Some("private, max-age=60")
+    );
 }
 
 #[async_test]
 async fn a_response_that_removes_the_cookie_is_not_cacheable() {
     let app = app().await;
     let visitor = app.known_visitor().await;
-    let answer = visitor.get("/logout").await;
-    assert!(answer.removes_session());
-    assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+    let response = visitor.get("/logout").await;
+    assert!(response.removes_session());
+    assert_eq!(response.header("Cache-Control"), Some("no-store"));
 }
 
 #[async_test]
 async fn the_cookie_is_http_only_same_site_and_ends_with_the_browser() {
     let app = app().await;
-    let answer = app.visitor().get("/set/a/1").await;
-    let cookie = answer.session_cookie().unwrap();
+    let response = app.visitor().get("/set/a/1").await;
+    let cookie = response.session_cookie().unwrap();
     assert_eq!(cookie.http_only(), Some(true));
     assert_eq!(cookie.same_site(), Some(cookie::SameSite::Lax));
     assert_eq!(cookie.path(), Some("/"));
@@ -193,9 +196,9 @@ async fn every_cookie_setting_appears_in_the_cookie_and_its_removal() {
     let visitor = app.visitor();
     let given = visitor.get("/set/a/1").await;
     let removed = visitor.get("/logout").await;
-    for (answer, age) in [(given, 600), (removed, 0)] {
+    for (response, age) in [(given, 600), (removed, 0)] {
         let cookie =
-            cookie::Cookie::parse(answer.header("Set-Cookie").unwrap().to_owned()).unwrap();
+            cookie::Cookie::parse(response.header("Set-Cookie").unwrap().to_owned()).unwrap();
         assert_eq!(cookie.name(), "__Secure-PYCKET_ID");
         assert_eq!(
             (cookie.path(), cookie.domain(), cookie.secure()),
@@ -211,8 +214,8 @@ async fn every_cookie_setting_appears_in_the_cookie_and_its_removal() {
 async fn the_cookie_is_secure_and_bound_to_its_host_outside_debug() {
     let app = App::configured(|figment| figment.select("release")).await;
     let visitor = app.visitor();
-    let answer = visitor.get("/set/a/1").await;
-    let cookie = answer.header("Set-Cookie").unwrap();
+    let response = visitor.get("/set/a/1").await;
+    let cookie = response.header("Set-Cookie").unwrap();
     assert!(cookie.starts_with("__Host-id="), "{cookie}");
     assert!(
         cookie.contains("; Secure") && cookie.contains("; Path=/"),
@@ -235,8 +238,8 @@ async fn the_cookie_has_the_prefix_that_is_set() {
                 .merge(("sessions.cookie.prefix", prefix))
         })
         .await;
-        let answer = app.visitor().get("/set/a/1").await;
-        let cookie = answer.header("Set-Cookie").unwrap_or_default();
+        let response = app.visitor().get("/set/a/1").await;
+        let cookie = response.header("Set-Cookie").unwrap_or_default();
         assert!(cookie.starts_with(&format!("{prefix}id=")), "{cookie}");
     }
 }

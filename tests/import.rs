@@ -231,15 +231,15 @@ async fn ask(app: &App, record: Record, paths: &[&str]) -> Vec<(u16, String)> {
     let long = Duration::from_secs(864_000);
     let id = keep(app.sessions().store(), record, long).await.unwrap();
     let id = id.expect("there is something in it").to_hex();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for path in paths {
         let cookie = Cookie::new("id", id.clone());
         let request = app.client.get(path.to_string()).private_cookie(cookie);
-        let answer = request.dispatch().await;
-        let status = answer.status().code;
-        answers.push((status, answer.into_string().await.unwrap_or_default()));
+        let response = request.dispatch().await;
+        let status = response.status().code;
+        responses.push((status, response.into_string().await.unwrap_or_default()));
     }
-    answers
+    responses
 }
 
 #[rocket::async_test]
@@ -278,15 +278,15 @@ async fn an_imported_session_beyond_the_limits_stays_and_does_not_grow() {
     let app = App::configured(limit).await;
     let long = format!(r#"{{"long": "{}"}}"#, "x".repeat(200));
     let record = pyramid_kvs(long.as_bytes(), app.clock.now()).unwrap();
-    let answers = ask(
+    let responses = ask(
         &app,
         record,
         &["/keys", "/set/n/1", "/remove/long", "/set/n/1"],
     )
     .await;
-    let statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
+    let statuses: Vec<_> = responses.iter().map(|(status, _)| *status).collect();
     assert_eq!(statuses, [200, 500, 200, 200]);
-    assert_eq!(answers[0].1, "long");
+    assert_eq!(responses[0].1, "long");
 }
 
 fn kind(read: Result<Record, import::Error>) -> Option<ErrorKind> {

@@ -81,8 +81,11 @@ async fn invalid_settings_stop_the_launch() {
         }),
     ];
     for (marker, settings) in cases {
-        let told = refused(settings, marker).await;
-        assert!(told.contains("cannot use the configuration at"), "{told}");
+        let message = refused(settings, marker).await;
+        assert!(
+            message.contains("cannot use the configuration at"),
+            "{message}"
+        );
     }
 }
 
@@ -90,8 +93,11 @@ async fn invalid_settings_stop_the_launch() {
 #[async_test]
 async fn a_perl_site_without_its_feature_stops_the_launch() {
     let settings = |f: Figment| f.merge(("sessions.perl.cookie_name", "session_id"));
-    let told = refused(settings, "sessions.perl").await;
-    assert!(told.contains("the feature `perl` in Cargo.toml"), "{told}");
+    let message = refused(settings, "sessions.perl").await;
+    assert!(
+        message.contains("the feature `perl` in Cargo.toml"),
+        "{message}"
+    );
 }
 
 #[async_test]
@@ -110,8 +116,8 @@ async fn an_unusable_directory_stops_the_launch() {
         ),
     ] {
         let path = path.to_str().unwrap();
-        let told = refused(|f| f.merge(("sessions.directory.path", path)), path).await;
-        assert!(told.contains(remedy), "{told}");
+        let message = refused(|f| f.merge(("sessions.directory.path", path)), path).await;
+        assert!(message.contains(remedy), "{message}");
     }
 }
 
@@ -120,8 +126,8 @@ async fn the_fairing_is_attached_once() {
     let rocket = rocket::custom(figment())
         .attach(Sessions::with(MemoryStore::new()))
         .attach(Sessions::with(MemoryStore::new()));
-    let told = sentence(rocket, "attached already").await;
-    assert!(told.contains("remove the second"), "{told}");
+    let message = sentence(rocket, "attached already").await;
+    assert!(message.contains("remove the second"), "{message}");
     // Also when the second comes late, from another fairing.
     let rocket = rocket::custom(figment())
         .attach(Sessions::with(MemoryStore::new()))
@@ -224,8 +230,8 @@ async fn a_store_without_the_required_safety_stops_the_launch() {
         "not thread safe; choose another",
     )
     .await;
-    let told = sentence(attach(true, flags(true, false)), "sessions.multiprocess").await;
-    assert!(told.contains("set `multiprocess = false`"), "{told}");
+    let message = sentence(attach(true, flags(true, false)), "sessions.multiprocess").await;
+    assert!(message.contains("set `multiprocess = false`"), "{message}");
     attach(false, flags(true, false))
         .ignite()
         .await
@@ -303,13 +309,13 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
         let client = rocket::local::asynchronous::Client::tracked(client);
         let client = client.await.expect("it launches");
         let bodies = ["/cached", "/limited"].map(async |path| {
-            let answer = client.get(path).dispatch().await;
-            answer.status().code
+            let response = client.get(path).dispatch().await;
+            response.status().code
         });
         let statuses = rocket::futures::future::join_all(bodies).await;
         assert!(statuses.contains(&200), "{key}: {statuses:?}");
     }
-    // Without the fairing the same remedy is told as for a session.
+    // Without the fairing, the error names the same remedy as for a session.
     for routes in [
         rocket::routes![cached],
         rocket::routes![limited],
@@ -331,7 +337,7 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
 async fn several_processes_with_an_unshared_cache_do_not_launch() {
     let there = tempfile::tempdir().unwrap();
     let path = there.path().join("sessions");
-    let told = refused(
+    let message = refused(
         |f| {
             f.merge(("sessions.cache.store", "memory"))
                 .merge(("sessions.directory.path", path))
@@ -339,7 +345,11 @@ async fn several_processes_with_an_unshared_cache_do_not_launch() {
         },
         "sessions.multiprocess",
     );
-    assert!(told.await.contains("cannot be shared by several processes"));
+    assert!(
+        message
+            .await
+            .contains("cannot be shared by several processes")
+    );
 }
 
 #[async_test]
@@ -374,7 +384,7 @@ fn launch(
 #[test]
 fn an_error_in_rocket_toml_is_shown_readably() {
     let there = tempfile::tempdir().unwrap();
-    for (toml, settings, told) in [
+    for (toml, settings, expected) in [
         (
             "[default.sessions]\nidle_timout = 5\n",
             vec![],
@@ -421,9 +431,9 @@ fn an_error_in_rocket_toml_is_shown_readably() {
             .expect("it does not launch");
         let line = log
             .lines()
-            .find(|line| line.contains(told[0]))
+            .find(|line| line.contains(expected[0]))
             .unwrap_or_else(|| panic!("not told: {log}"));
-        for part in told {
+        for part in expected {
             assert!(line.contains(part), "{line}");
         }
     }

@@ -99,14 +99,14 @@ async fn concurrent_requests_cannot_exceed_a_limit_together() {
     let slow = async { slow.get(&path).await };
     let quick = async {
         gate.arrived().await;
-        let answer = visitor
+        let response = visitor
             .get(&format!("/set/{}/{}", name("b"), "x".repeat(600)))
             .await;
-        assert_eq!(answer.status.code, 200);
+        assert_eq!(response.status.code, 200);
         gate.open();
     };
-    let (answer, ()) = join(slow, quick).await;
-    assert_eq!(answer.status.code, 500, "it is told that it was not kept");
+    let (response, ()) = join(slow, quick).await;
+    assert_eq!(response.status.code, 500, "it is told that it was not kept");
     assert_eq!(visitor.get("/keys").await.body, format!("n,{}", name("b")));
 }
 

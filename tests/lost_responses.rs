@@ -277,9 +277,9 @@ async fn a_resent_save_counts_once() {
                         app.probe.heal();
                         app.gate("respond").open();
                     };
-                    let (answer, ()) = join(visitor.get(&path), fault).await;
+                    let (response, ()) = join(visitor.get(&path), fault).await;
                     let what = format!("{fate:?} {more} {known}");
-                    assert_eq!(answer.status.code, 503, "{what}");
+                    assert_eq!(response.status.code, 503, "{what}");
                     assert_eq!(visitor.get("/get/count").await.body, "2", "{what}");
                     let expected = if more.is_empty() { "none" } else { "1" };
                     assert_eq!(visitor.get("/get/more").await.body, expected, "{what}");
@@ -305,9 +305,9 @@ async fn a_resent_save_never_counts_twice_after_other_saves() {
                 app.gate("respond").open();
             };
             let slow = visitor.get("/add_and_save/count?more=more");
-            let (answer, ()) = join(slow, fault).await;
+            let (response, ()) = join(slow, fault).await;
             // Nobody can know whether the first save is in what others made of it.
-            assert_eq!(answer.status.code, 503, "{fate:?}");
+            assert_eq!(response.status.code, 503, "{fate:?}");
             let count = visitor.get("/get/count").await.body;
             let once = match fate {
                 Fate::Arrives => "12",
@@ -334,9 +334,9 @@ async fn a_resent_save_with_a_renewal_never_counts_twice() {
                 assert_eq!(visitor.get("/add/count/10").await.status.code, 200);
                 app.gate("respond").open();
             };
-            let (answer, ()) = join(visitor.get("/add_save_and_renew/count"), fault).await;
+            let (response, ()) = join(visitor.get("/add_save_and_renew/count"), fault).await;
             // Nobody can know whether the first save is in what others made of it.
-            assert_eq!(answer.status.code, 503, "{fate:?}");
+            assert_eq!(response.status.code, 503, "{fate:?}");
             let once = match fate {
                 Fate::Arrives => "12",
                 Fate::Fails => "10",
@@ -371,12 +371,12 @@ async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
             }
             saves.open_for_all();
         };
-        let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
+        let (response, ()) = join(visitor.get("/login/alice"), fault).await;
         app.probe.heal();
         let what = format!("{lost} {fate:?}");
         let user = if lost == 2 { "alice" } else { "nobody" };
         let status = if lost == 2 { 200 } else { 503 };
-        assert_eq!(answer.status.code, status, "{what}");
+        assert_eq!(response.status.code, status, "{what}");
         assert_eq!(visitor.get("/who").await.body, user, "{what}");
         assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{what}");
     })
@@ -423,9 +423,9 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
                 app.probe.fail_afterwards(Act::Save);
                 saves.open_for_all();
             };
-            let (answer, ()) = join(visitor.get(path), fault).await;
-            assert_eq!(answer.status.code, 503, "{path}");
-            assert!(answer.session_cookie().is_none(), "{path}");
+            let (response, ()) = join(visitor.get(path), fault).await;
+            assert_eq!(response.status.code, 503, "{path}");
+            assert!(response.session_cookie().is_none(), "{path}");
             app.probe.heal();
             comes_back(&visitor).await;
             assert_eq!(visitor.get("/who").await.body, "nobody", "{path}");
@@ -452,9 +452,9 @@ async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) 
     };
     let path = format!("{path}?gate=slow");
     let other = async {
-        let answer = other.get(&path).await;
+        let response = other.get(&path).await;
         let _ = kept.send(());
-        answer
+        response
     };
     let faults = async {
         // The log-in makes its copy, and is about to put down the mark.
@@ -533,8 +533,8 @@ async fn a_renewal_is_undone_beside_any_other_change() {
                 saves.open_for_all();
             };
             let path = format!("/add_and_login/count/alice?{more}");
-            let (answer, ()) = join(visitor.get(&path), fault).await;
-            assert_eq!(answer.status.code, status, "{more}");
+            let (response, ()) = join(visitor.get(&path), fault).await;
+            assert_eq!(response.status.code, status, "{more}");
             app.probe.heal();
             comes_back(&visitor).await;
             assert_eq!(visitor.get("/who").await.body, "nobody", "{more}");
@@ -573,9 +573,9 @@ async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
             slow.open();
         };
         let add = async {
-            let answer = other.get("/add/count/7?gate=slow").await;
+            let response = other.get("/add/count/7?gate=slow").await;
             app.gate("respond").open();
-            answer
+            response
         };
         let ((log_in, add), ()) = join(join(log_in, add), faults).await;
         assert_eq!((log_in.status.code, add.status.code), (503, 200));
@@ -603,8 +603,8 @@ async fn a_tombstone_that_arrives_after_an_undone_renewal_has_no_effect() {
             app.probe.fail(Act::Save);
             saves.open_for_all();
         };
-        let (answer, ()) = join(visitor.get("/login/alice"), fault).await;
-        assert_eq!(answer.status.code, 503);
+        let (response, ()) = join(visitor.get("/login/alice"), fault).await;
+        assert_eq!(response.status.code, 503);
         app.probe.heal();
         app.holds(1).await;
         let late = Save {
@@ -631,8 +631,8 @@ async fn an_undone_renewal_keeps_concurrent_saves() {
                 saves.arrived().await;
                 let add = visitor.copy();
                 let add = async {
-                    let answer = add.get("/add/count/5").await;
-                    assert_eq!(answer.status.code, 200);
+                    let response = add.get("/add/count/5").await;
+                    assert_eq!(response.status.code, 200);
                 };
                 let let_it_save = async {
                     saves.arrived().await;
@@ -651,8 +651,8 @@ async fn an_undone_renewal_keeps_concurrent_saves() {
                 app.probe.fail_afterwards(Act::Save);
                 saves.open_for_all();
             };
-            let (answer, ()) = join(visitor.get(path), others).await;
-            assert_eq!(answer.status.code, 503, "{path}");
+            let (response, ()) = join(visitor.get(path), others).await;
+            assert_eq!(response.status.code, 503, "{path}");
             app.probe.heal();
             comes_back(&visitor).await;
             assert_eq!(visitor.get("/get/count").await.body, "5", "{path}");
@@ -686,10 +686,10 @@ async fn a_saved_renewal_sends_its_cookie_even_with_an_error_response() {
             app.gate("respond").open();
         };
         let path = "/login_and_save/alice?more=more";
-        let (answer, ()) = join(visitor.get(path), fault).await;
+        let (response, ()) = join(visitor.get(path), fault).await;
         app.probe.heal();
-        assert_eq!(answer.status.code, 503);
-        assert!(answer.sets_session(), "the old cookie opens nothing");
+        assert_eq!(response.status.code, 503);
+        assert!(response.sets_session(), "the old cookie opens nothing");
         assert_eq!(visitor.get("/who").await.body, "alice");
     })
     .await;
@@ -709,10 +709,10 @@ async fn a_log_in_saved_twice_renews_once() {
                 app.probe.heal();
                 app.gate("respond").open();
             };
-            let (answer, ()) = join(visitor.get("/login_and_save/alice"), fault).await;
-            assert_eq!(answer.status.code, 503, "{fate:?}");
+            let (response, ()) = join(visitor.get("/login_and_save/alice"), fault).await;
+            assert_eq!(response.status.code, 503, "{fate:?}");
             // The way out asked again, and was heard.
-            assert!(answer.sets_session(), "{fate:?}");
+            assert!(response.sets_session(), "{fate:?}");
             assert_eq!(visitor.get("/who").await.body, "alice", "{fate:?}");
             assert_eq!(app.list().await.len(), before, "{fate:?}");
         }
@@ -725,10 +725,10 @@ async fn a_log_out_whose_response_is_lost_is_a_log_out() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         app.probe.fail_afterwards(Act::Save);
-        let answer = visitor.get("/logout").await;
+        let response = visitor.get("/logout").await;
         app.probe.heal();
-        assert_eq!(answer.status.code, 200);
-        assert!(answer.removes_session());
+        assert_eq!(response.status.code, 200);
+        assert!(response.removes_session());
         assert!(app.list().await.is_empty());
     })
     .await;
@@ -747,8 +747,8 @@ async fn a_value_set_after_an_unconfirmed_save_wins() {
                 app.probe.heal();
                 app.gate("respond").open();
             };
-            let (answer, ()) = join(visitor.get("/set_save_and_set/a"), fault).await;
-            assert_eq!(answer.status.code, 200, "{fate:?}");
+            let (response, ()) = join(visitor.get("/set_save_and_set/a"), fault).await;
+            assert_eq!(response.status.code, 200, "{fate:?}");
             assert_eq!(visitor.get("/get/a").await.body, "2", "{fate:?}");
         }
     })
@@ -782,8 +782,8 @@ async fn a_token_session_with_an_unconfirmed_creation_counts_changes_once() {
             }
             app.gate("respond").open();
         };
-        let (answer, ()) = join(visitor.get("/add_two_and_save?again=false"), fault).await;
-        assert_eq!(answer.status.code, 200, "{others}");
+        let (response, ()) = join(visitor.get("/add_two_and_save?again=false"), fault).await;
+        assert_eq!(response.status.code, 200, "{others}");
         let one = if others { "11" } else { "1" };
         for (name, count) in [("one", one), ("two", "1"), ("last", "1")] {
             let there = visitor.get(&format!("/get/{name}")).await.body;
@@ -809,9 +809,9 @@ async fn a_token_session_counts_no_change_twice_after_unconfirmed_saves() {
             assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
             app.gate("respond").open();
         };
-        let (answer, ()) = join(visitor.get("/add_two_and_save?again=true"), fault).await;
+        let (response, ()) = join(visitor.get("/add_two_and_save?again=true"), fault).await;
         // Whether the third change was in what others saved over, nobody knows.
-        assert_eq!(answer.status.code, 503, "{fates:?}");
+        assert_eq!(response.status.code, 503, "{fates:?}");
         let third = match fates {
             [_, Fate::Arrives] => "1",
             _ => "none",
@@ -838,9 +838,9 @@ async fn a_retried_renewal_ends_together_with_its_copies() {
                 visitor.get("/login_and_save/alice").await
             };
             let second = async {
-                let answer = other.get("/renew?gate=slow").await;
+                let response = other.get("/renew?gate=slow").await;
                 app.gate("respond").open();
-                answer
+                response
             };
             let faults = async {
                 app.gate("save").arrived().await;
@@ -889,8 +889,8 @@ async fn an_undone_renewal_brings_no_change_of_a_save_that_failed() {
             app.probe.fail_afterwards(Act::Save);
             saves.open_for_all();
         };
-        let (answer, ()) = join(visitor.get("/push_save_and_renew"), faults).await;
-        assert_eq!(answer.status.code, 503);
+        let (response, ()) = join(visitor.get("/push_save_and_renew"), faults).await;
+        assert_eq!(response.status.code, 503);
         app.probe.heal();
         comes_back(&visitor).await;
         assert_eq!(visitor.get("/messages").await.body, "");
@@ -912,8 +912,8 @@ async fn notifications_pushed_after_an_unconfirmed_save_are_all_kept() {
             app.probe.heal();
             app.gate("respond").open();
         };
-        let (answer, ()) = join(visitor.get("/push_save_and_push_two"), fault).await;
-        assert_eq!(answer.status.code, 200, "{fate:?}");
+        let (response, ()) = join(visitor.get("/push_save_and_push_two"), fault).await;
+        assert_eq!(response.status.code, 200, "{fate:?}");
         // The third made the oldest go, and no other.
         assert_eq!(visitor.get("/messages").await.body, "b,c", "{fate:?}");
     }
@@ -974,9 +974,9 @@ async fn copies_end_together_after_the_first_renewal_is_undone() {
         let slow = elsewhere.gate("slow");
         let (told, is_told) = oneshot::channel();
         let renewal = async {
-            let answer = other.get("/renew?gate=slow").await;
+            let response = other.get("/renew?gate=slow").await;
             let _ = told.send(());
-            answer
+            response
         };
         let log_in = async {
             slow.arrived().await;
@@ -1017,8 +1017,8 @@ async fn a_save_that_followed_an_undone_renewal_returns_to_the_old_id() {
             comes_back(&visitor).await;
             of_the_other.open();
         };
-        let (answer, ()) = join(other.get("/add/count/7?gate=slow"), undoing).await;
-        assert_eq!(answer.status.code, 200);
+        let (response, ()) = join(other.get("/add/count/7?gate=slow"), undoing).await;
+        assert_eq!(response.status.code, 200);
         assert_eq!(visitor.get("/get/count").await.body, "7");
         app.holds(1).await;
     })
@@ -1035,9 +1035,9 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
         let slow = elsewhere.gate("slow");
         let (told, is_told) = oneshot::channel();
         let second = async {
-            let answer = other.get("/renew?gate=slow").await;
+            let response = other.get("/renew?gate=slow").await;
             let _ = told.send(());
-            answer
+            response
         };
         let first = async {
             slow.arrived().await;
@@ -1090,9 +1090,9 @@ async fn an_unconfirmed_save_to_a_renewed_session_sends_no_cookie() {
             saves.open_for_all();
             app.gate("respond").open();
         };
-        let (answer, ()) = join(slow.get("/add_and_save/count"), others).await;
-        assert_eq!(answer.status.code, 503);
-        assert!(answer.session_cookie().is_none(), "{answer:?}");
+        let (response, ()) = join(slow.get("/add_and_save/count"), others).await;
+        assert_eq!(response.status.code, 503);
+        assert!(response.session_cookie().is_none(), "{response:?}");
         assert_eq!(visitor.get("/get/count").await.body, "2");
     })
     .await;
@@ -1115,9 +1115,12 @@ async fn an_unconfirmed_save_before_a_renewal_elsewhere_sends_no_cookie() {
                 app.gate("respond").arrived().await;
                 app.gate("respond").open();
             };
-            let (answer, ()) = join(slow.get("/add_two_and_save?again=true"), others).await;
-            assert_eq!(answer.status.code, 200, "{fate:?}");
-            assert!(answer.session_cookie().is_none(), "{fate:?}: {answer:?}");
+            let (response, ()) = join(slow.get("/add_two_and_save?again=true"), others).await;
+            assert_eq!(response.status.code, 200, "{fate:?}");
+            assert!(
+                response.session_cookie().is_none(),
+                "{fate:?}: {response:?}"
+            );
             // What was in doubt is not sent again, and all else is.
             let once = match fate {
                 Fate::Arrives => "1",
@@ -1148,8 +1151,12 @@ async fn a_handler_continues_from_saves_over_its_unconfirmed_save() {
                 app.gate("respond").arrived().await;
                 app.gate("respond").open();
             };
-            let (answer, ()) = join(visitor.get("/add_two_and_save?again=true"), others).await;
-            assert_eq!((answer.status.code, &*answer.body), (200, seen), "{fate:?}");
+            let (response, ()) = join(visitor.get("/add_two_and_save?again=true"), others).await;
+            assert_eq!(
+                (response.status.code, &*response.body),
+                (200, seen),
+                "{fate:?}"
+            );
             let once = match fate {
                 Fate::Arrives => ("11", "1"),
                 Fate::Fails => ("10", "none"),
@@ -1183,9 +1190,9 @@ async fn an_undone_renewal_keeps_every_kind_of_change_in_the_copy() {
         let other = visitor.copy();
         let (told, is_told) = oneshot::channel();
         let change = async {
-            let answer = other.get(&format!("{path}?gate=slow")).await;
+            let response = other.get(&format!("{path}?gate=slow")).await;
             let _ = told.send(());
-            answer
+            response
         };
         let undoing = async {
             app.gate("slow").arrived().await;
@@ -1229,9 +1236,9 @@ async fn a_repeated_log_out_removes_the_cookie() {
             app.probe.heal();
             app.gate("respond").open();
         };
-        let (answer, ()) = join(visitor.get("/logout_and_save"), fault).await;
-        assert_eq!(answer.status.code, 200);
-        assert!(answer.removes_session(), "{answer:?}");
+        let (response, ()) = join(visitor.get("/logout_and_save"), fault).await;
+        assert_eq!(response.status.code, 200);
+        assert!(response.removes_session(), "{response:?}");
         assert!(app.list().await.is_empty());
     })
     .await;
@@ -1275,9 +1282,9 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
         let (first, second) = (elsewhere.gate("first"), elsewhere.gate("second"));
         let (told, heard) = oneshot::channel();
         let change = async {
-            let answer = other.get("/set/a/1?gate=first").await;
+            let response = other.get("/set/a/1?gate=first").await;
             let _ = told.send(());
-            answer
+            response
         };
         let undoing = async {
             first.arrived().await;
@@ -1296,9 +1303,9 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
             saves
         };
         let back = async {
-            let (saves, answer) = join(undoing, other.get("/clear?gate=second")).await;
+            let (saves, response) = join(undoing, other.get("/clear?gate=second")).await;
             saves.open();
-            answer
+            response
         };
         let (changed, cleared) = join(change, back).await;
         assert_eq!((changed.status.code, cleared.status.code), (200, 200));
@@ -1365,8 +1372,8 @@ async fn copies_end_together_after_a_retried_renewal_of_a_copy() {
                 app.probe.heal();
                 app.gate("respond").open();
             };
-            let (answer, ()) = join(visitor.get("/login_and_save/alice"), fault).await;
-            assert!(answer.sets_session(), "{answer:?}");
+            let (response, ()) = join(visitor.get("/login_and_save/alice"), fault).await;
+            assert!(response.sets_session(), "{response:?}");
             end_together([&visitor, &other], logs_out).await;
             app.holds(0).await;
         }
@@ -1394,8 +1401,8 @@ async fn while_others_come_first(app: &App, visitor: &Visitor<'_>, path: &str, n
         assert_eq!(visitor.copy().get("/add/one/10").await.status.code, 200);
         saves.open_for_all();
     };
-    let (answer, ()) = join(visitor.get(path), others).await;
-    assert_eq!(answer.status.code, 200, "{path}");
+    let (response, ()) = join(visitor.get(path), others).await;
+    assert_eq!(response.status.code, 200, "{path}");
 }
 
 #[async_test]
@@ -1435,8 +1442,8 @@ async fn notifications_can_be_taken_after_an_unconfirmed_save() {
                 app.probe.heal();
                 app.gate("respond").open();
             };
-            let (answer, ()) = join(visitor.get("/add_save_and_take"), fault).await;
-            let told = (answer.status.code, &*answer.body);
+            let (response, ()) = join(visitor.get("/add_save_and_take"), fault).await;
+            let told = (response.status.code, &*response.body);
             assert_eq!(told, (200, "1 Some(1)"), "{fate:?}");
             assert_eq!(visitor.get("/get/count").await.body, "1", "{fate:?}");
             assert_eq!(visitor.get("/messages").await.body, "", "{fate:?}");

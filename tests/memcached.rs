@@ -80,9 +80,12 @@ async fn a_restart_leaves_visitors_anonymous_and_requests_working() {
     for _ in 0..5 {
         let visitor = app.known_visitor().await;
         server.restart();
-        let answer = visitor.get("/who").await;
-        assert_eq!((answer.status.code, answer.body.as_str()), (200, "nobody"));
-        assert!(answer.session_cookie().is_none());
+        let response = visitor.get("/who").await;
+        assert_eq!(
+            (response.status.code, response.body.as_str()),
+            (200, "nobody")
+        );
+        assert!(response.session_cookie().is_none());
     }
 }
 
@@ -92,8 +95,8 @@ async fn flush_all_leaves_visitors_anonymous_without_errors() {
     let app = app(&server).await;
     let visitor = app.known_visitor().await;
     server.ask("flush_all", "OK");
-    let answer = visitor.get("/add/count/1").await;
-    assert_eq!((answer.status.code, answer.body.as_str()), (200, "1"));
+    let response = visitor.get("/add/count/1").await;
+    assert_eq!((response.status.code, response.body.as_str()), (200, "1"));
 }
 
 #[async_test]
@@ -109,9 +112,9 @@ async fn a_server_killed_in_flight_costs_one_response() {
             tokio::task::yield_now().await;
             server.process().kill();
         };
-        let (answer, ()) = tokio::join!(asked, killed);
-        assert_eq!(answer.status.code, 503);
-        assert_eq!(answer.header("Retry-After"), Some("5"));
+        let (response, ()) = tokio::join!(asked, killed);
+        assert_eq!(response.status.code, 503);
+        assert_eq!(response.header("Retry-After"), Some("5"));
         server.restart();
         assert_eq!(visitor.get("/add/count/1").await.body, "1");
     }
@@ -131,11 +134,11 @@ async fn the_configuration_decides_whether_a_dead_server_stops_the_launch() {
     let rocket = rocket::custom(settings(true)).attach(Sessions::fairing());
     let error = rocket.ignite().await.expect_err("there is no server");
     assert!(matches!(error.kind(), FailedFairings(_)));
-    let told = log::lines_with(&server.address());
+    let lines = log::lines_with(&server.address());
     assert!(
-        told.iter().any(|line| line.starts_with("ERROR ")
+        lines.iter().any(|line| line.starts_with("ERROR ")
             && line.contains("the connection was refused; is the server running?")),
-        "{told:?}"
+        "{lines:?}"
     );
     let rocket = rocket::custom(settings(false)).attach(Sessions::fairing());
     rocket.ignite().await.expect("it launches without");
@@ -149,9 +152,9 @@ async fn a_server_that_is_down_affects_only_visitors_with_sessions() {
     server.process().kill();
     let started = Instant::now();
     for _ in 0..50 {
-        let answer = visitor.get("/touch").await;
-        assert_eq!(answer.status.code, 503);
-        assert_eq!(answer.header("Retry-After"), Some("5"));
+        let response = visitor.get("/touch").await;
+        assert_eq!(response.status.code, 503);
+        assert_eq!(response.header("Retry-After"), Some("5"));
         assert_eq!(visitor.get("/bare").await.status.code, 200);
         assert_eq!(app.visitor().get("/touch").await.status.code, 200);
         assert_eq!(app.visitor().get("/set/a/1").await.status.code, 503);
@@ -170,12 +173,12 @@ async fn every_request_ends_in_time_with_a_frozen_server() {
     server.process().signal("STOP");
     let started = Instant::now();
     let all = join_all((0..20).map(|_| visitor.get("/add/count/1"))).await;
-    assert!(all.iter().all(|answer| answer.status.code == 503));
+    assert!(all.iter().all(|response| response.status.code == 503));
     assert!(started.elapsed() < SOON);
     server.process().signal("CONT");
-    let answer = visitor.get("/add/count/1").await;
-    assert_eq!(answer.status.code, 200);
-    assert_eq!(answer.body, visitor.get("/get/count").await.body);
+    let response = visitor.get("/add/count/1").await;
+    assert_eq!(response.status.code, 200);
+    assert_eq!(response.body, visitor.get("/get/count").await.body);
 }
 
 #[async_test]
@@ -256,13 +259,16 @@ async fn connections_that_died_while_idle_fail_no_request() {
         visitors.push(app.known_visitor().await);
     }
     proxy.cut();
-    let answers = join_all(visitors.iter().map(|visitor| visitor.get("/add/count/1"))).await;
-    let bodies: Vec<_> = answers.iter().map(|answer| answer.body.as_str()).collect();
+    let responses = join_all(visitors.iter().map(|visitor| visitor.get("/add/count/1"))).await;
+    let bodies: Vec<_> = responses
+        .iter()
+        .map(|response| response.body.as_str())
+        .collect();
     assert_eq!(bodies, ["1"; 64]);
     idle_connections(&store, &proxy, 64).await;
     server.restart();
-    let answers = join_all(visitors.iter().map(|visitor| visitor.get("/who"))).await;
-    assert!(answers.iter().all(|answer| answer.body == "nobody"));
+    let responses = join_all(visitors.iter().map(|visitor| visitor.get("/who"))).await;
+    assert!(responses.iter().all(|response| response.body == "nobody"));
 }
 
 #[async_test]
@@ -324,7 +330,7 @@ async fn a_save_with_a_lost_request_or_response_counts_once() {
                 let bytes = session("alice", round);
                 match arrived {
                     false => proxy.cut_at_requests(lost),
-                    true => proxy.cut_at_answers(lost),
+                    true => proxy.cut_at_responses(lost),
                 }
                 let saved = store.save_session(&id, save(&bytes, precondition)).await;
                 let Ok(Saved::Saved(revision)) = saved else {
@@ -340,7 +346,7 @@ async fn a_save_with_a_lost_request_or_response_counts_once() {
     for round in 1..=10_u64 {
         match round % 2 {
             0 => proxy.cut_at_requests(2),
-            _ => proxy.cut_at_answers(2),
+            _ => proxy.cut_at_responses(2),
         }
         assert_eq!(visitor.get("/add/count/1").await.body, round.to_string());
         assert_eq!(visitor.get("/get/count").await.body, round.to_string());
@@ -368,7 +374,7 @@ async fn a_deletion_of_a_revision_survives_losses_and_spares_others() {
                 let revision = there.expect("it is there").revision;
                 match arrived {
                     false => proxy.cut_at_requests(lost),
-                    true => proxy.cut_at_answers(lost),
+                    true => proxy.cut_at_responses(lost),
                 }
                 let deleted = store.delete_session_if(&id, revision).await;
                 let what = format!("{knows} {lost} {arrived}: {deleted:?}");
@@ -457,7 +463,7 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
         let (ours, theirs) = (session("ours", 0), session("theirs", 0));
         match arrived {
             false => proxy.cut_at_requests(1),
-            true => proxy.cut_at_answers(1),
+            true => proxy.cut_at_responses(1),
         }
         let gate = proxy.hold(b"mg ");
         let other = async {
@@ -505,8 +511,8 @@ async fn an_acknowledged_save_counts_once_when_connections_are_cut() {
             tokio::time::sleep(Duration::from_micros(round * 150)).await;
             proxy.cut();
         };
-        let (answer, ()) = tokio::join!(visitor.get(&path), cut);
-        acknowledged.push(answer.status.code == 200);
+        let (response, ()) = tokio::join!(visitor.get(&path), cut);
+        acknowledged.push(response.status.code == 200);
     }
     proxy.heal();
     let (mut lost, mut doubled, mut unasked) = (0, 0, 0);
@@ -541,7 +547,7 @@ async fn a_cancelled_request_never_leaves_its_response_to_another() {
     for round in 0..1000 {
         let (owner, id) = &owners[round % 3];
         let (_, other) = &owners[(round + 1) % 3];
-        // Given up at every moment between the command and its answer.
+        // Given up at every moment between the command and its response.
         let given_up = Duration::from_micros(round as u64 * 4);
         let _ = tokio::time::timeout(given_up, store.load_session(other)).await;
         let loaded = store.load_session(id).await.unwrap().expect("it is there");
@@ -702,9 +708,9 @@ async fn a_save_refused_by_a_full_server_keeps_the_old_session() {
 
 /// The CAS of the only item on a server, and of the session with a key.
 fn cas_of(server: &Memcached, key: &str) -> u64 {
-    let answer = server.ask(&format!("mg {key} c"), "");
-    let cas = answer[0].strip_prefix("HD c");
-    cas.unwrap_or_else(|| panic!("{answer:?}"))
+    let response = server.ask(&format!("mg {key} c"), "");
+    let cas = response[0].strip_prefix("HD c");
+    cas.unwrap_or_else(|| panic!("{response:?}"))
         .trim()
         .parse()
         .unwrap()
@@ -765,7 +771,7 @@ async fn an_entry_from_after_a_restart_is_not_confused_with_an_older_one() {
         store.set(&key, b"before", None).await.unwrap();
         let name = format!("session:{}", key.as_str());
         let number = cas_of(&server, &name);
-        let gate = proxy.hold_last_answer(b"before");
+        let gate = proxy.hold_last_response(b"before");
         let asked = async {
             match takes {
                 true => store
@@ -797,14 +803,14 @@ async fn an_entry_from_after_a_restart_is_not_confused_with_an_older_one() {
 }
 
 /// Answers every line with the same one.
-fn pretender(answer: &'static str) -> u16 {
+fn pretender(response: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut line = [0; 1024];
             while matches!(stream.read(&mut line), Ok(1..)) {
-                let _ = stream.write_all(answer.as_bytes());
+                let _ = stream.write_all(response.as_bytes());
             }
         }
     });
@@ -813,7 +819,7 @@ fn pretender(answer: &'static str) -> u16 {
 
 #[async_test]
 async fn a_server_that_is_too_old_is_refused_with_its_version() {
-    for (answer, works) in [
+    for (response, works) in [
         ("VERSION 1.4.39\r\n", false),
         ("VERSION 1.6.12\r\n", false),
         ("VERSION 1.6.13\r\n", true),
@@ -821,11 +827,14 @@ async fn a_server_that_is_too_old_is_refused_with_its_version() {
         ("VERSION 2.0\r\n", true),
         ("ERROR\r\n", false),
     ] {
-        let set_up = store(pretender(answer)).setup().await;
-        assert_eq!(set_up.is_ok(), works, "{answer}: {set_up:?}");
+        let set_up = store(pretender(response)).setup().await;
+        assert_eq!(set_up.is_ok(), works, "{response}: {set_up:?}");
         if let Err(error) = set_up {
             assert_eq!(error.kind(), ErrorKind::Config);
-            let version = answer.trim().strip_prefix("VERSION ").unwrap_or("unknown");
+            let version = response
+                .trim()
+                .strip_prefix("VERSION ")
+                .unwrap_or("unknown");
             assert!(error.to_string().contains(version), "{error}");
         }
     }
@@ -975,8 +984,8 @@ async fn a_list_ignores_keys_that_belong_to_another_server() {
 #[async_test]
 async fn a_truncated_list_is_an_error() {
     const LISTED: &str = "key=session%3A0123456789abcdef0123456789abcdef exp=-1 la=1 cas=1 fetch=no cls=1 size=1\r\n";
-    for answer in [LISTED, "", "key=session%3A0123456789abcdef01234"] {
-        let store = store(pretender_that_hangs_up(answer));
+    for response in [LISTED, "", "key=session%3A0123456789abcdef01234"] {
+        let store = store(pretender_that_hangs_up(response));
         let listed: Result<Vec<_>, _> = store.iter_sessions().try_collect().await;
         let error = listed.expect_err("there may be more of them");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
@@ -989,13 +998,13 @@ async fn a_truncated_list_is_an_error() {
 }
 
 /// Answers the first line of every connection, and hangs up.
-fn pretender_that_hangs_up(answer: &'static str) -> u16 {
+fn pretender_that_hangs_up(response: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let _ = stream.read(&mut [0; 1024]);
-            let _ = stream.write_all(answer.as_bytes());
+            let _ = stream.write_all(response.as_bytes());
         }
     });
     port
@@ -1066,8 +1075,8 @@ async fn the_number_of_connections_respects_its_limit() {
     // The launch asks for the server's version, over a connection of its own.
     let before = connections();
     let visitor = app.known_visitor().await;
-    let answers = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
-    assert!(answers.iter().all(|answer| answer.status.code == 200));
+    let responses = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
+    assert!(responses.iter().all(|response| response.status.code == 200));
     // One is that of the question.
     let made = connections() - before - 1;
     assert!((2..=3).contains(&made), "{made}");

@@ -13,12 +13,12 @@ async fn race(app: &App, visitor: &crate::support::Visitor<'_>, first: &str, sec
     let (one, two) = (app.gate("one"), app.gate("two"));
     let (first, second) = (format!("{first}?gate=one"), format!("{second}?gate=two"));
     let second = async {
-        let answer = visitor.get(&second).await;
-        assert_eq!(answer.status.code, 200);
+        let response = visitor.get(&second).await;
+        assert_eq!(response.status.code, 200);
     };
     let first = async {
-        let answer = visitor.get(&first).await;
-        assert_eq!(answer.status.code, 200);
+        let response = visitor.get(&first).await;
+        assert_eq!(response.status.code, 200);
         two.open();
     };
     let both_loaded = async {
@@ -185,8 +185,8 @@ async fn a_hundred_requests_at_once_all_count() {
         }
         gate.open_for_all();
     };
-    let (answers, ()) = join(join_all(requests), all_loaded).await;
-    assert!(answers.iter().all(|answer| answer.status.code == 200));
+    let (responses, ()) = join(join_all(requests), all_loaded).await;
+    assert!(responses.iter().all(|response| response.status.code == 200));
     assert_eq!(visitor.get("/get/count").await.body, "100");
 }
 
@@ -210,12 +210,12 @@ async fn a_save_with_a_lost_response_counts_once() {
     let request = visitor.get("/add/count/1");
     let meddling = async {
         gate.arrived().await;
-        // The store keeps the save, and answers as it would answer its repetition.
+        // The store keeps the save, and responds as it would respond to its repetition.
         app.probe.repeat_next_save();
         gate.open_for_all();
     };
-    let (answer, ()) = join(request, meddling).await;
-    assert_eq!(answer.status.code, 200);
+    let (response, ()) = join(request, meddling).await;
+    assert_eq!(response.status.code, 200);
     assert_eq!(visitor.get("/get/count").await.body, "1");
 }
 
@@ -230,8 +230,8 @@ async fn an_increment_of_a_value_that_changed_its_type_is_an_error() {
         visitor.get("/set/count/many").await;
         gate.open();
     };
-    let (answer, ()) = join(request, meddling).await;
-    assert_eq!(answer.status.code, 500);
+    let (response, ()) = join(request, meddling).await;
+    assert_eq!(response.status.code, 500);
     assert_eq!(visitor.get("/get/count").await.body, "\"many\"");
 }
 

@@ -1,4 +1,4 @@
-//! A system that has no random numbers to give: an answer says so, and no weaker id is made.
+//! A system that has no random numbers to give: a response says so, and no weaker id is made.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -277,8 +277,8 @@ fn notify(
     if end {
         session.log_out();
     }
-    let answer = status.map_or(Ok(Redirect::to("/peek")), |code| Err(Status::new(code)));
-    Notify::success(answer, message)
+    let response = status.map_or(Ok(Redirect::to("/peek")), |code| Err(Status::new(code)));
+    Notify::success(response, message)
 }
 
 #[get("/notify_twice")]
@@ -414,8 +414,8 @@ async fn app() -> App {
 async fn visitor_with<'a>(app: &'a App, messages: &[&str]) -> Visitor<'a> {
     let visitor = app.known_visitor().await;
     for message in messages {
-        let answer = visitor.get(&format!("/push/info/{message}")).await;
-        assert_eq!(answer.status.code, 200);
+        let response = visitor.get(&format!("/push/info/{message}")).await;
+        assert_eq!(response.status.code, 200);
     }
     app.probe.calls();
     visitor
@@ -430,9 +430,9 @@ async fn at_once(app: &App, visitor: &Visitor<'_>, path: &str, count: usize) -> 
     let gate = app.gate(path);
     let path = format!("{path}?gate={path}");
     let requests = (0..count).map(|_| async {
-        let answer = visitor.copy().get(&path).await;
-        assert_eq!(answer.status.code, 200);
-        answer.body
+        let response = visitor.copy().get(&path).await;
+        assert_eq!(response.status.code, 200);
+        response.body
     });
     let all_loaded = async {
         for _ in 0..count {
@@ -486,8 +486,8 @@ async fn a_take_that_loses_a_race_returns_the_remaining_notifications() {
             visitor.get("/push/info/two").await;
             gate.open();
         };
-        let (answer, ()) = join(slow, quick).await;
-        assert_eq!(answer.body, "info:two");
+        let (response, ()) = join(slow, quick).await;
+        assert_eq!(response.body, "info:two");
         assert_eq!(visitor.get("/take").await.body, "");
     })
     .await;
@@ -508,8 +508,8 @@ async fn a_concurrent_push_and_take_lose_no_notification() {
                 gate.open();
                 taken
             };
-            let (answer, taken) = join(slow, quick).await;
-            assert_eq!(answer.status.code, 200);
+            let (response, taken) = join(slow, quick).await;
+            assert_eq!(response.status.code, 200);
             let expected = if path == "/set/a/1" {
                 "info:two"
             } else {
@@ -544,8 +544,8 @@ async fn unread_notifications_wait_and_other_pages_write_nothing() {
 async fn a_request_for_notifications_begins_no_session() {
     let app = app().await;
     for path in ["/peek", "/take", "/oldest", "/must", "/get_note/order"] {
-        let answer = app.visitor().get(path).await;
-        assert!(answer.session_cookie().is_none(), "{path}");
+        let response = app.visitor().get(path).await;
+        assert!(response.session_cookie().is_none(), "{path}");
     }
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
 }
@@ -608,9 +608,9 @@ async fn unseen_or_late_notifications_are_not_shown_to_the_next_user() {
                 visitor.get("/login/bob").await;
                 gate.open();
             };
-            let (answer, ()) = join(slow, other).await;
-            assert_eq!(answer.status.code, 200);
-            assert!(answer.session_cookie().is_none(), "{answer:?}");
+            let (response, ()) = join(slow, other).await;
+            assert_eq!(response.status.code, 200);
+            assert!(response.session_cookie().is_none(), "{response:?}");
             assert_eq!(visitor.get("/who").await.body, "bob");
             assert_eq!(visitor.get("/take").await.body, "", "{path}");
             assert_eq!(visitor.get("/keys").await.body, "", "{path}");
@@ -707,8 +707,8 @@ async fn a_request_loaded_before_a_log_in_sees_no_later_notifications() {
             visitor.get("/login/alice").await;
             gate.open();
         };
-        let (answer, ()) = join(stolen, login).await;
-        assert_eq!((answer.status.code, answer.body.as_str()), (200, ""));
+        let (response, ()) = join(stolen, login).await;
+        assert_eq!((response.status.code, response.body.as_str()), (200, ""));
         assert_eq!(visitor.get("/take").await.body, "info:one");
     })
     .await;
@@ -725,8 +725,8 @@ async fn a_take_of_a_session_that_ended_shows_nothing() {
             visitor.copy().get("/logout").await;
             gate.open();
         };
-        let (answer, ()) = join(slow, end).await;
-        assert_eq!(answer.body, "");
+        let (response, ()) = join(slow, end).await;
+        assert_eq!(response.body, "");
         assert!(app.list().await.is_empty());
     })
     .await;
@@ -755,8 +755,11 @@ async fn a_session_survives_a_last_take_beside_an_insert() {
     let visitor = app.visitor();
     visitor.get("/push/info/one").await;
     let id = app.list().await[0].0;
-    let answer = visitor.get("/both/two").await;
-    assert!(answer.session_cookie().is_none(), "it is the same session");
+    let response = visitor.get("/both/two").await;
+    assert!(
+        response.session_cookie().is_none(),
+        "it is the same session"
+    );
     assert_eq!(app.list().await[0].0, id);
     assert_eq!(visitor.get("/get/after").await.body, "1");
 }
@@ -767,9 +770,9 @@ async fn a_take_with_a_lost_response_shows_nothing_and_is_a_503() {
         for path in ["/take", "/must_or_tell"] {
             let visitor = visitor_with(&app, &["one"]).await;
             app.probe.fail_afterwards(Act::Save);
-            let answer = visitor.get(path).await;
-            assert_eq!(answer.status.code, 503, "{path}");
-            assert!(answer.header("Retry-After").is_some() && !answer.body.contains("one"));
+            let response = visitor.get(path).await;
+            assert_eq!(response.status.code, 503, "{path}");
+            assert!(response.header("Retry-After").is_some() && !response.body.contains("one"));
             app.probe.heal();
             // It was taken, and nobody knew.
             assert_eq!(visitor.get("/take").await.body, "", "{path}");
@@ -821,10 +824,10 @@ async fn responses_in_between_consume_no_unseen_notification() {
         ("/blind?status=503", 503),
         ("/clear", 200),
     ] {
-        let answer = visitor.get(path).await;
-        assert_eq!(answer.status.code, status, "{path}");
+        let response = visitor.get(path).await;
+        assert_eq!(response.status.code, status, "{path}");
         if path.starts_with("/blind") && status != 304 {
-            assert_eq!(answer.body, "one was there", "{path}");
+            assert_eq!(response.body, "one was there", "{path}");
         }
         assert_eq!(visitor.get("/peek").await.body, "info:one", "{path}");
     }
@@ -834,8 +837,8 @@ async fn responses_in_between_consume_no_unseen_notification() {
     }
     assert_eq!(visitor.get("/get/seen").await.body, "404");
     for path in ["/take", "/oldest", "/must", "/get_note/a", "/take/info"] {
-        let answer = visitor.send(Method::Head, path, None).await;
-        assert_eq!(answer.status.code, 200, "{path}");
+        let response = visitor.send(Method::Head, path, None).await;
+        assert_eq!(response.status.code, 200, "{path}");
         assert_eq!(visitor.get("/peek").await.body, "info:one", "HEAD {path}");
     }
     visitor.get("/set_note/order/7").await;
@@ -848,9 +851,9 @@ async fn responses_in_between_consume_no_unseen_notification() {
 async fn a_failing_handler_consumes_the_notifications_it_looked_at() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
-    let answer = visitor.get("/fails?take=true").await;
-    assert_eq!(answer.status.code, 500);
-    assert_eq!(answer.body, "Some(1) taken, another pushed: true");
+    let response = visitor.get("/fails?take=true").await;
+    assert_eq!(response.status.code, 500);
+    assert_eq!(response.body, "Some(1) taken, another pushed: true");
     assert_eq!(visitor.get("/peek").await.body, "");
     assert_eq!(visitor.get("/keys").await.body, "n");
 }
@@ -874,10 +877,10 @@ async fn the_guard_takes_the_oldest_notification_or_forwards() {
 async fn the_responder_begins_a_session_for_its_notification() {
     let app = app().await;
     let visitor = app.visitor();
-    let answer = visitor.get("/notify/Saved").await;
-    assert_eq!(answer.status.code, 303);
-    assert_eq!(answer.header("Vary"), Some("Cookie"));
-    assert!(answer.sets_session());
+    let response = visitor.get("/notify/Saved").await;
+    assert_eq!(response.status.code, 303);
+    assert_eq!(response.header("Vary"), Some("Cookie"));
+    assert!(response.sets_session());
     assert_eq!(visitor.get("/oldest").await.body, "Saved");
     visitor.get("/notify_twice").await;
     assert_eq!(visitor.get("/take").await.body, "warning:first,info:second");
@@ -905,16 +908,16 @@ async fn the_responder_fails_when_its_notification_cannot_be_kept() {
     let visitor = app.known_visitor().await;
     for act in [Act::Load, Act::Save] {
         app.probe.fail(act);
-        let answer = visitor.get("/notify/Saved").await;
-        assert_eq!(answer.status.code, 503, "{act:?}");
-        assert_eq!(answer.header("Location"), None);
-        assert!(answer.header("Retry-After").is_some());
+        let response = visitor.get("/notify/Saved").await;
+        assert_eq!(response.status.code, 503, "{act:?}");
+        assert_eq!(response.header("Location"), None);
+        assert!(response.header("Retry-After").is_some());
         app.probe.heal();
     }
     let too_large = format!("/notify/{}", "x".repeat(65_536));
-    let answer = visitor.get(&too_large).await;
-    assert_eq!(answer.status.code, 500);
-    assert_eq!(answer.header("Location"), None);
+    let response = visitor.get(&too_large).await;
+    assert_eq!(response.status.code, 500);
+    assert_eq!(response.header("Location"), None);
     // The oldest of 64 makes room.
     visitor.get("/push_many/64/0").await;
     assert_eq!(visitor.get("/notify/Saved").await.status.code, 303);
@@ -978,10 +981,10 @@ async fn an_exceeded_limit_is_an_error_and_keeps_the_stored_session() {
     };
     let app = App::built(settings, with_routes).await;
     let visitor = visitor_with(&app, &["one"]).await;
-    let told = visitor.get("/push_too_much/100").await.body;
+    let body = visitor.get("/push_too_much/100").await.body;
     assert!(
-        told.contains("sessions.limits.notifications_size"),
-        "{told}"
+        body.contains("sessions.limits.notifications_size"),
+        "{body}"
     );
     assert_eq!(visitor.get("/peek").await.body, "info:one", "it waits on");
     // Too many in one request, and in the next.
@@ -1000,8 +1003,8 @@ async fn an_exceeded_limit_is_an_error_and_keeps_the_stored_session() {
         visitor.get("/push/info/three").await;
         gate.open();
     };
-    let (answer, ()) = join(slow, quick).await;
-    assert_eq!(answer.status.code, 200);
+    let (response, ()) = join(slow, quick).await;
+    assert_eq!(response.status.code, 200);
     let now = visitor.get("/take").await.body;
     assert_eq!(now, "info:1x,info:three,info:four");
     // And too large: as many go as make room.
@@ -1046,8 +1049,8 @@ async fn an_evicted_notification_does_not_come_back() {
         assert_eq!(visitor.get("/take").await.body, "info:one");
         gate.open();
     };
-    let (answer, ()) = join(slow, quick).await;
-    assert_eq!(answer.body, "info:b,info:c");
+    let (response, ()) = join(slow, quick).await;
+    assert_eq!(response.body, "info:b,info:c");
     assert_eq!(visitor.get("/peek").await.body, "");
 }
 
@@ -1058,8 +1061,8 @@ async fn a_notification_beside_the_end_of_all_sessions_is_kept_or_logged() {
     // The handler says itself that its own session ends, so that the message begins a new one.
     let visitor = app.visitor();
     visitor.get("/login/alice").await;
-    let answer = visitor.get("/everywhere?log_out=true").await;
-    assert!(answer.sets_session(), "{answer:?}");
+    let response = visitor.get("/everywhere?log_out=true").await;
+    assert!(response.sets_session(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "nobody");
     assert_eq!(visitor.get("/take").await.body, "success:Logged out");
 
@@ -1167,8 +1170,8 @@ async fn a_refused_notification_discards_all_changes_of_its_request() {
     let visitor = app.known_visitor().await;
     // The time of the last use is due to be saved, which must not save more.
     app.clock.advance(Duration::from_secs(120));
-    let answer = visitor.get("/count_and_notify_too_much").await;
-    assert_eq!(answer.status.code, 500);
+    let response = visitor.get("/count_and_notify_too_much").await;
+    assert_eq!(response.status.code, 500);
     assert_eq!(visitor.get("/get/count").await.body, "none");
 }
 
@@ -1190,8 +1193,8 @@ async fn taken_notifications_are_not_put_back_for_another_user() {
     for (next, messages) in [("bob", ""), ("alice", "info:one,info:two")] {
         let visitor = visitor_with(&app, &["one", "two"]).await;
         visitor.get("/login/alice").await;
-        let answer = visitor.get(&format!("/blind_login/{next}")).await;
-        assert!(answer.sets_session(), "{answer:?}");
+        let response = visitor.get(&format!("/blind_login/{next}")).await;
+        assert!(response.sets_session(), "{response:?}");
         assert_eq!(visitor.get("/take").await.body, messages, "{next}");
     }
 }
@@ -1201,10 +1204,10 @@ async fn a_guard_that_cannot_take_sends_retry_after() {
     let app = app().await;
     let visitor = visitor_with(&app, &["one"]).await;
     app.probe.fail(Act::Save);
-    let answer = visitor.get("/must").await;
+    let response = visitor.get("/must").await;
     app.probe.heal();
-    assert_eq!(answer.status.code, 503);
-    assert_eq!(answer.header("Retry-After"), Some("5"));
+    assert_eq!(response.status.code, 503);
+    assert_eq!(response.header("Retry-After"), Some("5"));
 }
 
 #[async_test]
@@ -1218,8 +1221,8 @@ async fn unseen_notifications_return_to_the_front() {
             assert_eq!(visitor.get("/push/info/fourth").await.status.code, 200);
             gate.open();
         };
-        let (answer, ()) = join(visitor.get("/blind?status=200&gate=took"), meanwhile).await;
-        assert_eq!(answer.status.code, 200);
+        let (response, ()) = join(visitor.get("/blind?status=200&gate=took"), meanwhile).await;
+        assert_eq!(response.status.code, 200);
         assert_eq!(
             visitor.get("/take").await.body,
             "info:first,info:second,info:third,info:fourth"
@@ -1268,8 +1271,8 @@ async fn changes_made_before_a_take_follow_a_renewal() {
             assert!(visitor.get("/renew").await.sets_session());
             app.gate("took").open();
         };
-        let (answer, ()) = join(slow.get("/become/bob?gate=took"), renewal).await;
-        assert_eq!((answer.status.code, &*answer.body), (200, "info:one"));
+        let (response, ()) = join(slow.get("/become/bob?gate=took"), renewal).await;
+        assert_eq!((response.status.code, &*response.body), (200, "info:one"));
         // It does not choose who the visitor is, and all else is kept.
         assert_eq!(visitor.get("/who").await.body, "alice");
         assert_eq!(visitor.get("/get/a").await.body, "1");

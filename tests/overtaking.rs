@@ -163,9 +163,9 @@ async fn a_session_that_begins_beside_a_stale_cookie_is_never_lost() {
                 gates[0].open();
                 gates[1].open();
             };
-            let (answers, ()) = join(slow, begin).await;
-            for answer in [answers.0, answers.1] {
-                assert!(answer.session_cookie().is_none(), "{answer:?}");
+            let (responses, ()) = join(slow, begin).await;
+            for response in [responses.0, responses.1] {
+                assert!(response.session_cookie().is_none(), "{response:?}");
             }
             assert_eq!(visitor.get("/keys").await.body, "a");
         }
@@ -186,8 +186,8 @@ async fn new_log_in_survives(app: &App, path: &str, wait: Duration) {
         app.clock.advance(wait);
         gate.open();
     };
-    let (answer, ()) = join(visitor.get(&path), again).await;
-    assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+    let (response, ()) = join(visitor.get(&path), again).await;
+    assert!(response.session_cookie().is_none(), "{path}: {response:?}");
     assert_eq!(visitor.get("/who").await.body, "bob", "{path}");
 }
 
@@ -226,8 +226,8 @@ async fn only_the_request_that_emptied_a_session_removes_its_cookie() {
                 gate.open();
             };
             let slow = format!("{path}?gate=slow");
-            let (answer, ()) = join(visitor.get(&slow), emptied).await;
-            assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+            let (response, ()) = join(visitor.get(&slow), emptied).await;
+            assert!(response.session_cookie().is_none(), "{path}: {response:?}");
             assert_eq!(visitor.get("/keys").await.body, "a", "{path}");
         }
     })
@@ -245,8 +245,8 @@ async fn a_request_of_an_expired_session_does_not_disturb_a_log_in() {
         visitor.get("/login/alice").await;
         gate.open();
     };
-    let (answer, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
-    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    let (response, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    assert!(response.session_cookie().is_none(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "alice");
 }
 
@@ -263,8 +263,8 @@ async fn an_old_cookie_never_overwrites_a_new_one() {
                 assert!(visitor.get(change).await.sets_session());
                 gate.open();
             };
-            let (answer, ()) = join(visitor.get(path), renewal).await;
-            assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+            let (response, ()) = join(visitor.get(path), renewal).await;
+            assert!(response.session_cookie().is_none(), "{path}: {response:?}");
             assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{path} {change}");
         }
     }
@@ -283,8 +283,8 @@ async fn a_touch_at_the_start_of_a_request_does_not_resend_the_cookie() {
         assert!(visitor.get("/login/alice").await.sets_session());
         gate.open();
     };
-    let (answer, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
-    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    let (response, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    assert!(response.session_cookie().is_none(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "alice");
 }
 
@@ -299,8 +299,8 @@ async fn a_save_before_the_response_does_not_resend_a_stale_cookie() {
         assert!(visitor.get("/login/alice").await.sets_session());
         gate.open();
     };
-    let (answer, ()) = join(visitor.get("/save_and_wait"), renewal).await;
-    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    let (response, ()) = join(visitor.get("/save_and_wait"), renewal).await;
+    assert!(response.session_cookie().is_none(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "alice");
 }
 
@@ -319,8 +319,8 @@ async fn a_cookie_of_a_previous_key_never_overwrites_a_new_one() {
         visitor.get("/login/alice").await;
         gate.open();
     };
-    let (answer, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
-    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    let (response, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    assert!(response.session_cookie().is_none(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "alice");
 }
 
@@ -351,19 +351,22 @@ async fn a_cookie_is_resent_only_with_a_page_after_the_store_confirmed_it() {
             }
         };
         app.probe.fail(Act::Save);
-        let answer = visitor(Some("navigate")).get("/touch").await;
-        assert_eq!(answer.status.code, 200, "a touch that fails harms nobody");
-        assert!(answer.session_cookie().is_none(), "the store said nothing");
+        let response = visitor(Some("navigate")).get("/touch").await;
+        assert_eq!(response.status.code, 200, "a touch that fails harms nobody");
+        assert!(
+            response.session_cookie().is_none(),
+            "the store said nothing"
+        );
         app.probe.heal();
         for mode in ["cors", "no-cors", "websocket"] {
             app.clock.advance(2 * MINUTE);
-            let answer = visitor(Some(mode)).get("/touch").await;
-            assert!(answer.session_cookie().is_none(), "{mode}: {answer:?}");
+            let response = visitor(Some(mode)).get("/touch").await;
+            assert!(response.session_cookie().is_none(), "{mode}: {response:?}");
         }
         for mode in [Some("navigate"), None] {
             app.clock.advance(2 * MINUTE);
-            let answer = visitor(mode).get("/touch").await;
-            assert!(answer.sets_session(), "{mode:?}: {answer:?}");
+            let response = visitor(mode).get("/touch").await;
+            assert!(response.sets_session(), "{mode:?}: {response:?}");
         }
     }
 }
@@ -380,8 +383,8 @@ async fn a_save_by_another_request_does_not_stop_a_resent_cookie() {
         assert!(other.get("/add/a/1").await.session_cookie().is_none());
         gate.open();
     };
-    let (answer, ()) = join(visitor.get("/touch?gate=slow"), save).await;
-    assert!(answer.sets_session(), "{answer:?}");
+    let (response, ()) = join(visitor.get("/touch?gate=slow"), save).await;
+    assert!(response.sets_session(), "{response:?}");
     assert_eq!(visitor.get("/get/a").await.body, "1");
 }
 
@@ -394,9 +397,9 @@ async fn a_log_out_with_the_cookie_from_before_a_renewal_ends_the_session() {
             // Sent before the browser has the response to the renewal.
             let straggler = visitor.copy();
             visitor.get(renewal).await;
-            let answer = straggler.get("/logout").await;
-            assert_eq!(answer.status.code, 200);
-            assert!(answer.removes_session(), "{answer:?}");
+            let response = straggler.get("/logout").await;
+            assert_eq!(response.status.code, 200);
+            assert!(response.removes_session(), "{response:?}");
             assert_eq!(visitor.get("/who").await.body, "nobody", "{renewal}");
             assert!(app.list().await.is_empty(), "{renewal}");
         }
@@ -431,9 +434,9 @@ async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
                         gate.open();
                     }
                 };
-                let (answers, ()) = join(renewals, all_at_once).await;
-                for answer in [answers.0, answers.1, answers.2] {
-                    assert!(answer.sets_session(), "{answer:?}");
+                let (responses, ()) = join(renewals, all_at_once).await;
+                for response in [responses.0, responses.1, responses.2] {
+                    assert!(response.sets_session(), "{response:?}");
                 }
                 for copy in &copies {
                     assert_eq!(copy.get("/who").await.body, "alice");
@@ -441,8 +444,8 @@ async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
                 // A copy that is renewed again is still one.
                 copies[(logs_out + 1) % 3].get("/renew").await;
                 app.clock.advance(2 * MINUTE);
-                let answer = copies[logs_out].get("/logout").await;
-                assert!(answer.removes_session(), "{answer:?}");
+                let response = copies[logs_out].get("/logout").await;
+                assert!(response.removes_session(), "{response:?}");
                 for copy in &copies {
                     assert_eq!(copy.get("/who").await.body, "nobody", "{renewal}");
                 }
@@ -495,11 +498,11 @@ async fn a_copy_that_is_in_use_does_not_outlive_the_log_out() {
             gate.open();
         };
         let slow = format!("{path}?gate={path}");
-        let (answer, ()) = join(other.get(&slow), log_out).await;
-        assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+        let (response, ()) = join(other.get(&slow), log_out).await;
+        assert!(response.session_cookie().is_none(), "{path}: {response:?}");
         assert!(
-            body.is_none_or(|body| body == answer.body),
-            "{path}: {answer:?}"
+            body.is_none_or(|body| body == response.body),
+            "{path}: {response:?}"
         );
         assert_eq!(other.get("/who").await.body, "nobody", "{path}");
     }
@@ -513,11 +516,11 @@ async fn the_id_returned_by_a_log_in_ends_the_session() {
                 true => app.known_visitor().await,
                 false => app.visitor(),
             };
-            let told = visitor.get("/id_at_login/alice").await.body;
-            assert_eq!(visitor.get("/id").await.body, told);
+            let returned = visitor.get("/id_at_login/alice").await.body;
+            assert_eq!(visitor.get("/id").await.body, returned);
             app.clock.advance(2 * MINUTE);
             let administrator = app.visitor();
-            let ended = administrator.get(&format!("/end/{told}")).await;
+            let ended = administrator.get(&format!("/end/{returned}")).await;
             assert_eq!((ended.status.code, &*ended.body), (200, "true"));
             assert_eq!(visitor.get("/who").await.body, "nobody");
         }
@@ -530,8 +533,8 @@ async fn the_id_returned_by_a_log_in_ends_the_session() {
 async fn the_id_returned_by_a_second_renewal_is_the_new_session_id() {
     on_every_store(async |app| {
         for visitor in [app.visitor(), app.known_visitor().await] {
-            let told = visitor.get("/id_at_second_renewal").await.body;
-            assert_eq!(visitor.get("/id").await.body, told);
+            let returned = visitor.get("/id_at_second_renewal").await.body;
+            assert_eq!(visitor.get("/id").await.body, returned);
         }
     })
     .await;
@@ -552,8 +555,8 @@ async fn a_log_in_whose_session_is_ended_before_the_response_gives_no_cookie() {
                 assert_eq!(ended.unwrap(), 1);
                 gate.open();
             };
-            let (answer, ()) = join(visitor.get("/login_save_and_wait/alice"), end).await;
-            assert!(!answer.sets_session(), "{answer:?}");
+            let (response, ()) = join(visitor.get("/login_save_and_wait/alice"), end).await;
+            assert!(!response.sets_session(), "{response:?}");
             assert_eq!(visitor.get("/who").await.body, "nobody");
             assert!(app.list().await.is_empty());
         }
@@ -579,11 +582,15 @@ async fn a_revived_session_sends_its_cookie_only_when_confirmed() {
                 app.gate("saved").open();
             };
             let path = format!("/revive?more={more}");
-            let (answer, ()) = join(slow.get(&path), others).await;
+            let (response, ()) = join(slow.get(&path), others).await;
             app.probe.heal();
             let status = if more && fails { 503 } else { 200 };
-            assert_eq!(answer.status.code, status, "{more} {fails}");
-            assert_eq!(answer.sets_session(), !fails, "{more} {fails}: {answer:?}");
+            assert_eq!(response.status.code, status, "{more} {fails}");
+            assert_eq!(
+                response.sets_session(),
+                !fails,
+                "{more} {fails}: {response:?}"
+            );
             let keys = if more && !fails { "a,b" } else { "a" };
             assert_eq!(slow.get("/keys").await.body, keys, "{more} {fails}");
         }
@@ -615,8 +622,8 @@ async fn a_renewal_after_a_renewal_and_a_log_out_leaves_no_session() {
                 assert!(visitor.get("/logout").await.removes_session());
                 gate.open();
             };
-            let (answer, ()) = join(slow.get(path), others).await;
-            assert!(answer.session_cookie().is_none(), "{path}: {answer:?}");
+            let (response, ()) = join(slow.get(path), others).await;
+            assert!(response.session_cookie().is_none(), "{path}: {response:?}");
             assert_eq!(slow.get("/who").await.body, "nobody", "{path}");
             assert!(app.list().await.is_empty(), "{path}");
         }
@@ -642,9 +649,9 @@ async fn a_change_that_follows_several_renewals_brings_no_cookie() {
             visitor.get("/renew").await;
             of_the_slow.open();
         };
-        let (answer, ()) = join(slow.get("/add/count/5?gate=slow"), renewals).await;
-        assert_eq!(answer.status.code, 200);
-        assert!(answer.session_cookie().is_none(), "{answer:?}");
+        let (response, ()) = join(slow.get("/add/count/5?gate=slow"), renewals).await;
+        assert_eq!(response.status.code, 200);
+        assert!(response.session_cookie().is_none(), "{response:?}");
         assert_eq!(visitor.get("/get/count").await.body, "5");
     })
     .await;
@@ -662,8 +669,8 @@ async fn a_reader_keeps_the_cookie_of_a_session_emptied_by_another() {
         assert!(visitor.get("/remove/n").await.removes_session());
         gate.open();
     };
-    let (answer, ()) = join(slow.get("/touch?gate=slow"), emptied).await;
-    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    let (response, ()) = join(slow.get("/touch?gate=slow"), emptied).await;
+    assert!(response.session_cookie().is_none(), "{response:?}");
 }
 
 #[async_test]
@@ -677,7 +684,7 @@ async fn a_notification_taken_beside_another_change_sends_no_cookie() {
         visitor.get("/add/a/1").await;
         gate.open();
     };
-    let (answer, ()) = join(visitor.get("/take?gate=slow"), change).await;
-    assert_eq!(answer.body, "1");
-    assert!(answer.session_cookie().is_none(), "{answer:?}");
+    let (response, ()) = join(visitor.get("/take?gate=slow"), change).await;
+    assert_eq!(response.body, "1");
+    assert!(response.session_cookie().is_none(), "{response:?}");
 }

@@ -77,8 +77,8 @@ impl Server {
     /// Lets Perl keep `what`, frozen as it says `how`, under `key`.
     fn keep(&self, key: &str, how: &str, what: &str) {
         let (kind, port) = self.place();
-        if let Err(told) = keep_at(kind, port, key, how, what) {
-            panic!("perl failed: {told}");
+        if let Err(error) = keep_at(kind, port, key, how, what) {
+            panic!("perl failed: {error}");
         }
     }
 
@@ -118,8 +118,8 @@ fn keep_at(kind: &str, port: u16, key: &str, how: &str, what: &str) -> Result<()
     perl.args(["-e", KEEP, kind, &port.to_string(), key, how, what]);
     let output = perl.stdin(Stdio::null()).output();
     let output = output.expect("this test needs `perl`, with its Storable");
-    let told = || String::from_utf8_lossy(&output.stderr).into_owned();
-    output.status.success().then_some(()).ok_or_else(told)
+    let stderr = || String::from_utf8_lossy(&output.stderr).into_owned();
+    output.status.success().then_some(()).ok_or_else(stderr)
 }
 
 fn perl() -> Vec<Route> {
@@ -204,12 +204,12 @@ fn classes(perl: &PerlSession) -> Result<String> {
 
 async fn get(app: &App, path: &'static str, cookie: &str) -> (Status, String) {
     let request = app.client.get(path);
-    let answer = request
+    let response = request
         .header(Header::new("Cookie", cookie.to_owned()))
         .dispatch()
         .await;
-    let status = answer.status();
-    (status, answer.into_string().await.unwrap_or_default())
+    let status = response.status();
+    (status, response.into_string().await.unwrap_or_default())
 }
 
 async fn body(app: &App, path: &'static str) -> String {
@@ -290,16 +290,16 @@ async fn a_response_that_used_the_perl_session_varies_by_cookie() {
     server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
     let visitor = app.visitor();
     visitor.set_cookie("session_id", ID);
-    let answer: Answer = visitor.get("/perl/user").await;
-    assert_eq!(answer.header("Vary"), Some("Cookie"));
-    assert_eq!(answer.header("Cache-Control"), Some("private"));
-    assert_eq!(answer.header("Set-Cookie"), None);
+    let response: Answer = visitor.get("/perl/user").await;
+    assert_eq!(response.header("Vary"), Some("Cookie"));
+    assert_eq!(response.header("Cache-Control"), Some("private"));
+    assert_eq!(response.header("Set-Cookie"), None);
     assert_eq!(visitor.get("/bare").await.header("Vary"), None);
     // Nobody is known by it here.
     assert_eq!(app.visitor().get("/perl/user").await.body, "nobody");
-    let answer = app.visitor().get("/perl/user").await;
-    assert_eq!(answer.header("Vary"), Some("Cookie"));
-    assert_eq!(answer.header("Cache-Control"), None);
+    let response = app.visitor().get("/perl/user").await;
+    assert_eq!(response.header("Vary"), Some("Cookie"));
+    assert_eq!(response.header("Cache-Control"), None);
 }
 
 #[async_test]
@@ -315,8 +315,8 @@ async fn a_response_varies_by_cookie_even_with_header_sessions() {
     for path in ["/perl/user", "/perl/notify"] {
         let visitor = app.visitor();
         visitor.set_cookie("session_id", ID);
-        let answer = visitor.get(path).await;
-        let vary = answer.header("Vary").unwrap_or_default();
+        let response = visitor.get(path).await;
+        let vary = response.header("Vary").unwrap_or_default();
         assert!(
             vary.split(", ").any(|name| name == "Cookie"),
             "{path}: {vary}"
@@ -386,8 +386,8 @@ fn the_first_cookie_counts_over_tcp_as_in_perl() {
     let served = Served::built(settings, |rocket| rocket.mount("/perl", perl()));
     let ask = |cookie: String| {
         let url = format!("http://127.0.0.1:{}/perl/user", served.port);
-        let answer = ureq::get(url).header("Cookie", cookie).call();
-        answer.unwrap().body_mut().read_to_string().unwrap()
+        let response = ureq::get(url).header("Cookie", cookie).call();
+        response.unwrap().body_mut().read_to_string().unwrap()
     };
     assert_eq!(ask(format!("a=b; session_id={ID}; c=d")), r#"Some("ann")"#);
     assert_eq!(
@@ -412,9 +412,9 @@ fn unusual_cookie_bytes_over_tcp_never_reach_the_server() {
             stream
                 .write_all(&[head, cookie, b"\r\n\r\n"].concat())
                 .unwrap();
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).unwrap();
-            String::from_utf8_lossy(&answer).into_owned()
+            let mut response = Vec::new();
+            stream.read_to_end(&mut response).unwrap();
+            String::from_utf8_lossy(&response).into_owned()
         };
         assert!(ask(format!("session_id={ID}").as_bytes()).ends_with(r#"Some("ann")"#));
         let before = server.asked();
@@ -428,8 +428,8 @@ fn unusual_cookie_bytes_over_tcp_never_reach_the_server() {
             b"a\x7fb",
         ] {
             // With an id that would be asked for, if the rest were cut off.
-            let answer = ask(&[b"session_id=", ID.as_bytes(), bytes].concat());
-            assert!(!answer.contains("ann"), "{bytes:?}: {answer}");
+            let response = ask(&[b"session_id=", ID.as_bytes(), bytes].concat());
+            assert!(!response.contains("ann"), "{bytes:?}: {response}");
         }
         assert_eq!(server.asked(), before, "nothing was asked for");
     }
@@ -519,12 +519,12 @@ async fn a_frozen_server_is_a_503_in_time() {
         let visitor = app.visitor();
         visitor.set_cookie("session_id", ID);
         let started = Instant::now();
-        let answer = visitor.get("/perl/user").await;
-        assert_eq!(answer.status, Status::ServiceUnavailable);
-        assert!(answer.header("Retry-After").is_some());
+        let response = visitor.get("/perl/user").await;
+        assert_eq!(response.status, Status::ServiceUnavailable);
+        assert!(response.header("Retry-After").is_some());
         // Rocket makes no difference between an optional guard that fails and one that is not there.
-        let answer = visitor.get("/perl/either").await;
-        assert_eq!(answer.body, "Err(Unavailable) false");
+        let response = visitor.get("/perl/either").await;
+        assert_eq!(response.body, "Err(Unavailable) false");
         assert!(started.elapsed() < SOON, "a call may take 400 ms");
         // Who comes without such a cookie does not notice.
         assert_eq!(app.visitor().get("/perl/user").await.body, "nobody");
@@ -580,11 +580,11 @@ async fn perl_sessions_default_to_the_store_of_the_application() {
                 .await
                 .unwrap();
             let request = client.get("/perl/user");
-            let answer = request
+            let response = request
                 .header(Header::new("Cookie", format!("session_id={ID}")))
                 .dispatch()
                 .await;
-            assert_eq!(answer.into_string().await.unwrap(), r#"Some("ann")"#);
+            assert_eq!(response.into_string().await.unwrap(), r#"Some("ann")"#);
         }
     }
 }

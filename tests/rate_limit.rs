@@ -203,8 +203,8 @@ async fn a_request_beyond_the_limit_never_reaches_its_handler() {
     );
     assert_eq!(app.ran(), 3);
     // The catcher for the path makes the page, and sees the request as it came.
-    let answer = visitor.get("/api/work?quick=yes").await;
-    assert_eq!(answer.body, "GET /api/work?quick=yes too often");
+    let response = visitor.get("/api/work?quick=yes").await;
+    assert_eq!(response.body, "GET /api/work?quick=yes too often");
     // Whatever is asked for, and however.
     for method in [
         Method::Get,
@@ -214,8 +214,8 @@ async fn a_request_beyond_the_limit_never_reaches_its_handler() {
         Method::Delete,
     ] {
         for path in ["/", "/nowhere", "//api//work", "/post", "/a/b?c"] {
-            let answer = visitor.send(method, path, None).await;
-            assert_eq!(answer.status.code, 429, "{method} {path}");
+            let response = visitor.send(method, path, None).await;
+            assert_eq!(response.status.code, 429, "{method} {path}");
         }
     }
     assert_eq!(app.ran(), 3);
@@ -256,7 +256,7 @@ async fn a_request_within_the_limit_is_served_unchanged() {
 async fn every_counted_response_reports_the_remaining_requests() {
     let app = app("").await;
     let visitor = app.visitor();
-    let told = |answer: &crate::support::Answer| {
+    let told = |response: &crate::support::Answer| {
         let names = [
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",
@@ -266,7 +266,7 @@ async fn every_counted_response_reports_the_remaining_requests() {
             "Retry-After",
         ];
         names
-            .map(|name| answer.header(name).unwrap_or("-").to_owned())
+            .map(|name| response.header(name).unwrap_or("-").to_owned())
             .join(" ")
     };
     let first = visitor.get("/api/work").await;
@@ -290,9 +290,9 @@ async fn error_responses_report_the_remaining_requests_too() {
     let app = app("").await;
     let visitor = app.visitor();
     for (path, status, left) in [("/panics", 500, "2"), ("/nowhere", 404, "1")] {
-        let answer = visitor.get(path).await;
-        assert_eq!(answer.status.code, status);
-        assert_eq!(answer.header("X-RateLimit-Remaining"), Some(left));
+        let response = visitor.get(path).await;
+        assert_eq!(response.status.code, status);
+        assert_eq!(response.header("X-RateLimit-Remaining"), Some(left));
     }
 }
 
@@ -327,20 +327,20 @@ async fn the_configured_headers_are_sent() {
         let app = app(&format!(",headers=\"{headers}\"")).await;
         let visitor = app.visitor();
         for status in [200, 200, 200, 429] {
-            let answer = visitor.get("/api/work").await;
-            assert_eq!(answer.status.code, status);
+            let response = visitor.get("/api/work").await;
+            assert_eq!(response.status.code, status);
             for name in [
                 "X-RateLimit-Limit",
                 "X-RateLimit-Remaining",
                 "X-RateLimit-Reset",
             ] {
-                assert_eq!(answer.header(name).is_some(), x, "{headers}: {name}");
+                assert_eq!(response.header(name).is_some(), x, "{headers}: {name}");
             }
             for name in ["RateLimit", "RateLimit-Policy"] {
-                assert_eq!(answer.header(name).is_some(), ietf, "{headers}: {name}");
+                assert_eq!(response.header(name).is_some(), ietf, "{headers}: {name}");
             }
             assert_eq!(
-                answer.header("Retry-After").is_some(),
+                response.header("Retry-After").is_some(),
                 status == 429,
                 "{headers}"
             );
@@ -444,9 +444,9 @@ async fn a_refused_request_makes_no_session_and_changes_none() {
     let visitor = app.visitor();
     statuses(&visitor, "/api/work", 3).await;
     // The catcher puts something into it.
-    let answer = visitor.get("/api/work").await;
-    assert_eq!(answer.status.code, 429);
-    assert!(answer.session_cookie().is_none());
+    let response = visitor.get("/api/work").await;
+    assert_eq!(response.status.code, 429);
+    assert!(response.session_cookie().is_none());
     assert!(app.list().await.is_empty());
     // So does a guard before the one that refuses.
     let app = App::built(|figment| figment, build).await;
@@ -461,9 +461,9 @@ async fn a_refused_request_makes_no_session_in_its_catcher() {
     let app = app("").await;
     let visitor = app.visitor();
     statuses(&visitor, "/api/work", 3).await;
-    let answer = visitor.get("/shop/x").await;
-    assert_eq!(answer.status, Status::SeeOther);
-    assert!(answer.session_cookie().is_none());
+    let response = visitor.get("/shop/x").await;
+    assert_eq!(response.status, Status::SeeOther);
+    assert!(response.session_cookie().is_none());
     assert!(app.list().await.is_empty());
 }
 
@@ -472,9 +472,9 @@ async fn a_handler_that_ignores_a_limit_keeps_its_changes() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.visitor();
     for body in ["1", "0", "less", "less"] {
-        let answer = visitor.get("/less").await;
-        assert_eq!((answer.status.code, answer.body.as_str()), (200, body));
-        assert_eq!(answer.header("Retry-After"), None);
+        let response = visitor.get("/less").await;
+        assert_eq!((response.status.code, response.body.as_str()), (200, body));
+        assert_eq!(response.header("Retry-After"), None);
     }
     assert_eq!(visitor.get("/get/less").await.body, "4");
 }
@@ -488,10 +488,10 @@ async fn a_request_after_its_retry_after_is_served() {
         assert_eq!(visitor.get(path).await.status.code, 200);
         assert_eq!(statuses(&visitor, "/one/x", 2).await, [200, 429]);
         for _ in 0..2 {
-            let answer = visitor.get(path).await;
-            assert_eq!(answer.status.code, 429);
+            let response = visitor.get(path).await;
+            assert_eq!(response.status.code, 429);
             if path == "/either" {
-                assert_eq!(answer.header("Retry-After"), Some("3600"));
+                assert_eq!(response.header("Retry-After"), Some("3600"));
             }
         }
         // The limit that refuses first hides the other.
@@ -510,13 +510,13 @@ async fn a_limit_of_a_route_counts_each_of_its_requests_once() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.visitor();
     // Two routes and five guards ask.
-    let answer = visitor.get("/limited").await;
-    assert_eq!(answer.body, "1 300s");
-    assert_eq!(answer.header("RateLimit"), Some(r#""log-ins";r=1;t=300"#));
-    assert_eq!(answer.header("X-RateLimit-Remaining"), Some("1"));
+    let response = visitor.get("/limited").await;
+    assert_eq!(response.body, "1 300s");
+    assert_eq!(response.header("RateLimit"), Some(r#""log-ins";r=1;t=300"#));
+    assert_eq!(response.header("X-RateLimit-Remaining"), Some("1"));
     // A HEAD request is tried twice.
-    let answer = visitor.send(Method::Head, "/limited", None).await;
-    assert_eq!(answer.header("X-RateLimit-Remaining"), Some("0"));
+    let response = visitor.send(Method::Head, "/limited", None).await;
+    assert_eq!(response.header("X-RateLimit-Remaining"), Some("0"));
     assert_eq!(visitor.get("/limited").await.status.code, 429);
     // Under every spelling of it, and on every route of this limit, but on no other.
     for path in [
@@ -537,22 +537,22 @@ async fn a_limit_of_a_route_counts_each_of_its_requests_once() {
 async fn two_limits_are_reported_together_with_the_tighter_one_first() {
     let app = app("").await;
     let visitor = app.visitor();
-    let answer = visitor.get("/limited").await;
-    let policies = answer.header("RateLimit-Policy");
+    let response = visitor.get("/limited").await;
+    let policies = response.header("RateLimit-Policy");
     assert_eq!(policies, Some(r#""app";q=3;w=60, "log-ins";q=2;w=300"#));
     assert_eq!(
-        answer.header("RateLimit"),
+        response.header("RateLimit"),
         Some(r#""app";r=2;t=60, "log-ins";r=1;t=300"#)
     );
-    assert_eq!(answer.header("X-RateLimit-Limit"), Some("2"));
+    assert_eq!(response.header("X-RateLimit-Limit"), Some("2"));
     visitor.get("/limited").await;
-    let answer = visitor.get("/limited").await;
+    let response = visitor.get("/limited").await;
     assert_eq!(
-        (answer.status.code, answer.header("Retry-After")),
+        (response.status.code, response.header("Retry-After")),
         (429, Some("300"))
     );
     assert_eq!(
-        answer.header("RateLimit"),
+        response.header("RateLimit"),
         Some(r#""app";r=0;t=60, "log-ins";r=0;t=300"#)
     );
 }
@@ -651,14 +651,14 @@ async fn an_address_has_one_count_in_every_spelling() {
     assert_eq!(served, 3);
 }
 
-/// Sends such a request on a real socket, and returns the whole answer.
+/// Sends such a request on a real socket, and returns the whole response.
 fn raw(served: &Served, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", served.port)).unwrap();
     let close = "Host: localhost\r\nConnection: close";
     write!(stream, "{request} HTTP/1.1\r\n{close}\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
 }
 
 /// Counts what Rocket answers itself.
@@ -675,10 +675,10 @@ fn a_catcher_can_count_the_responses_of_rocket() {
     let counted = |rocket| build(rocket).register("/", catchers![bad_request]);
     let served = Served::built(three(""), counted);
     for status in ["400", "400", "429", "429"] {
-        let answer = raw(&served, "PROPFIND /api/work");
+        let response = raw(&served, "PROPFIND /api/work");
         assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{answer}"
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
         );
     }
 }
@@ -703,13 +703,13 @@ fn every_method_of_rocket_is_counted_and_no_other_reaches_a_handler() {
     let limit = |figment: Figment| figment.merge(("sessions.rate_limit.limit", 20));
     let served = Served::built(limit, build);
     for (request, status, left) in requests {
-        let answer = raw(&served, request);
+        let response = raw(&served, request);
         assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{request}: {answer}"
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {response}"
         );
-        let answer = answer.to_lowercase();
-        let told = answer
+        let response = response.to_lowercase();
+        let told = response
             .lines()
             .find_map(|line| line.strip_prefix("x-ratelimit-remaining: "));
         assert_eq!(
@@ -867,9 +867,9 @@ async fn a_counted_request_is_two_calls_and_a_refused_one_is_one() {
 async fn no_request_is_counted_without_a_limit() {
     let app = App::built(|figment| figment, build).await;
     for _ in 0..100 {
-        let answer = app.visitor().get("/api/work").await;
+        let response = app.visitor().get("/api/work").await;
         assert_eq!(
-            (answer.status, answer.header("RateLimit")),
+            (response.status, response.header("RateLimit")),
             (Status::Ok, None)
         );
     }
@@ -893,11 +893,11 @@ async fn the_configuration_decides_about_requests_while_the_store_is_down() {
                 fault(&app.probe, act);
                 let started = Instant::now();
                 for path in ["/api/work", "/limited"] {
-                    let answer = app.visitor().get(path).await;
-                    assert_eq!(answer.status.code, status, "{path} {how} {setting}");
-                    assert_eq!(answer.header("RateLimit"), None);
+                    let response = app.visitor().get(path).await;
+                    assert_eq!(response.status.code, status, "{path} {how} {setting}");
+                    assert_eq!(response.header("RateLimit"), None);
                     let retry = (status == 503).then_some("5");
-                    assert_eq!(answer.header("Retry-After"), retry, "{how} {setting}");
+                    assert_eq!(response.header("Retry-After"), retry, "{how} {setting}");
                 }
                 assert!(
                     started.elapsed() < Duration::from_secs(3),
@@ -920,7 +920,7 @@ async fn concurrent_requests_do_not_queue_up_for_a_hanging_store() {
     let started = Instant::now();
     let visitor = app.visitor();
     let all = join_all((0..50).map(|_| visitor.get("/api/work"))).await;
-    assert!(all.iter().all(|answer| answer.status == Status::Ok));
+    assert!(all.iter().all(|response| response.status == Status::Ok));
     assert!(
         started.elapsed() < Duration::from_secs(3),
         "{:?}",
@@ -1051,9 +1051,9 @@ async fn a_request_that_always_loses_the_race_is_refused() {
     };
     rocket::tokio::select! {
         () = writes => unreachable!("there is always another write"),
-        answer = visitor.get("/api/work") => {
-            assert_eq!(answer.status.code, 429);
-            assert_eq!(answer.header("Retry-After"), Some("1"));
+        response = visitor.get("/api/work") => {
+            assert_eq!(response.status.code, 429);
+            assert_eq!(response.header("Retry-After"), Some("1"));
         }
     }
 }
@@ -1140,14 +1140,14 @@ fn the_peer_address_counts_over_tcp_and_no_header_changes_it() {
     let mut statuses = Vec::new();
     for n in 0..5 {
         let request = agent.get(format!("http://127.0.0.1:{}/bare", served.port));
-        let answer = request
+        let response = request
             .header("X-Forwarded-For", format!("198.51.100.{n}"))
             .header("X-Real-IP", format!("198.51.100.{n}"))
             .call()
             .unwrap();
-        let remaining = answer.headers().get("X-RateLimit-Remaining").unwrap();
+        let remaining = response.headers().get("X-RateLimit-Remaining").unwrap();
         statuses.push((
-            answer.status().as_u16(),
+            response.status().as_u16(),
             remaining.to_str().unwrap().to_owned(),
         ));
     }

@@ -83,8 +83,8 @@ async fn the_next_request_works_after_a_restart_while_idle() {
     let visitor = app.known_visitor().await;
     for round in 1..=5 {
         server.restart();
-        let answer = visitor.get("/add/count/1").await;
-        assert_eq!(answer.body, round.to_string(), "{answer:?}");
+        let response = visitor.get("/add/count/1").await;
+        assert_eq!(response.body, round.to_string(), "{response:?}");
     }
 }
 
@@ -116,11 +116,11 @@ async fn a_server_killed_in_flight_costs_one_response_and_no_update() {
             tokio::task::yield_now().await;
             server.process().kill();
         };
-        let (answer, ()) = tokio::join!(asked, killed);
-        acknowledged.push(answer.status.code == 200);
-        if answer.status.code != 200 {
-            assert_eq!(answer.status.code, 503);
-            assert_eq!(answer.header("Retry-After"), Some("5"));
+        let (response, ()) = tokio::join!(asked, killed);
+        acknowledged.push(response.status.code == 200);
+        if response.status.code != 200 {
+            assert_eq!(response.status.code, 503);
+            assert_eq!(response.header("Retry-After"), Some("5"));
         }
         server.restart();
     }
@@ -163,11 +163,11 @@ async fn the_configuration_decides_whether_a_dead_server_stops_the_launch() {
     let rocket = rocket::custom(settings(true)).attach(Sessions::fairing());
     let error = rocket.ignite().await.expect_err("there is no server");
     assert!(matches!(error.kind(), FailedFairings(_)));
-    let told = log::lines_with(&format!("127.0.0.1:{}", server.port));
+    let lines = log::lines_with(&format!("127.0.0.1:{}", server.port));
     assert!(
-        told.iter().any(|line| line.starts_with("ERROR ")
+        lines.iter().any(|line| line.starts_with("ERROR ")
             && line.contains("the connection was refused; is the server running?")),
-        "{told:?}"
+        "{lines:?}"
     );
     let rocket = rocket::custom(settings(false)).attach(Sessions::fairing());
     rocket.ignite().await.expect("it launches without");
@@ -181,9 +181,9 @@ async fn a_server_that_is_down_affects_only_visitors_with_sessions() {
     server.process().kill();
     let started = Instant::now();
     for _ in 0..50 {
-        let answer = visitor.get("/touch").await;
-        assert_eq!(answer.status.code, 503);
-        assert_eq!(answer.header("Retry-After"), Some("5"));
+        let response = visitor.get("/touch").await;
+        assert_eq!(response.status.code, 503);
+        assert_eq!(response.header("Retry-After"), Some("5"));
         assert_eq!(visitor.get("/bare").await.status.code, 200);
         assert_eq!(app.visitor().get("/touch").await.status.code, 200);
         assert_eq!(app.visitor().get("/set/a/1").await.status.code, 503);
@@ -202,7 +202,7 @@ async fn every_request_ends_in_time_with_a_frozen_server() {
     server.process().signal("STOP");
     let started = Instant::now();
     let all = join_all((0..20).map(|_| visitor.get("/add/count/1"))).await;
-    assert!(all.iter().all(|answer| answer.status.code == 503));
+    assert!(all.iter().all(|response| response.status.code == 503));
     assert!(started.elapsed() < SOON);
     server.process().signal("CONT");
     // What was sent before the freeze may still be carried out; nothing is torn by it.
@@ -210,14 +210,14 @@ async fn every_request_ends_in_time_with_a_frozen_server() {
         server.cli(&["PING"]).contains("PONG")
     });
     let started = Instant::now();
-    let answer = loop {
-        let answer = visitor.get("/add/count/1").await;
-        if answer.status.code == 200 {
-            break answer;
+    let response = loop {
+        let response = visitor.get("/add/count/1").await;
+        if response.status.code == 200 {
+            break response;
         }
-        assert!(started.elapsed() < SOON, "{answer:?}");
+        assert!(started.elapsed() < SOON, "{response:?}");
     };
-    assert_eq!(answer.body, visitor.get("/get/count").await.body);
+    assert_eq!(response.body, visitor.get("/get/count").await.body);
 }
 
 #[async_test]
@@ -236,8 +236,8 @@ async fn a_connection_that_loses_everything_is_replaced() {
     assert!(started.elapsed() < SOON);
     proxy.heal();
     // The old connection stays dead for ever.
-    let answer = visitor.get("/add/count/1").await;
-    assert_eq!(answer.status.code, 200, "{answer:?}");
+    let response = visitor.get("/add/count/1").await;
+    assert_eq!(response.status.code, 200, "{response:?}");
 }
 
 #[async_test]
@@ -252,8 +252,8 @@ async fn a_connection_cut_before_the_response_doubles_no_update() {
     let add = async {
         let mut acknowledged = Vec::new();
         for round in 0..100 {
-            let answer = visitor.get(&format!("/add/round{round}/1")).await;
-            acknowledged.push(answer.status.code == 200);
+            let response = visitor.get(&format!("/add/round{round}/1")).await;
+            acknowledged.push(response.status.code == 200);
             rounds.store(round + 1, Ordering::Relaxed);
         }
         acknowledged
@@ -283,7 +283,7 @@ async fn an_entry_is_counted_once_though_the_response_was_lost() {
     let key = Namespace::new("rate").unwrap().key("visitor");
     // From here on there is a connection, and the server knows the script.
     assert_eq!(store.increment(&key, 1, None).await.unwrap(), 1);
-    proxy.cut_at_answers(1);
+    proxy.cut_at_responses(1);
     let lost = store.increment(&key, 1, None).await;
     let error = lost.expect_err("nobody knows whether it was counted");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -303,7 +303,7 @@ async fn a_save_with_a_lost_request_or_response_counts_once() {
         let bytes = session("alice");
         match arrived {
             false => proxy.cut_at_requests(1),
-            true => proxy.cut_at_answers(1),
+            true => proxy.cut_at_responses(1),
         }
         let saved = store.save_session(&id, save(&bytes, precondition)).await;
         let Ok(Saved::Saved(revision)) = saved else {
@@ -317,13 +317,16 @@ async fn a_save_with_a_lost_request_or_response_counts_once() {
     for round in 1..=5_u64 {
         let lost = async {
             gate.arrived().await;
-            proxy.cut_at_answers(1);
+            proxy.cut_at_responses(1);
             gate.open();
             gate.arrived().await;
             gate.open();
         };
-        let (answer, ()) = tokio::join!(visitor.get("/add/count/1"), lost);
-        assert_eq!((answer.status.code, answer.body), (200, round.to_string()));
+        let (response, ()) = tokio::join!(visitor.get("/add/count/1"), lost);
+        assert_eq!(
+            (response.status.code, response.body),
+            (200, round.to_string())
+        );
     }
 }
 
@@ -341,7 +344,7 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
             gate.arrived().await;
             match arrived {
                 false => proxy.cut(),
-                true => proxy.cut_at_answers(1),
+                true => proxy.cut_at_responses(1),
             }
             gate.open();
             // The save comes again.
@@ -444,9 +447,12 @@ async fn flushall_leaves_visitors_anonymous_without_errors() {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
     server.cli(&["FLUSHALL"]);
-    let answer = visitor.get("/who").await;
-    assert_eq!((answer.status.code, answer.body.as_str()), (200, "nobody"));
-    assert!(answer.session_cookie().is_none());
+    let response = visitor.get("/who").await;
+    assert_eq!(
+        (response.status.code, response.body.as_str()),
+        (200, "nobody")
+    );
+    assert!(response.session_cookie().is_none());
     assert_eq!(visitor.get("/add/count/1").await.body, "1");
 }
 
@@ -459,8 +465,8 @@ async fn a_key_of_another_type_is_no_session_and_stays() {
     let key = format!("session:{}", id.to_hex());
     server.cli(&["DEL", &key]);
     server.cli(&["RPUSH", &key, "not ours"]);
-    let answer = visitor.get("/add/count/1").await;
-    assert_eq!((answer.status.code, answer.body.as_str()), (200, "1"));
+    let response = visitor.get("/add/count/1").await;
+    assert_eq!((response.status.code, response.body.as_str()), (200, "1"));
     assert_eq!(server.cli(&["LRANGE", &key, "0", "-1"]), "not ours\n");
     assert_eq!(app.list().await.len(), 1, "the list is left out");
 }
@@ -534,9 +540,9 @@ async fn a_full_server_refuses_no_log_out() {
     visitor.get("/login/alice").await;
     other.get("/login/bob").await;
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    let answer = visitor.get("/logout").await;
-    assert_eq!(answer.status.code, 200);
-    assert!(answer.removes_session());
+    let response = visitor.get("/logout").await;
+    assert_eq!(response.status.code, 200);
+    assert!(response.removes_session());
     assert_eq!(visitor.get("/who").await.body, "nobody");
     assert_eq!(app.sessions().end_all_of("bob", None).await.unwrap(), 1);
     assert_eq!(other.get("/who").await.body, "nobody");
@@ -555,7 +561,7 @@ async fn a_cancelled_request_never_leaves_its_response_to_another() {
     for round in 0..1000 {
         let (owner, id) = &owners[round % 3];
         let (_, other) = &owners[(round + 1) % 3];
-        // Given up at every moment between the command and its answer.
+        // Given up at every moment between the command and its response.
         let given_up = Duration::from_micros(round as u64 * 4);
         let _ = tokio::time::timeout(given_up, store.load_session(other)).await;
         let loaded = store.load_session(id).await.unwrap().expect("it is there");
@@ -655,8 +661,8 @@ async fn every_operation_takes_the_promised_round_trips() {
     let visitor = app.known_visitor().await;
     let cost = async |path: &str| {
         server.cli(&["CONFIG", "RESETSTAT"]);
-        let answer = visitor.get(path).await;
-        assert_eq!(answer.status.code, 200, "{path}");
+        let response = visitor.get(path).await;
+        assert_eq!(response.status.code, 200, "{path}");
         let calls = ["get", "evalsha", "eval", "unlink", "exists"];
         calls.map(|command| server.calls(command))
     };
@@ -825,14 +831,14 @@ async fn a_cluster_failover_under_load_loses_only_unreplicated_writes() {
     let load = async {
         let started = Instant::now();
         let mut after = 0;
-        let mut answers = 0_u64;
+        let mut responses = 0_u64;
         // Until the dead primary's sessions have answered for a while again.
         while after < 300 {
             for id in &ids {
                 match store.load_session(id).await {
                     Ok(found) => {
                         assert!(found.is_some(), "a session is lost");
-                        answers += 1;
+                        responses += 1;
                         after += u64::from(failed.load(Ordering::Relaxed) > 0);
                     }
                     Err(error) => {
@@ -844,7 +850,7 @@ async fn a_cluster_failover_under_load_loses_only_unreplicated_writes() {
             }
             assert!(
                 started.elapsed() < Duration::from_secs(60),
-                "after {answers} answers it never came back"
+                "after {responses} responses it never came back"
             );
         }
         done.store(true, Ordering::Relaxed);
@@ -1013,7 +1019,7 @@ async fn demote(set: &Sentinels, window: Duration) -> bool {
     );
     let started = Instant::now();
     let key = format!("session:{}", id.to_hex());
-    // The old one still answers, at first as a master, whose writes are lost, then as a replica.
+    // The old one still responds, at first as a master, whose writes are lost, then as a replica.
     while set.servers[1].cli(&["EXISTS", &key]).trim() != "0" {
         assert!(started.elapsed() < Duration::from_secs(60));
         let _ = store.delete_session(&id).await;
@@ -1038,8 +1044,8 @@ async fn concurrent_requests_share_one_connection_and_entries_another() {
     let before = connections(&server);
     let app = App::on(store.clone(), |f| f).await;
     let visitor = app.known_visitor().await;
-    let answers = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
-    assert!(answers.iter().all(|answer| answer.status.code == 200));
+    let responses = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
+    assert!(responses.iter().all(|response| response.status.code == 200));
     // One is that of the question.
     assert_eq!(connections(&server) - before - 1, 1);
     let key = Namespace::new("test").unwrap().key("count");

@@ -22,16 +22,16 @@ async fn logging_in_keeps_the_values_and_drops_the_old_id() {
     let visitor = app.known_visitor().await;
     let thief = visitor.copy();
     let before = visitor.cookie("id");
-    let answer = visitor.get("/login/alice").await;
-    assert!(answer.sets_session());
+    let response = visitor.get("/login/alice").await;
+    assert!(response.sets_session());
     assert_ne!(visitor.cookie("id"), before);
     assert_eq!(visitor.get("/who").await.body, "alice");
     assert_eq!(visitor.get("/get/n").await.body, "\"0\"");
 
-    let answer = thief.get("/who").await;
-    assert_eq!(answer.body, "nobody");
+    let response = thief.get("/who").await;
+    assert_eq!(response.body, "nobody");
     assert!(
-        answer.session_cookie().is_none(),
+        response.session_cookie().is_none(),
         "the visitor's new cookie must not be taken away"
     );
     assert_eq!(thief.get("/existing").await.status.code, 404);
@@ -78,10 +78,10 @@ async fn an_update_in_flight_during_a_renewal_is_not_lost() {
         visitor.get("/login/alice").await;
         gate.open();
     };
-    let (answer, ()) = join(writer, renewal).await;
-    assert_eq!(answer.status.code, 200);
+    let (response, ()) = join(writer, renewal).await;
+    assert_eq!(response.status.code, 200);
     // Whoever knew the old id may be somebody else: it learns nothing of the new one.
-    assert!(answer.session_cookie().is_none());
+    assert!(response.session_cookie().is_none());
     assert_eq!(slow.get("/who").await.body, "nobody");
     assert_eq!(visitor.get("/get/count").await.body, "5");
     assert_eq!(visitor.get("/who").await.body, "alice");
@@ -121,8 +121,8 @@ async fn an_update_between_a_renewals_steps_is_not_lost() {
             saves.arrived().await;
             saves.open_for_all();
         };
-        let (answer, ()) = join(writer, let_it).await;
-        assert_eq!(answer.status.code, 200);
+        let (response, ()) = join(writer, let_it).await;
+        assert_eq!(response.status.code, 200);
     };
     join(renewal, meddling).await;
     assert_eq!(renewing.get("/get/count").await.body, "5");
@@ -132,16 +132,16 @@ async fn an_update_between_a_renewals_steps_is_not_lost() {
 
 #[async_test]
 async fn a_request_with_the_old_cookie_is_asked_to_retry() {
-    // It was sent before the browser had the answer of the log-in.
+    // It was sent before the browser had the response of the log-in.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let straggler = visitor.copy();
     visitor.get("/login/alice").await;
-    let answer = straggler.get("/add/count/1").await;
-    assert_eq!(answer.status.code, 503);
-    assert_eq!(answer.header("Retry-After"), Some("5"));
+    let response = straggler.get("/add/count/1").await;
+    assert_eq!(response.status.code, 503);
+    assert_eq!(response.header("Retry-After"), Some("5"));
     assert!(
-        answer.session_cookie().is_none(),
+        response.session_cookie().is_none(),
         "a new session would log the visitor out"
     );
     assert_eq!(straggler.get("/get/count").await.body, "none");
@@ -160,8 +160,8 @@ async fn two_concurrent_log_ins_both_succeed() {
         visitor.get("/login/alice").await;
         gate.open();
     };
-    let (answer, ()) = join(second, first).await;
-    assert!(answer.sets_session());
+    let (response, ()) = join(second, first).await;
+    assert!(response.sets_session());
     for visitor in [&visitor, &slow] {
         assert_eq!(visitor.get("/who").await.body, "alice");
         assert_eq!(visitor.get("/get/n").await.body, "\"0\"");
@@ -209,9 +209,9 @@ async fn a_renewal_that_fails_leaves_the_session_as_it_was() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Save);
-    let answer = visitor.get("/login/alice").await;
-    assert_eq!(answer.status.code, 503);
-    assert!(answer.session_cookie().is_none());
+    let response = visitor.get("/login/alice").await;
+    assert_eq!(response.status.code, 503);
+    assert!(response.session_cookie().is_none());
     app.probe.heal();
     assert_eq!(visitor.get("/who").await.body, "nobody");
     assert_eq!(visitor.get("/keys").await.body, "n");
@@ -231,9 +231,9 @@ async fn an_existing_session_is_never_overwritten_by_a_renewal() {
         app.probe
             .stub_next_save(rocket_session_kit::store::Saved::Changed);
     }
-    let answer = app.visitor().get("/set/a/1").await;
-    assert_eq!(answer.status.code, 503);
-    assert!(answer.session_cookie().is_none());
+    let response = app.visitor().get("/set/a/1").await;
+    assert_eq!(response.status.code, 503);
+    assert!(response.session_cookie().is_none());
 }
 
 #[async_test]
@@ -289,8 +289,8 @@ async fn a_user_removed_before_a_reload_does_not_log_out_the_next_user() {
             visitor.get(&format!("/login/{next}")).await;
             app.gate("slow").open();
         };
-        let (answer, ()) = join(slow.get("/leave_and_reload"), log_in).await;
-        assert_eq!(answer.body, "true");
+        let (response, ()) = join(slow.get("/leave_and_reload"), log_in).await;
+        assert_eq!(response.body, "true");
         assert_eq!(visitor.get("/who").await.body, user);
     }
 }

@@ -38,7 +38,7 @@ async fn change_under_way(session: &Session, gates: &State<Gates>) -> Result<Str
     Ok(save.expect_err("the store hangs").to_string())
 }
 
-/// Why a save failed: its answer is replaced when the save on the way out fails too.
+/// Why a save failed: its response is replaced when the save on the way out fails too.
 #[derive(Default)]
 struct Why(Mutex<String>);
 
@@ -66,8 +66,8 @@ async fn two_saves_of_one_handler_run_in_sequence() {
         gate.open_for_all();
         another.is_none()
     };
-    let (answer, alone) = join(visitor.get("/two_saves"), one_by_one).await;
-    assert_eq!(answer.status.code, 200);
+    let (response, alone) = join(visitor.get("/two_saves"), one_by_one).await;
+    assert_eq!(response.status.code, 200);
     assert!(alone, "the second waits for the first");
     assert_eq!(app.list().await.len(), 1, "one visitor has one session");
     assert_eq!(visitor.get("/get/first").await.body, "1");
@@ -93,8 +93,8 @@ async fn a_change_after_a_failed_save_wins() {
         assert_eq!(visitor.get("/set/other/1").await.status.code, 200);
         failed.open();
     };
-    let (answer, ()) = join(visitor.get("/change_under_way"), heal).await;
-    assert_eq!(answer.status.code, 200);
+    let (response, ()) = join(visitor.get("/change_under_way"), heal).await;
+    assert_eq!(response.status.code, 200);
     assert_eq!(visitor.get("/get/n").await.body, "\"newer\"");
 }
 
@@ -120,8 +120,8 @@ async fn a_change_reported_as_unsaved_is_not_saved_later() {
         app.probe.heal();
         told.open();
     };
-    let (answer, ()) = join(visitor.get("/set/n/5"), heal).await;
-    assert_eq!(answer.status.code, 503);
+    let (response, ()) = join(visitor.get("/set/n/5"), heal).await;
+    assert_eq!(response.status.code, 503);
     assert_eq!(visitor.get("/get/n").await.body, "\"0\"");
 }
 
@@ -145,8 +145,8 @@ async fn a_save_with_endless_conflicts_gives_up_in_time() {
     };
     select! {
         () = others => unreachable!("it panics"),
-        answer = visitor.get("/why/1") => {
-            assert_eq!(answer.status.code, 503);
+        response = visitor.get("/why/1") => {
+            assert_eq!(response.status.code, 503);
             let why: &Why = app.client.rocket().state().expect("it is managed");
             let why = why.0.lock().unwrap();
             assert!(why.contains("too many requests change this session at once"), "{why}");
@@ -172,9 +172,9 @@ async fn a_touch_that_conflicts_with_a_save_loses_no_change() {
         touched.open();
     };
     app.probe.calls();
-    let (answer, ()) = join(visitor.get("/touch?gate=touched"), order).await;
-    assert_eq!(answer.status.code, 200);
+    let (response, ()) = join(visitor.get("/touch?gate=touched"), order).await;
+    assert_eq!(response.status.code, 200);
     assert_eq!(app.probe.calls().save, 2, "both were at the store");
-    assert!(!answer.removes_session(), "{answer:?}");
+    assert!(!response.removes_session(), "{response:?}");
     assert_eq!(visitor.get("/get/n").await.body, "\"1\"");
 }

@@ -113,9 +113,9 @@ async fn cookies_of_a_previous_key_open_and_are_sealed_again() {
 
     let known = Visitor::new(&with.client);
     known.set_cookie("id", &visitor.cookie("id").unwrap());
-    let answer = known.get("/touch").await;
-    assert_eq!(answer.body, "true");
-    assert!(answer.sets_session(), "it is sealed with the new key");
+    let response = known.get("/touch").await;
+    assert_eq!(response.body, "true");
+    assert!(response.sets_session(), "it is sealed with the new key");
     assert!(known.get("/touch").await.session_cookie().is_none(), "once");
 
     let again = Visitor::new(&without.client);
@@ -130,9 +130,9 @@ async fn a_restart_with_another_key_makes_every_visitor_new() {
     let other = app.again(|f| f.merge(("secret_key", vec![2_u8; 64]))).await;
     let again = Visitor::new(&other.client);
     again.set_cookie("id", &visitor.cookie("id").unwrap());
-    let answer = again.get("/keys").await;
-    assert_eq!((answer.status.code, &*answer.body), (200, ""));
-    assert!(answer.session_cookie().is_none());
+    let response = again.get("/keys").await;
+    assert_eq!((response.status.code, &*response.body), (200, ""));
+    assert!(response.session_cookie().is_none());
 }
 
 #[async_test]

@@ -31,8 +31,8 @@ async fn no_log_line_and_no_response_holds_a_secret() {
                 "/logout",
             ] {
                 let visitor = visitor.copy();
-                let answer = visitor.get(path).await;
-                bodies.push(answer.body);
+                let response = visitor.get(path).await;
+                bodies.push(response.body);
             }
             app.probe.heal();
             // The log-outs above may have worked.
@@ -59,11 +59,11 @@ async fn no_log_line_and_no_response_holds_a_secret() {
     for secret in secrets {
         let lines = log::lines_with(&secret);
         assert!(lines.is_empty(), "a log tells a secret: {lines:?}");
-        let told: Vec<_> = bodies
+        let leaks: Vec<_> = bodies
             .iter()
             .filter(|body| body.contains(&secret))
             .collect();
-        assert!(told.is_empty(), "an answer tells a secret: {told:?}");
+        assert!(leaks.is_empty(), "a response holds a secret: {leaks:?}");
     }
 }
 

@@ -164,12 +164,12 @@ fn log_out(shared: &Shared) {
         let cookie = cookie.expect("a new visitor gets a cookie");
         assert_eq!(other.get("/who", Some(&cookie)).2, "alice");
         let (_, set, _) = thread::scope(|scope| {
-            let answer = scope.spawn(|| slow.get(&format!("/slow/{act}"), Some(&cookie)));
+            let response = scope.spawn(|| slow.get(&format!("/slow/{act}"), Some(&cookie)));
             slow.get("/arrived", None);
             let (status, set, _) = other.get("/logout", Some(&cookie));
             assert_eq!((status, set.as_deref()), (200, Some("id=")));
             slow.get("/open", None);
-            answer.join().expect("it is answered")
+            response.join().expect("it is answered")
         });
         // The cookie of the next log-in may be in the browser by now.
         assert_eq!(set, None, "{act}");
@@ -225,12 +225,12 @@ fn log_out_by_token(shared: &Shared) {
         slow.send("/login/alice", Some(TOKEN));
         slow.send("/add/old", Some(TOKEN));
         let (status, _, _) = thread::scope(|scope| {
-            let answer = scope.spawn(|| slow.send(&format!("/slow/{act}"), Some(TOKEN)));
+            let response = scope.spawn(|| slow.send(&format!("/slow/{act}"), Some(TOKEN)));
             slow.get("/arrived", None);
             assert_eq!(other.send("/logout", Some(TOKEN)).0, 200);
             assert_eq!(other.send("/add/new", Some(TOKEN)).2, "1");
             slow.get("/open", None);
-            answer.join().expect("it is answered")
+            response.join().expect("it is answered")
         });
         assert_eq!(status, 200, "{act}");
         for server in [&slow, &other] {

@@ -48,11 +48,11 @@ fn a_request_in_flight_at_shutdown_still_saves() {
     });
     drop(lock);
 
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
+    let mut response = String::new();
+    connection.read_to_string(&mut response).unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("visits: 2\n"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 200") && response.ends_with("visits: 2\n"),
+        "{response}"
     );
     assert!(
         server.process().wait(),

@@ -1,4 +1,4 @@
-//! A store that is down, hangs, panics or forgets answers: who has a session is told, nobody else
+//! A store that is down, hangs, panics or forgets responses: who has a session is told, nobody else
 //! suffers, nothing is lost.
 
 use std::time::{Duration, Instant};
@@ -76,10 +76,10 @@ async fn a_visitor_with_a_session_is_asked_to_retry() {
         let visitor = app.known_visitor().await;
         fault(&app.probe, Act::Load);
         for path in ["/touch", "/set/a/1", "/logout", "/login/alice"] {
-            let answer = visitor.get(path).await;
-            assert_eq!(answer.status.code, 503, "{path} {how}");
-            assert_eq!(answer.header("Retry-After"), Some("5"), "{path} {how}");
-            assert!(answer.session_cookie().is_none(), "{path} {how}");
+            let response = visitor.get(path).await;
+            assert_eq!(response.status.code, 503, "{path} {how}");
+            assert_eq!(response.header("Retry-After"), Some("5"), "{path} {how}");
+            assert!(response.session_cookie().is_none(), "{path} {how}");
         }
         app.probe.heal();
         assert_eq!(visitor.get("/keys").await.body, "n", "{how}");
@@ -110,27 +110,27 @@ async fn a_response_with_unsaved_changes_is_not_sent() {
         let visitor = app.known_visitor().await;
         fault(&app.probe, Act::Save);
         for path in ["/set/a/1", "/moves", "/login/alice", "/renew", "/remove/n"] {
-            let answer = visitor.get(path).await;
-            assert_eq!(answer.status.code, 503, "{path} {how}");
-            assert_eq!(answer.header("Retry-After"), Some("5"), "{path} {how}");
-            assert_eq!(answer.header("Location"), None, "{path} {how}");
+            let response = visitor.get(path).await;
+            assert_eq!(response.status.code, 503, "{path} {how}");
+            assert_eq!(response.header("Retry-After"), Some("5"), "{path} {how}");
+            assert_eq!(response.header("Location"), None, "{path} {how}");
             assert_eq!(
-                answer.header("Cache-Control"),
+                response.header("Cache-Control"),
                 Some("no-store"),
                 "{path} {how}"
             );
-            assert_eq!(answer.header("Vary"), Some("Cookie"), "{path} {how}");
+            assert_eq!(response.header("Vary"), Some("Cookie"), "{path} {how}");
             assert_eq!(
-                answer.header("X-Content-Type-Options"),
+                response.header("X-Content-Type-Options"),
                 Some("nosniff"),
                 "{path} {how}"
             );
-            assert!(answer.session_cookie().is_none(), "{path} {how}");
-            assert!(answer.body.starts_with("503"), "{path} {how}");
+            assert!(response.session_cookie().is_none(), "{path} {how}");
+            assert!(response.body.starts_with("503"), "{path} {how}");
         }
         let stranger = app.visitor();
-        let answer = stranger.get("/set/a/1").await;
-        assert_eq!(answer.status.code, 503, "{how}");
+        let response = stranger.get("/set/a/1").await;
+        assert_eq!(response.status.code, 503, "{how}");
         assert!(!stranger.has_session(), "{how}");
         app.probe.heal();
         assert_eq!(visitor.get("/keys").await.body, "n", "{how}");
@@ -170,9 +170,9 @@ async fn conflicting_requests_do_not_queue_up_for_a_hanging_store() {
         app.probe.hang(Act::Load);
         gate.open_for_all();
     };
-    let (answers, ()) =
+    let (responses, ()) =
         rocket::futures::future::join(rocket::futures::future::join_all(requests), meddling).await;
-    assert!(answers.iter().all(|answer| answer.status.code == 503));
+    assert!(responses.iter().all(|response| response.status.code == 503));
     // 30 came with their sessions loaded, and one was the meddler's.
     let loads = app.probe.calls().load - 31;
     assert!(
@@ -214,9 +214,9 @@ async fn no_session_is_overwritten_when_the_store_returns() {
     visitor.get("/login/alice").await;
     app.probe.fail(Act::Load);
     for path in ["/set/a/1", "/clear", "/add/n/1", "/login/bob", "/renew"] {
-        let answer = visitor.get(path).await;
-        assert_eq!(answer.status.code, 200, "{path}");
-        assert!(answer.session_cookie().is_none(), "{path}");
+        let response = visitor.get(path).await;
+        assert_eq!(response.status.code, 200, "{path}");
+        assert!(response.session_cookie().is_none(), "{path}");
     }
     assert_eq!(visitor.get("/who").await.body, "nobody");
     assert_eq!(visitor.get("/existing").await.status.code, 404);
@@ -246,8 +246,8 @@ async fn a_failed_log_out_is_an_error_even_for_anonymous_service() {
         app.probe.heal();
         gate.open();
     };
-    let (answer, ()) = rocket::futures::future::join(logout, returns).await;
-    assert!(answer.removes_session(), "{answer:?}");
+    let (response, ()) = rocket::futures::future::join(logout, returns).await;
+    assert!(response.removes_session(), "{response:?}");
     assert!(app.list().await.is_empty());
 }
 
@@ -256,9 +256,9 @@ async fn a_handler_that_saves_itself_gets_the_error() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Save);
-    let answer = visitor.get("/saves").await;
-    assert_eq!(answer.status.code, 503);
-    assert_eq!(answer.header("Retry-After"), Some("5"));
+    let response = visitor.get("/saves").await;
+    assert_eq!(response.status.code, 503);
+    assert_eq!(response.header("Retry-After"), Some("5"));
     app.probe.heal();
     assert_eq!(visitor.get("/saves").await.body, "saved");
     assert_eq!(visitor.get("/get/saves").await.body, "1");
@@ -275,8 +275,8 @@ async fn unawaited_saves_of_a_handler_finish_before_the_response() {
                 gate.arrived().await;
                 gate.open_for_all();
             };
-            let (answer, ()) = rocket::futures::future::join(visitor.get(path), opens).await;
-            assert_eq!(answer.body, "true", "it was not saved at once");
+            let (response, ()) = rocket::futures::future::join(visitor.get(path), opens).await;
+            assert_eq!(response.body, "true", "it was not saved at once");
             if path.ends_with("alice") {
                 assert_ne!(visitor.cookie("id"), cookie, "a log-in renews");
             }
@@ -292,12 +292,12 @@ async fn the_catcher_of_the_application_shows_load_failures() {
     let app = App::built(quick, |rocket| rocket.register("/", catchers![down])).await;
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Load);
-    let answer = visitor.get("/touch").await;
+    let response = visitor.get("/touch").await;
     assert_eq!(
-        (answer.status.code, &*answer.body),
+        (response.status.code, &*response.body),
         (503, "the application's own page")
     );
-    assert_eq!(answer.header("Retry-After"), Some("5"));
+    assert_eq!(response.header("Retry-After"), Some("5"));
 }
 
 /// The error pages of an API.
@@ -308,7 +308,7 @@ mod api {
     use rocket::{Catcher, Request, Response, catch, catchers, get, post};
     use rocket_session_kit::{Result, Session};
 
-    /// An answer with all that may be about the answer alone.
+    /// A response with all that may be about the response alone.
     pub(super) struct Saved;
 
     impl<'r> Responder<'r, 'static> for Saved {
@@ -404,24 +404,28 @@ async fn the_catcher_of_the_application_replaces_an_unsaved_response() {
         (Method::Get, "/api/v2/order", r#"{"version":2,"error":503}"#),
         (Method::Get, "/set/a/1", r#"{"busy":"/set/a/1"}"#),
     ] {
-        let answer = visitor.send(method, path, None).await;
-        assert_eq!((answer.status.code, &*answer.body), (503, body), "{path}");
-        let told = |name| answer.header(name);
-        assert_eq!(told("Content-Type"), Some("application/json"), "{path}");
-        assert_eq!(told("Retry-After"), Some("5"), "{path}");
-        assert_eq!(told("Cache-Control"), Some("no-store"), "{path}");
-        assert_eq!(told("X-Content-Type-Options"), Some("nosniff"), "{path}");
-        for about_the_answer in ["Set-Cookie", "Location", "ETag", "Content-Language"] {
-            assert_eq!(told(about_the_answer), None, "{path}");
+        let response = visitor.send(method, path, None).await;
+        assert_eq!(
+            (response.status.code, &*response.body),
+            (503, body),
+            "{path}"
+        );
+        let header = |name| response.header(name);
+        assert_eq!(header("Content-Type"), Some("application/json"), "{path}");
+        assert_eq!(header("Retry-After"), Some("5"), "{path}");
+        assert_eq!(header("Cache-Control"), Some("no-store"), "{path}");
+        assert_eq!(header("X-Content-Type-Options"), Some("nosniff"), "{path}");
+        for about_the_response in ["Set-Cookie", "Location", "ETag", "Content-Language"] {
+            assert_eq!(header(about_the_response), None, "{path}");
         }
         if path.starts_with("/api") {
-            let allowed = told("Access-Control-Allow-Origin");
+            let allowed = header("Access-Control-Allow-Origin");
             assert_eq!(allowed, Some("https://app.example.com"), "{path}");
-            let policy = told("Content-Security-Policy");
+            let policy = header("Content-Security-Policy");
             assert_eq!(policy, Some("default-src 'none'"), "{path}");
-            assert_eq!(told("Vary"), Some("Origin, Cookie"), "{path}");
+            assert_eq!(header("Vary"), Some("Origin, Cookie"), "{path}");
         } else {
-            assert_eq!(told("Vary"), Some("Accept-Language, Cookie"), "{path}");
+            assert_eq!(header("Vary"), Some("Accept-Language, Cookie"), "{path}");
         }
     }
 }
@@ -436,11 +440,11 @@ async fn a_failing_error_page_breaks_nothing_else() {
         .await;
         let visitor = app.known_visitor().await;
         app.probe.fail(Act::Save);
-        let answer = visitor.get("/moves").await;
-        assert_eq!(answer.status.code, 503, "{name}");
-        assert!(answer.body.starts_with("503: Your changes"), "{name}");
-        assert_eq!(answer.header("Retry-After"), Some("5"), "{name}");
-        assert_eq!(answer.header("Location"), None, "{name}");
+        let response = visitor.get("/moves").await;
+        assert_eq!(response.status.code, 503, "{name}");
+        assert!(response.body.starts_with("503: Your changes"), "{name}");
+        assert_eq!(response.header("Retry-After"), Some("5"), "{name}");
+        assert_eq!(response.header("Location"), None, "{name}");
     }
 }
 
@@ -452,9 +456,12 @@ async fn no_error_page_turns_an_error_into_a_success() {
     .await;
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Save);
-    let answer = visitor.get("/set/a/1").await;
-    assert_eq!((answer.status.code, &*answer.body), (503, "all is well"));
-    assert_eq!(answer.header("Set-Cookie"), None);
+    let response = visitor.get("/set/a/1").await;
+    assert_eq!(
+        (response.status.code, &*response.body),
+        (503, "all is well")
+    );
+    assert_eq!(response.header("Set-Cookie"), None);
 }
 
 #[async_test]
@@ -516,8 +523,8 @@ async fn a_full_memory_store_evicts_only_expired_sessions() {
 async fn a_503_of_the_application_gets_no_retry_after() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", routes![busy])).await;
     for visitor in [app.visitor(), app.known_visitor().await] {
-        let answer = visitor.get("/busy").await;
-        assert_eq!(answer.status.code, 503);
-        assert_eq!(answer.header("Retry-After"), None);
+        let response = visitor.get("/busy").await;
+        assert_eq!(response.status.code, 503);
+        assert_eq!(response.header("Retry-After"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Streams and panics: what happens to a session when the answer's head has left.
+//! Streams and panics: what happens to a session when the response's head has left.
 
 use rocket::futures::future::join;
 use rocket::response::stream::TextStream;
@@ -125,8 +125,8 @@ async fn an_update_that_panics_when_reapplied_is_an_error() {
         other.get("/set/n/1").await;
         gate.open();
     };
-    let (answer, ()) = join(request, meddling).await;
-    assert_eq!(answer.status.code, 500, "{answer:?}");
+    let (response, ()) = join(request, meddling).await;
+    assert_eq!(response.status.code, 500, "{response:?}");
     assert_eq!(visitor.get("/get/n").await.body, "\"1\"");
     assert_eq!(
         visitor.get("/set/n/2").await.status.code,
@@ -177,9 +177,9 @@ async fn a_stream_sees_changes_of_others_and_the_end_of_its_session() {
                     visitor.get(path).await;
                     gate.open();
                 };
-                let (answer, ()) = join(watcher.get("/watch"), others).await;
+                let (response, ()) = join(watcher.get("/watch"), others).await;
                 // The stream's own change is there, though nothing saved it.
-                assert_eq!(answer.body, "n,theirs,own;Unavailable;over", "{path}");
+                assert_eq!(response.body, "n,theirs,own;Unavailable;over", "{path}");
                 if end != 1 {
                     assert!(app.list().await.is_empty(), "{path}");
                 } else {

@@ -50,9 +50,9 @@ async fn a_record_that_cannot_be_read_is_never_overwritten() {
         let id = replace(&app, text.as_bytes()).await;
 
         let before = visitor.cookie("id");
-        let answer = visitor.get("/set/a/1").await;
-        assert_eq!(answer.status.code, 200, "{rest}");
-        assert!(answer.sets_session(), "{rest}");
+        let response = visitor.get("/set/a/1").await;
+        assert_eq!(response.status.code, 200, "{rest}");
+        assert!(response.sets_session(), "{rest}");
         assert_ne!(visitor.cookie("id"), before, "{rest}");
         assert_eq!(visitor.get("/keys").await.body, "a", "{rest}");
         let left = app

@@ -64,12 +64,12 @@ async fn a_value_keeps_its_type() {
 #[async_test]
 async fn a_value_of_the_wrong_type_is_an_error_that_shows_no_data() {
     let app = app().await;
-    let answer = app.visitor().get("/wrong_type").await;
-    assert_eq!(answer.status.code, 500);
+    let response = app.visitor().get("/wrong_type").await;
+    assert_eq!(response.status.code, 500);
     assert!(
-        !answer.body.contains("hunter2") && !answer.body.contains("secret"),
+        !response.body.contains("hunter2") && !response.body.contains("secret"),
         "{}",
-        answer.body
+        response.body
     );
 }
 
@@ -199,13 +199,13 @@ fn contents(act: Option<&str>, session: &Session) -> Result<String> {
 async fn a_session_reports_whether_it_holds_values_or_anything() {
     let app = App::built(|f| f, |rocket| rocket.mount("/", routes![contents])).await;
     let visitor = app.visitor();
-    for (path, told) in [
+    for (path, expected) in [
         ("/contents", "0 true false"),
         ("/contents?act=log_in", "0 true true"),
         ("/contents", "0 true true"),
         ("/contents?act=insert", "1 false true"),
         ("/contents", "1 false true"),
     ] {
-        assert_eq!(visitor.get(path).await.body, told, "{path}");
+        assert_eq!(visitor.get(path).await.body, expected, "{path}");
     }
 }

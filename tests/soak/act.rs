@@ -102,7 +102,7 @@ impl View {
 
 /// What the application told of a request.
 #[derive(Clone, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct Report {
     pub(crate) loaded: View,
     pub(crate) left: View,
     pub(crate) said: serde_json::Value,
@@ -115,9 +115,9 @@ pub(crate) struct Entry {
     pub(crate) view: View,
 }
 
-/// What an answer says about the cookie.
+/// What a response says about the cookie.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum CookieChange {
     Nothing,
     Set(String),
     Remove,
@@ -127,8 +127,8 @@ pub(crate) enum News {
 pub(crate) enum Outcome {
     Answer {
         status: u16,
-        news: News,
-        told: Option<Box<Told>>,
+        cookie_change: CookieChange,
+        report: Option<Box<Report>>,
     },
     /// Nobody waited for it, or it did not come.
     None,

@@ -47,7 +47,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// What was shown and accepted, for the soak to read: an answer may not arrive.
+/// What was shown and accepted, for the soak to read: a response may not arrive.
 struct Journal(Mutex<File>);
 
 impl Journal {
@@ -176,8 +176,8 @@ async fn act(
     }
     sleep(Duration::from_millis(after)).await;
     let left = seen(session)?;
-    let told = json!({ "loaded": loaded, "left": left, "said": said });
-    Ok(Answer::Done(told.to_string()))
+    let report = json!({ "loaded": loaded, "left": left, "said": said });
+    Ok(Answer::Done(report.to_string()))
 }
 
 /// Every session of a visitor that the store lists.

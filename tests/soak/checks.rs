@@ -139,7 +139,10 @@ impl Model {
         let lives = listed
             .iter()
             .any(|entry| entry.view.me.as_ref() == Some(me));
-        if !lives || known.doomed || known.epoch != epoch || known.strayed == Some("got no answer")
+        if !lives
+            || known.doomed
+            || known.epoch != epoch
+            || known.strayed == Some("got no response")
         {
             return;
         }

@@ -18,7 +18,7 @@ enum Fault {
     Cut,
     /// Nothing arrives.
     Lose,
-    /// Answers are late.
+    /// Responses are late.
     Delay,
     Fill,
     /// One application stops for a while.
@@ -182,7 +182,7 @@ impl Site<'_> {
             .forecast(&format!("the clock of {app} moves by {seconds} s"));
         assert!(
             self.world.ask(app, &format!("/turn/{seconds}")).is_some(),
-            "the application answers"
+            "the application responds"
         );
     }
 }

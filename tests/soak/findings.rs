@@ -33,7 +33,7 @@ impl Findings {
     }
 
     /// Returns all of them as text; `None` when there are none.
-    pub(crate) fn told(&self) -> Option<String> {
+    pub(crate) fn report(&self) -> Option<String> {
         let kinds = self.0.lock().unwrap();
         let mut text = String::new();
         for (name, kind) in &*kinds {

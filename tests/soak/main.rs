@@ -122,11 +122,11 @@ fn soak(kind: Kind) {
         [&world.answered, &world.refused, &world.settled].map(|count| count.load(Ordering::SeqCst));
     let [answered, refused, settled] = counts;
     eprintln!(
-        "{name}: {answered} answers of 200, {refused} others, {settled} checks of all, {} findings",
+        "{name}: {answered} responses of 200, {refused} others, {settled} checks of all, {} findings",
         world.findings.count()
     );
-    if let Some(told) = world.findings.told() {
-        panic!("{name} broke promises with SOAK_SEED={seed} SOAK_STORE={name}\n{told}");
+    if let Some(report) = world.findings.report() {
+        panic!("{name} broke promises with SOAK_SEED={seed} SOAK_STORE={name}\n{report}");
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use crate::act::{Act, Entry, News, Outcome, Sent, Told, View};
+use crate::act::{Act, CookieChange, Entry, Outcome, Report, Sent, View};
 use crate::world::World;
 
 /// Events of a history.
@@ -21,7 +21,7 @@ pub(crate) struct Known {
     pub(crate) doomed: bool,
     /// Whether a log-out of it or of one of its kin was sent.
     logged_out: bool,
-    /// Whether there may be copies of it: two requests renewed it at once, or one got no answer.
+    /// Whether there may be copies of it: two requests renewed it at once, or one got no response.
     pub(crate) forked: bool,
     /// How a renewal failed, after which the browser may not know where the session went.
     pub(crate) strayed: Option<&'static str>,
@@ -41,7 +41,7 @@ pub(crate) struct Known {
 
 /// What is known of one cookie.
 #[derive(Clone, Default)]
-pub(crate) struct Crumb {
+pub(crate) struct CookieTrace {
     sessions: Vec<String>,
     doomed: bool,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Model {
     /// before the newer one was made. The store confirmed it then; on the way it was overtaken, which
     /// no server can prevent.
     pub(crate) overtaken: bool,
-    pub(crate) crumbs: HashMap<String, Crumb>,
+    pub(crate) traces: HashMap<String, CookieTrace>,
     /// The cookie that each request was sent with.
     cookies: HashMap<u64, String>,
     pub(crate) known: HashMap<String, Known>,
@@ -95,7 +95,7 @@ impl Model {
             last_clear: 0,
             clear_lost: false,
             overtaken: false,
-            crumbs: HashMap::new(),
+            traces: HashMap::new(),
             cookies: HashMap::new(),
             known: HashMap::new(),
             ended: HashMap::new(),
@@ -134,8 +134,8 @@ impl Model {
     }
 
     pub(crate) fn sessions_of(&self, cookie: Option<&String>) -> Vec<String> {
-        let crumb = cookie.and_then(|cookie| self.crumbs.get(cookie));
-        crumb.map_or_else(Vec::new, |crumb| crumb.sessions.clone())
+        let trace = cookie.and_then(|cookie| self.traces.get(cookie));
+        trace.map_or_else(Vec::new, |trace| trace.sessions.clone())
     }
 
     /// A request leaves.
@@ -173,12 +173,12 @@ impl Model {
         }
         if act.destroys() {
             self.doom(&own);
-            if let Some(crumb) = sent
+            if let Some(trace) = sent
                 .cookie
                 .as_ref()
-                .and_then(|cookie| self.crumbs.get_mut(cookie))
+                .and_then(|cookie| self.traces.get_mut(cookie))
             {
-                crumb.doomed = true;
+                trace.doomed = true;
             }
         }
         if act == Act::Logout {
@@ -248,8 +248,8 @@ impl Model {
         }
     }
 
-    /// An answer arrives, or none does. Returns what it breaks.
-    pub(crate) fn answer(&mut self, sent: &Sent, outcome: &Outcome, millis: u128) -> Broken {
+    /// A response arrives, or none does. Returns what it breaks.
+    pub(crate) fn receive(&mut self, sent: &Sent, outcome: &Outcome, millis: u128) -> Broken {
         self.now += 1;
         let mut broken = Broken::new();
         let good = outcome.is_good();
@@ -272,21 +272,26 @@ impl Model {
                 known.forked |= !good;
                 match outcome {
                     _ if good => {}
-                    Outcome::None => known.strayed = Some("got no answer"),
+                    Outcome::None => known.strayed = Some("got no response"),
                     Outcome::Answer { .. } => _ = known.strayed.get_or_insert("was refused"),
                 }
             }
         }
-        if let Outcome::Answer { status, news, told } = outcome {
-            if let Some(told) = told {
-                self.meet(sent, told, &mut broken);
+        if let Outcome::Answer {
+            status,
+            cookie_change,
+            report,
+        } = outcome
+        {
+            if let Some(report) = report {
+                self.meet(sent, report, &mut broken);
             }
-            self.obey(sent, *status, news, told.as_deref(), &mut broken);
-            if let News::Set(_) = news {
+            self.obey(sent, *status, cookie_change, report.as_deref(), &mut broken);
+            if let CookieChange::Set(_) = cookie_change {
                 self.jar_since = millis;
             }
-            if let Some(told) = told.as_ref().filter(|_| good) {
-                self.acknowledge(sent, told);
+            if let Some(report) = report.as_ref().filter(|_| good) {
+                self.acknowledge(sent, report);
             }
         }
         if sent.act == Act::Endall {
@@ -296,17 +301,17 @@ impl Model {
         broken
     }
 
-    /// Takes note of the sessions that an answer tells of.
-    fn meet(&mut self, sent: &Sent, told: &Told, broken: &mut Broken) {
-        for view in [&told.loaded, &told.left] {
+    /// Takes note of the sessions that a response tells of.
+    fn meet(&mut self, sent: &Sent, report: &Report, broken: &mut Broken) {
+        for view in [&report.loaded, &report.left] {
             self.check(view, broken);
             let Some(me) = &view.me else { continue };
-            let crumb = sent.cookie.as_ref().map(|cookie| {
-                let crumb = self.crumbs.entry(cookie.clone()).or_default();
-                if view.me == told.loaded.me && !crumb.sessions.contains(me) {
-                    crumb.sessions.push(me.clone());
+            let trace = sent.cookie.as_ref().map(|cookie| {
+                let trace = self.traces.entry(cookie.clone()).or_default();
+                if view.me == report.loaded.me && !trace.sessions.contains(me) {
+                    trace.sessions.push(me.clone());
                 }
-                crumb.doomed
+                trace.doomed
             });
             let ending = self.endalls_out > 0 || sent.at <= self.endall_over;
             let kin = self.kin(std::slice::from_ref(me));
@@ -320,11 +325,11 @@ impl Model {
                 ..Known::default()
             });
             known.logged_out |= logged_out;
-            known.doomed |= ending || logged_out || crumb == Some(true);
+            known.doomed |= ending || logged_out || trace == Some(true);
             known.users.extend(view.user.clone());
             known.doomed |= known.users.len() > 1;
         }
-        self.check_loaded(sent, &told.loaded, broken);
+        self.check_loaded(sent, &report.loaded, broken);
     }
 
     /// The browser's part: cookies, in order of arrival.
@@ -332,34 +337,34 @@ impl Model {
         &mut self,
         sent: &Sent,
         status: u16,
-        news: &News,
-        told: Option<&Told>,
+        cookie_change: &CookieChange,
+        report: Option<&Report>,
         broken: &mut Broken,
     ) {
-        match news {
-            News::Nothing => {}
-            News::Set(cookie) => {
+        match cookie_change {
+            CookieChange::Nothing => {}
+            CookieChange::Set(cookie) => {
                 let doomed = sent
                     .cookie
                     .as_ref()
-                    .and_then(|own| self.crumbs.get(own))
+                    .and_then(|own| self.traces.get(own))
                     .is_some_and(|own| own.doomed);
-                let me = told.and_then(|told| told.left.me.clone());
-                let crumb = self.crumbs.entry(cookie.clone()).or_default();
-                crumb.doomed |= doomed;
+                let me = report.and_then(|report| report.left.me.clone());
+                let trace = self.traces.entry(cookie.clone()).or_default();
+                trace.doomed |= doomed;
                 if let Some(me) = me
-                    && !crumb.sessions.contains(&me)
+                    && !trace.sessions.contains(&me)
                 {
-                    crumb.sessions.push(me);
+                    trace.sessions.push(me);
                 }
                 self.overtaken = !sent.act.renews()
                     && sent.cookie.is_some()
                     && sent.cookie != self.jar
                     && sent.handled < self.jar_since;
-                self.jar_of = crumb.sessions.last().cloned();
+                self.jar_of = trace.sessions.last().cloned();
                 self.jar = Some(cookie.clone());
             }
-            News::Remove => {
+            CookieChange::Remove => {
                 let empty = |view: &View| view.me.is_none() && view.user.is_none();
                 // What is there beside values is not seen.
                 let takes = matches!(sent.act, Act::Clear | Act::Forget | Act::Take | Act::Use);
@@ -370,12 +375,13 @@ impl Model {
                     Act::Forget => self.clear_lost || self.last_clear >= sent.at,
                     _ => false,
                 };
-                let emptied = takes && told.is_some_and(|told| with_another || empty(&told.left));
+                let emptied =
+                    takes && report.is_some_and(|report| with_another || empty(&report.left));
                 if sent.act == Act::Logout || emptied {
                     self.jar_of = None;
                 } else {
-                    let opened = match told {
-                        Some(told) if !empty(&told.loaded) => "had opened",
+                    let opened = match report {
+                        Some(report) if !empty(&report.loaded) => "had opened",
                         _ => "never opened",
                     };
                     let kind = format!(
@@ -413,7 +419,7 @@ impl Model {
     /// A new browser: nothing is known but what must not come back.
     pub(crate) fn forget(&mut self) {
         (self.jar, self.jar_of) = (None, None);
-        self.crumbs.clear();
+        self.traces.clear();
         self.cookies.clear();
         self.known.clear();
         self.tokens.clear();
@@ -422,8 +428,9 @@ impl Model {
 
     /// Returns a cookie of a session that is over.
     pub(crate) fn old_cookies(&self) -> Vec<String> {
-        let over = |crumb: &Crumb| crumb.sessions.iter().any(|me| self.ended.contains_key(me));
-        let cookies = self.crumbs.iter().filter(|(_, crumb)| over(crumb));
+        let over =
+            |trace: &CookieTrace| trace.sessions.iter().any(|me| self.ended.contains_key(me));
+        let cookies = self.traces.iter().filter(|(_, trace)| over(trace));
         cookies.map(|(cookie, _)| cookie.clone()).collect()
     }
 }

@@ -1,13 +1,18 @@
-//! What an answer of 200 promises.
+//! What a response of 200 promises.
 
-use crate::act::{Act, Sent, Told};
+use crate::act::{Act, Report, Sent};
 use crate::model::Model;
 
 impl Model {
     /// Takes note of what a 200 promises.
-    pub(crate) fn acknowledge(&mut self, sent: &Sent, told: &Told) {
+    pub(crate) fn acknowledge(&mut self, sent: &Sent, report: &Report) {
         let now = self.now;
-        if let Some(known) = told.left.me.as_ref().and_then(|me| self.known.get_mut(me)) {
+        if let Some(known) = report
+            .left
+            .me
+            .as_ref()
+            .and_then(|me| self.known.get_mut(me))
+        {
             match sent.act {
                 Act::Count | Act::Save => drop(known.acked.insert(sent.number, now)),
                 Act::Push => drop(known.pushed.insert(sent.number)),
@@ -16,18 +21,18 @@ impl Model {
             }
             let user = match sent.act {
                 Act::Login => Some(Some(sent.arg.clone())),
-                Act::Forget if told.loaded.me == told.left.me => Some(None),
+                Act::Forget if report.loaded.me == report.left.me => Some(None),
                 _ => None,
             };
             if sent.alone && sent.user_acts == self.user_acts {
                 known.expected = user.map(|user| (user, now)).or(known.expected.take());
             }
         }
-        match (sent.act, &told.loaded.me) {
+        match (sent.act, &report.loaded.me) {
             (Act::Push, _) => self.waiting += 1,
             (Act::Take, _) => self.waiting = 0,
             (Act::Token, _) => {
-                self.tokens.extend(told.said.as_str().map(str::to_owned));
+                self.tokens.extend(report.said.as_str().map(str::to_owned));
                 if self.tokens.len() > 6 {
                     self.tokens.pop_front();
                 }
@@ -54,13 +59,13 @@ impl Model {
         }
     }
 
-    /// A log-out came with a cookie of before a renewal, whose answer was under way.
+    /// A log-out came with a cookie of before a renewal, whose response was under way.
     fn ended_by_old_cookie(&mut self, sent: &Sent) {
         for me in self.sessions_of(sent.cookie.as_ref()) {
             let Some(known) = self.known.get(&me) else {
                 continue;
             };
-            // Only where it is sure that the mark was there: the answer came, and not long ago.
+            // Only where it is sure that the mark was there: the response came, and not long ago.
             if known.epoch == sent.epoch
                 && known.strayed.is_none()
                 && self.jar_of.as_ref() == Some(&me)

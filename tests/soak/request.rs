@@ -1,10 +1,10 @@
-//! A request on its way to an application, and its answer on the way back.
+//! A request on its way to an application, and its response on the way back.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::act::{Act, News, Outcome, Sent, Told};
+use crate::act::{Act, CookieChange, Outcome, Report, Sent};
 use crate::model::{Broken, Model};
 use crate::world::World;
 
@@ -59,45 +59,49 @@ pub(crate) fn call(
     if let Some(time) = patience {
         request = request.config().timeout_global(Some(time)).build();
     }
-    let Ok(mut answer) = request.call() else {
+    let Ok(mut response) = request.call() else {
         return Outcome::None;
     };
-    let status = answer.status().as_u16();
-    let set = answer.headers().get_all("Set-Cookie").iter();
+    let status = response.status().as_u16();
+    let set = response.headers().get_all("Set-Cookie").iter();
     let cookies: Vec<&str> = set
         .filter_map(|value| value.to_str().ok()?.strip_prefix("id="))
         .collect();
-    let news = match cookies.as_slice() {
-        [] => News::Nothing,
-        [one] if one.starts_with(';') => News::Remove,
-        [one] => News::Set(one.split(';').next().unwrap_or_default().to_owned()),
+    let cookie_change = match cookies.as_slice() {
+        [] => CookieChange::Nothing,
+        [one] if one.starts_with(';') => CookieChange::Remove,
+        [one] => CookieChange::Set(one.split(';').next().unwrap_or_default().to_owned()),
         _ => panic!("a session has one cookie"),
     };
     // A browser obeys the head, whatever becomes of the rest.
-    let body = answer.body_mut().read_to_string().unwrap_or_default();
-    let told: Option<Told> = serde_json::from_str(&body).ok();
+    let body = response.body_mut().read_to_string().unwrap_or_default();
+    let report: Option<Report> = serde_json::from_str(&body).ok();
     Outcome::Answer {
         status,
-        news,
-        told: told.map(Box::new),
+        cookie_change,
+        report: report.map(Box::new),
     }
 }
 
 pub(crate) fn finish(world: &World, model: &Mutex<Model>, sent: &Sent, outcome: &Outcome) {
     let event = match outcome {
         Outcome::None => "nothing".to_owned(),
-        Outcome::Answer { status, news, told } => {
-            let news = match news {
-                News::Nothing => String::new(),
-                News::Set(cookie) => format!(" sets {}", Model::short(Some(cookie))),
-                News::Remove => " removes".to_owned(),
+        Outcome::Answer {
+            status,
+            cookie_change,
+            report,
+        } => {
+            let cookie_change = match cookie_change {
+                CookieChange::Nothing => String::new(),
+                CookieChange::Set(cookie) => format!(" sets {}", Model::short(Some(cookie))),
+                CookieChange::Remove => " removes".to_owned(),
             };
-            let seen = told.as_ref().map_or(String::new(), |told| {
+            let seen = report.as_ref().map_or(String::new(), |report| {
                 format!(
                     " loaded {} left {} said {}",
-                    told.loaded.shown(),
-                    told.left.shown(),
-                    told.said
+                    report.loaded.shown(),
+                    report.left.shown(),
+                    report.said
                 )
             });
             let counter = if *status == 200 {
@@ -106,13 +110,13 @@ pub(crate) fn finish(world: &World, model: &Mutex<Model>, sent: &Sent, outcome: 
                 &world.refused
             };
             counter.fetch_add(1, Ordering::SeqCst);
-            format!("{status}{news}{seen}")
+            format!("{status}{cookie_change}{seen}")
         }
     };
     let broken = {
         let mut locked = model.lock().unwrap();
         locked.note(format!("{:8} < {} {event}", world.millis(), sent.number));
-        locked.answer(sent, outcome, world.millis())
+        locked.receive(sent, outcome, world.millis())
     };
     report(
         world,

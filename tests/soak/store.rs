@@ -31,7 +31,7 @@ impl Store {
                 let server = Redis::with(&[
                     "--appendonly",
                     "yes",
-                    // With `everysec` it answers before it writes while the disk is slow.
+                    // With `everysec` it responds before it writes while the disk is slow.
                     "--appendfsync",
                     "always",
                     "--maxmemory-policy",
@@ -112,8 +112,8 @@ impl Store {
         match self {
             Self::Directory(disk) => disk.make_room(),
             Self::Redis(server, _) => {
-                let answer = server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
-                assert!(answer.contains("OK"), "Redis has no room: {answer}");
+                let response = server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+                assert!(response.contains("OK"), "Redis has no room: {response}");
             }
             Self::Memcached(server, _) => ballast(server.port, "delete", |_| String::new()),
         }
@@ -125,9 +125,9 @@ fn ballast(port: u16, command: &str, rest: impl Fn(usize) -> String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it is there");
     let mut reader = stream.try_clone().expect("a socket can be shared");
-    let answers = std::thread::spawn(move || {
+    let responses = std::thread::spawn(move || {
         let (mut bytes, mut last) = ([0; 65_536], Vec::new());
-        // The last answer is that to `version`.
+        // The last response is that to `version`.
         while let Ok(read @ 1..) = reader.read(&mut bytes) {
             last.extend_from_slice(&bytes[..read]);
             if last.windows(8).any(|window| window == b"VERSION ") {
@@ -150,7 +150,7 @@ fn ballast(port: u16, command: &str, rest: impl Fn(usize) -> String) {
         }
     }
     stream.write_all(b"version\r\n").expect("it listens");
-    answers.join().expect("it answers");
+    responses.join().expect("it responds");
 }
 
 /// A small disk in memory; a directory on the usual one where we may mount none.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
-use crate::act::{Act, Entry, News, Outcome, Sent, View};
+use crate::act::{Act, CookieChange, Entry, Outcome, Sent, View};
 use crate::model::{Broken, Model};
 use crate::random::Random;
 use crate::request::{call, finish, report, send};
@@ -61,7 +61,7 @@ impl Visitor {
         }
     }
 
-    /// Sends a request, and does not wait for its answer.
+    /// Sends a request, and does not wait for its response.
     fn send_one(&mut self) {
         while self.out.len() >= AT_ONCE {
             self.out.retain(|request| !request.is_finished());
@@ -249,16 +249,17 @@ impl Visitor {
                 "before=0&after=0",
                 None,
             );
-            if let (Outcome::Answer { news, .. }, false) = (&mut outcome, own) {
+            if let (Outcome::Answer { cookie_change, .. }, false) = (&mut outcome, own) {
                 // Not in the browser.
-                *news = News::Nothing;
+                *cookie_change = CookieChange::Nothing;
             }
             finish(&self.world, &self.model, &sent, &outcome);
             if let Outcome::Answer {
-                told: Some(told), ..
+                report: Some(report),
+                ..
             } = outcome
             {
-                return Some(told.loaded);
+                return Some(report.loaded);
             }
             sleep(Duration::from_millis(50));
         }
@@ -296,8 +297,8 @@ impl Visitor {
         // One that outlived its timeouts is none for `end`, and may still be listed for a while.
         let mut ended = Vec::new();
         for entry in listed {
-            let answer = self.world.insist(1, &format!("/end/{}", entry.id));
-            match answer.as_deref() {
+            let response = self.world.insist(1, &format!("/end/{}", entry.id));
+            match response.as_deref() {
                 Some("true") => ended.push(entry),
                 Some(_) => {}
                 None => return,

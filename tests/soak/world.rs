@@ -151,7 +151,7 @@ impl World {
             let log = || std::fs::read_to_string(self.there.join(format!("log-{app}")));
             assert!(
                 Instant::now() < deadline,
-                "it does not launch, or does not answer:\n{}",
+                "it does not launch, or does not respond:\n{}",
                 log().unwrap_or_default()
             );
             if process.has_ended() {
@@ -170,18 +170,18 @@ impl World {
     /// Asks an application for something that is about no visitor's session.
     pub(crate) fn ask(&self, app: usize, path: &str) -> Option<String> {
         let url = format!("http://127.0.0.1:{}{path}", self.ports[app]);
-        let mut answer = self.agent.get(url).call().ok()?;
-        let good = answer.status().as_u16() == 200;
-        let body = answer.body_mut().read_to_string().ok()?;
+        let mut response = self.agent.get(url).call().ok()?;
+        let good = response.status().as_u16() == 200;
+        let body = response.body_mut().read_to_string().ok()?;
         good.then_some(body)
     }
 
-    /// The same until there is an answer.
+    /// The same until there is a response.
     pub(crate) fn insist(&self, app: usize, path: &str) -> Option<String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            if let Some(answer) = self.ask(app, path) {
-                return Some(answer);
+            if let Some(response) = self.ask(app, path) {
+                return Some(response);
             }
             if Instant::now() > deadline {
                 self.findings.add("the application does not recover", || {

@@ -113,15 +113,15 @@ impl Browser {
     pub(crate) fn click(&self, selector: &str) {
         let (page, element) = (self.find("html"), self.find(selector));
         self.post(&format!("/element/{element}/click"), &json!({}));
-        // A browser that is busy answers before it leaves the page.
+        // A browser that is busy responds before it leaves the page.
         wait_until("the page is left", || !self.has(&page));
     }
 
     /// Whether `element` is still part of the page.
     fn has(&self, element: &str) -> bool {
         let url = format!("{}/element/{element}/name", self.session);
-        let answer = self.agent.get(url).call().expect("chromedriver answers");
-        answer.status().is_success()
+        let response = self.agent.get(url).call().expect("chromedriver responds");
+        response.status().is_success()
     }
 
     fn find(&self, selector: &str) -> String {
@@ -155,9 +155,9 @@ impl Browser {
 
     fn get(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.session);
-        let mut answer = self.agent.get(url).call().expect("chromedriver answers");
-        let text = answer.body_mut().read_to_string().unwrap();
-        assert!(answer.status().is_success(), "{path}: {text}");
+        let mut response = self.agent.get(url).call().expect("chromedriver responds");
+        let text = response.body_mut().read_to_string().unwrap();
+        assert!(response.status().is_success(), "{path}: {text}");
         let value: Value = serde_json::from_str(&text).unwrap();
         value["value"].clone()
     }
@@ -167,15 +167,15 @@ impl Browser {
             .agent
             .post(format!("{}{path}", self.session))
             .content_type("application/json");
-        let mut answer = request
+        let mut response = request
             .send(body.to_string())
-            .expect("chromedriver answers");
-        let text = answer
+            .expect("chromedriver responds");
+        let text = response
             .body_mut()
             .read_to_string()
-            .expect("chromedriver answers with text");
-        let value: Value = serde_json::from_str(&text).expect("chromedriver answers with JSON");
-        assert!(answer.status().is_success(), "{path}: {text}");
+            .expect("chromedriver responds with text");
+        let value: Value = serde_json::from_str(&text).expect("chromedriver responds with JSON");
+        assert!(response.status().is_success(), "{path}: {text}");
         value["value"].clone()
     }
 }

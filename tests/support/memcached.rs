@@ -53,22 +53,22 @@ impl Memcached {
         );
     }
 
-    /// Sends it a line, and returns the lines of its answer up to one that begins with `end`.
+    /// Sends it a line, and returns the lines of its response up to one that begins with `end`.
     pub(crate) fn ask(&self, line: &str, end: &str) -> Vec<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it is there");
         write!(stream, "{line}\r\n").expect("it listens");
         let lines = BufReader::new(stream)
             .lines()
-            .map(|line| line.expect("it answers"));
-        let mut answer = Vec::new();
+            .map(|line| line.expect("it responds"));
+        let mut response = Vec::new();
         for line in lines {
             let last = line.starts_with(end);
-            answer.push(line);
+            response.push(line);
             if last {
                 break;
             }
         }
-        answer
+        response
     }
 
     /// How many commands it was sent for items: loads, and changes.

@@ -22,7 +22,7 @@ pub(crate) struct Proxy {
 struct Wire {
     /// New connections are as dead as the old ones.
     loses: AtomicBool,
-    /// Milliseconds that each answer waits.
+    /// Milliseconds that each response waits.
     delay: AtomicU64,
     /// Bytes a second, both ways together; 0 is any number.
     bandwidth: AtomicU64,
@@ -30,12 +30,12 @@ struct Wire {
     busy_until: Mutex<Option<Instant>>,
     /// Connections that are still to be cut at their next request, before it is passed on.
     cut_at_requests: AtomicU64,
-    /// Connections that are still to be cut at their next answer, which is lost.
-    cut_at_answers: AtomicU64,
+    /// Connections that are still to be cut at their next response, which is lost.
+    cut_at_responses: AtomicU64,
     /// Requests with these bytes in them wait at the gate.
     held_requests: Held,
-    /// Answers with these bytes in them wait at the gate, and are the last of their connection.
-    held_answers: Held,
+    /// Responses with these bytes in them wait at the gate, and are the last of their connection.
+    held_responses: Held,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -79,10 +79,10 @@ impl Proxy {
         self.delay(Duration::ZERO);
         self.bandwidth(0);
         self.wire.cut_at_requests.store(0, Ordering::SeqCst);
-        self.wire.cut_at_answers.store(0, Ordering::SeqCst);
+        self.wire.cut_at_responses.store(0, Ordering::SeqCst);
     }
 
-    /// Every answer waits so long.
+    /// Every response waits so long.
     pub(crate) fn delay(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).expect("it is short");
         self.wire.delay.store(millis, Ordering::SeqCst);
@@ -105,9 +105,9 @@ impl Proxy {
         self.wire.cut_at_requests.store(count, Ordering::SeqCst);
     }
 
-    /// The next requests arrive, their answers are lost, and their connections are cut.
-    pub(crate) fn cut_at_answers(&self, count: u64) {
-        self.wire.cut_at_answers.store(count, Ordering::SeqCst);
+    /// The next requests arrive, their responses are lost, and their connections are cut.
+    pub(crate) fn cut_at_responses(&self, count: u64) {
+        self.wire.cut_at_responses.store(count, Ordering::SeqCst);
     }
 
     /// Every request with `bytes` in it waits at the gate that is returned.
@@ -115,10 +115,10 @@ impl Proxy {
         hold(&self.wire.held_requests, bytes)
     }
 
-    /// Every answer with `bytes` in it waits at the gate that is returned. Its connection ends with
-    /// it, so that the client knows as soon as it has the answer.
-    pub(crate) fn hold_last_answer(&self, bytes: &[u8]) -> Gate {
-        hold(&self.wire.held_answers, bytes)
+    /// Every response with `bytes` in it waits at the gate that is returned. Its connection ends with
+    /// it, so that the client knows as soon as it has the response.
+    pub(crate) fn hold_last_response(&self, bytes: &[u8]) -> Gate {
+        hold(&self.wire.held_responses, bytes)
     }
 }
 
@@ -149,15 +149,15 @@ impl Wire {
             stream.set_nodelay(true).expect("a socket can be set so");
         }
         let dead = Arc::new(AtomicBool::new(self.loses.load(Ordering::SeqCst)));
-        for answers in [false, true] {
-            let (from, to) = match answers {
+        for responses in [false, true] {
+            let (from, to) = match responses {
                 false => (&client, &server),
                 true => (&server, &client),
             };
             let (from, to) = (from.try_clone(), to.try_clone());
             let (from, to) = (from.expect("a socket"), to.expect("a socket"));
             let (wire, dead) = (Arc::clone(self), Arc::clone(&dead));
-            thread::spawn(move || wire.pass_on(from, to, &dead, answers));
+            thread::spawn(move || wire.pass_on(from, to, &dead, responses));
         }
         let connection = Connection {
             client,
@@ -167,19 +167,19 @@ impl Wire {
         self.connections.lock().unwrap().push(connection);
     }
 
-    fn pass_on(&self, mut from: TcpStream, mut to: TcpStream, dead: &AtomicBool, answers: bool) {
+    fn pass_on(&self, mut from: TcpStream, mut to: TcpStream, dead: &AtomicBool, responses: bool) {
         let mut bytes = [0; 65_536];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
             let delay = self.delay.load(Ordering::SeqCst);
-            if answers && delay > 0 {
+            if responses && delay > 0 {
                 thread::sleep(Duration::from_millis(delay));
             }
             if dead.load(Ordering::SeqCst) {
                 continue;
             }
-            let cuts = match answers {
+            let cuts = match responses {
                 false => &self.cut_at_requests,
-                true => &self.cut_at_answers,
+                true => &self.cut_at_responses,
             };
             let one_less = |left: u64| left.checked_sub(1);
             if cuts
@@ -188,16 +188,16 @@ impl Wire {
             {
                 break;
             }
-            let gate = match answers {
+            let gate = match responses {
                 false => gate_of(&self.held_requests, &bytes[..read]),
-                true => gate_of(&self.held_answers, &bytes[..read]),
+                true => gate_of(&self.held_responses, &bytes[..read]),
             };
             if let Some(gate) = &gate {
                 let runtime = Builder::new_current_thread().build();
                 runtime.expect("it needs nothing").block_on(gate.pass());
             }
-            if answers && gate.is_some() {
-                // The answer and the end travel together.
+            if responses && gate.is_some() {
+                // The response and the end travel together.
                 set_tcp_cork(&to, true).expect("a socket can be set so");
                 let _ = to.write_all(&bytes[..read]);
                 break;

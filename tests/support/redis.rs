@@ -38,7 +38,7 @@ impl Redis {
             let port = free_port();
             let mut process = launch(port, &arguments);
             // Another test may have been faster to take the port.
-            if answers(&mut process, port) {
+            if responds(&mut process, port) {
                 return Self {
                     process,
                     port,
@@ -66,7 +66,7 @@ impl Redis {
         self.process.kill();
         self.process = launch(self.port, &self.arguments);
         assert!(
-            answers(&mut self.process, self.port),
+            responds(&mut self.process, self.port),
             "redis-server does not start again"
         );
         wait_until("the server has loaded its data", || {
@@ -74,7 +74,7 @@ impl Redis {
         });
     }
 
-    /// Sends it a command, and returns what it answers.
+    /// Sends it a command, and returns its response.
     pub(crate) fn cli(&self, command: &[&str]) -> String {
         cli(self.port, command)
     }
@@ -101,22 +101,22 @@ fn launch(port: u16, arguments: &[String]) -> Process {
     Process::start(&mut command)
 }
 
-/// Waits until the server answers; `false` when it ended instead.
-fn answers(process: &mut Process, port: u16) -> bool {
+/// Waits until the server responds; `false` when it ended instead.
+fn responds(process: &mut Process, port: u16) -> bool {
     let mut ended = false;
-    wait_until("the server answers", || {
+    wait_until("the server responds", || {
         ended = process.has_ended();
         ended || process.listens_on(port) && is_up(port)
     });
     !ended
 }
 
-/// Whether the server on `port` answers, and not only its kernel: then it has its socket too.
+/// Whether the server on `port` responds, and not only its kernel: then it has its socket too.
 fn is_up(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
         return false;
     };
-    // Without a password it says so, and where it wants TLS it hangs up: each is an answer.
+    // Without a password it says so, and where it wants TLS it hangs up: each is a response.
     let _ = stream.write_all(b"PING\r\n");
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
     let read = stream.read(&mut [0; 64]);
@@ -229,8 +229,8 @@ impl Cluster {
     pub(crate) fn primary_of(&self, key: &str) -> usize {
         let position = |node: &Redis| {
             let info = node.cli(&["INFO", "replication"]);
-            let answer = node.cli(&["EXISTS", key]);
-            info.contains("role:master") && !answer.contains("MOVED")
+            let response = node.cli(&["EXISTS", key]);
+            info.contains("role:master") && !response.contains("MOVED")
         };
         self.0.iter().position(position).expect("a primary has it")
     }
@@ -298,7 +298,7 @@ fn sentinel(port: &str) -> Redis {
             ])
             .stdout(Stdio::null());
         let mut process = Process::start(&mut command);
-        if answers(&mut process, port) {
+        if responds(&mut process, port) {
             return Redis {
                 process,
                 port,

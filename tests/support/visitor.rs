@@ -91,13 +91,13 @@ impl<'a> Visitor<'a> {
             .collect();
         let status = response.status();
         let body = response.into_string().await.unwrap_or_default();
-        let answer = Answer {
+        let response = Answer {
             status,
             headers,
             body,
         };
-        self.obey(&answer);
-        answer
+        self.obey(&response);
+        response
     }
 
     /// The `Cookie` header that is sent.
@@ -124,9 +124,9 @@ impl<'a> Visitor<'a> {
             .insert(name.to_owned(), value.to_owned());
     }
 
-    fn obey(&self, answer: &Answer) {
+    fn obey(&self, response: &Answer) {
         let mut jar = self.jar.lock().unwrap();
-        for header in answer.headers("Set-Cookie") {
+        for header in response.headers("Set-Cookie") {
             let cookie = Cookie::parse(header.to_owned()).expect("a cookie can be parsed");
             match cookie.max_age() {
                 Some(age) if age.whole_seconds() <= 0 => drop(jar.remove(cookie.name())),

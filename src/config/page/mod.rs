@@ -235,7 +235,7 @@ fn the_rocket_toml_of_this_project_shows_every_key_with_its_default() {
 }
 
 #[test]
-fn what_is_commented_out_in_the_rocket_toml_of_this_project_is_valid() {
+fn the_commented_out_settings_in_rocket_toml_are_valid() {
     let uncommented = ROCKET_TOML.replace("\n# ", "\n");
     let is_toml = |line: &&str| line.starts_with('[') || line.contains(" = ");
     let lines: Vec<_> = uncommented.lines().filter(is_toml).collect();

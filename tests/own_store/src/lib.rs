@@ -90,7 +90,7 @@ impl SqliteStore {
     }
 
     /// Changes an entry in one step: `step` is given what is there, and returns what shall be, with
-    /// an answer. `None` leaves it as it is.
+    /// a result. `None` leaves it as it is.
     async fn edit<T: Send + 'static>(
         &self,
         act: &'static str,
@@ -100,7 +100,7 @@ impl SqliteStore {
         let (key, now) = (key.clone(), self.now());
         self.transact(act, move |transaction| {
             let place = (key.namespace(), key.escaped());
-            let (next, answer) = step(entry(transaction, &key, now)?);
+            let (next, result) = step(entry(transaction, &key, now)?);
             match next {
                 None => {}
                 Some(Next::Nothing) => {
@@ -113,7 +113,7 @@ impl SqliteStore {
                     transaction.execute(keep, (place.0, place.1, value, expires))?;
                 }
             }
-            Ok(answer)
+            Ok(result)
         })
         .await
     }

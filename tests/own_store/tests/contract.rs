@@ -50,8 +50,8 @@ async fn an_application_keeps_sessions_and_cache_in_an_own_store() {
         .attach(Sessions::with(store));
     let client = Client::tracked(rocket).await.expect("it launches");
     for visits in ["1", "2"] {
-        let answer = client.get("/").dispatch().await.into_string().await;
-        assert_eq!(answer.as_deref(), Some(visits));
+        let response = client.get("/").dispatch().await.into_string().await;
+        assert_eq!(response.as_deref(), Some(visits));
     }
     client.get("/login").dispatch().await;
     // The session has moved, and left a word where it was.
