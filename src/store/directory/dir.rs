@@ -10,7 +10,6 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 use super::cancel::CancelToken;
-use super::lock::LockedFile;
 use crate::clock::Clock;
 use crate::config::{Durability, Limits};
 
@@ -40,6 +39,12 @@ pub(super) struct Dir {
     pub(super) clock: Clock,
     /// The effective user of this process.
     pub(super) owner: u32,
+}
+
+/// A file that only this process may replace or remove.
+pub(super) struct LockedFile {
+    pub(super) file: File,
+    pub(super) metadata: Metadata,
 }
 
 impl Dir {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::cached_read::CachedRead;
 use super::cancel::CancelToken;
-use super::dir::{Dir, FOR_EVER, TEMPORARY, file_time};
-use super::lock::{Lock, LockedFile};
+use super::dir::{Dir, FOR_EVER, LockedFile, TEMPORARY, file_time};
+use super::lock::Lock;
 use crate::store::edit::{Action, Edit};
 use crate::store::{Key, Namespace};
 

@@ -1,16 +1,10 @@
 //! The lock on a file, which lets one process at a time replace or remove it.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use super::dir::Dir;
-
-/// A file that only this process may replace or remove.
-pub(super) struct LockedFile {
-    pub(super) file: File,
-    pub(super) metadata: Metadata,
-}
+use super::dir::{Dir, LockedFile};
 
 /// The outcome of an attempt to lock a file.
 pub(super) enum Lock {

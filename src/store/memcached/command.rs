@@ -5,7 +5,7 @@ use std::io;
 use memcache::exp::{Error as Cause, Operation, parse_meta_result};
 use rocket::tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::connection::Connection;
+use super::socket::Socket;
 
 /// The length of the longest response to `cas`.
 const MAX_LINE: usize = 1024;
@@ -14,10 +14,10 @@ pub(super) trait Command {
     type Output;
 
     /// Sends the whole command.
-    async fn send(&self, connection: &mut Connection) -> Result<(), Cause>;
+    async fn send(&self, socket: &mut Socket) -> Result<(), Cause>;
 
     /// Waits for the response.
-    async fn receive(&self, connection: &mut Connection) -> Result<Self::Output, Cause>;
+    async fn receive(&self, socket: &mut Socket) -> Result<Self::Output, Cause>;
 }
 
 /// A command of the meta protocol, which the driver implements.
@@ -26,12 +26,12 @@ pub(super) struct Meta<'a, O>(pub(super) &'a O);
 impl<O: Operation> Command for Meta<'_, O> {
     type Output = O::Output;
 
-    async fn send(&self, connection: &mut Connection) -> Result<(), Cause> {
-        connection.stream.send(&self.0.prepare()?).await
+    async fn send(&self, socket: &mut Socket) -> Result<(), Cause> {
+        socket.driver.send(&self.0.prepare()?).await
     }
 
-    async fn receive(&self, connection: &mut Connection) -> Result<O::Output, Cause> {
-        let response = connection.stream.receive().await?;
+    async fn receive(&self, socket: &mut Socket) -> Result<O::Output, Cause> {
+        let response = socket.driver.receive().await?;
         self.0.parse(parse_meta_result(response)?)
     }
 }
@@ -65,14 +65,14 @@ impl Replace {
 impl Command for Replace {
     type Output = Replaced;
 
-    async fn send(&self, connection: &mut Connection) -> Result<(), Cause> {
-        Ok(connection.socket.write_all(&self.0).await?)
+    async fn send(&self, socket: &mut Socket) -> Result<(), Cause> {
+        Ok(socket.raw.write_all(&self.0).await?)
     }
 
-    async fn receive(&self, connection: &mut Connection) -> Result<Replaced, Cause> {
+    async fn receive(&self, socket: &mut Socket) -> Result<Replaced, Cause> {
         let mut line = Vec::with_capacity(64);
         while !line.ends_with(b"\n") && line.len() < MAX_LINE {
-            if connection.socket.read_buf(&mut line).await? == 0 {
+            if socket.raw.read_buf(&mut line).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }

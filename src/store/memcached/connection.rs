@@ -1,26 +1,20 @@
 //! One connection to a server.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use memcache::exp::{AsyncMetaConnection, Error as Cause};
-use rocket::tokio::net::TcpStream;
+use memcache::exp::Error as Cause;
 use rocket::tokio::time::timeout;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
 use super::command::Command;
 use super::failure::{FailureKind, timed_out};
+use super::socket::Socket;
 
 /// How long a connection may be idle: firewalls drop idle connections silently.
 const MAX_IDLE: Duration = Duration::from_secs(90);
 
 pub(super) struct Connection {
-    pub(super) stream: AsyncMetaConnection,
-    /// The same socket, for what the driver does not offer: the check between two commands, and
-    /// `cas`.
-    pub(super) socket: TcpStream,
+    socket: Socket,
     /// The number of the connection, among all that were opened to its server.
     pub(super) number: u64,
     idle_since: Instant,
@@ -32,13 +26,8 @@ impl Connection {
         addresses: &[SocketAddr],
         number: impl FnOnce() -> u64,
     ) -> Result<Self, Cause> {
-        let stream = TcpStream::connect(addresses).await?;
-        stream.set_nodelay(true)?;
-        let socket = stream.as_fd().try_clone_to_owned()?;
-        let socket = TcpStream::from_std(socket.into())?;
         Ok(Self {
-            stream: AsyncMetaConnection::from_stream(stream),
-            socket,
+            socket: Socket::connect(addresses).await?,
             number: number(),
             idle_since: Instant::now(),
         })
@@ -46,9 +35,7 @@ impl Connection {
 
     /// Returns whether the server has neither closed the connection nor sent anything unexpected.
     pub(super) fn is_open(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let read = recv(&self.socket, &mut [0_u8; 1], flags);
-        matches!(read, Err(Errno::AGAIN))
+        self.socket.is_open()
     }
 
     /// Returns whether the connection was idle for too long.
@@ -72,10 +59,10 @@ impl Connection {
         time_limit: Duration,
     ) -> Result<(Self, C::Output), (FailureKind, Cause)> {
         // A server ignores a command that arrives incomplete.
-        let sent = timeout(time_limit, command.send(&mut self)).await;
+        let sent = timeout(time_limit, command.send(&mut self.socket)).await;
         sent.unwrap_or_else(|_| Err(timed_out()))
             .map_err(|cause| (FailureKind::NotSent, cause))?;
-        let response = timeout(time_limit, command.receive(&mut self)).await;
+        let response = timeout(time_limit, command.receive(&mut self.socket)).await;
         match response.unwrap_or_else(|_| Err(timed_out())) {
             Ok(response) => Ok((self, response)),
             Err(cause) => Err((FailureKind::after_sending(&cause), cause)),

@@ -11,6 +11,7 @@ mod node;
 mod pool;
 mod route;
 mod session_store;
+mod socket;
 
 use std::fmt;
 use std::sync::Arc;
