@@ -4,7 +4,7 @@ use super::{CommitOutcome, SessionManager, Version};
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::record::{Record, Tombstone};
-use crate::store::{Precondition, Saved, Stored};
+use crate::store::{Saved, Stored};
 
 /// The result of a lookup under an id.
 #[expect(
@@ -114,15 +114,7 @@ impl SessionManager {
     /// Updates the time of last use in the store, and returns the session with the previous time.
     async fn prolong(&self, mut record: Record, version: Version) -> Result<Lookup> {
         let before = record.accessed;
-        let ttl = self.lifetime(&record);
-        let saved = self
-            .put(
-                &version.id,
-                &mut record,
-                ttl,
-                Precondition::Revision(version.revision),
-            )
-            .await;
+        let saved = self.replace(&version, &mut record).await;
         record.accessed = before;
         match saved {
             Ok(Saved::Saved(revision)) => {
@@ -167,15 +159,7 @@ impl SessionManager {
         if self.lineage_has_ended(&record).await? {
             return Ok(CommitOutcome::Ended);
         }
-        let ttl = self.lifetime(&record);
-        let saved = self
-            .put(
-                &version.id,
-                &mut record,
-                ttl,
-                Precondition::Revision(version.revision),
-            )
-            .await?;
+        let saved = self.replace(&version, &mut record).await?;
         Ok(match saved {
             Saved::Saved(revision) => CommitOutcome::committed(
                 record,
