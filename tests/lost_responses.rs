@@ -15,6 +15,9 @@ use rocket_session_kit::{Notifications, Result, Session};
 
 use crate::support::{App, Gates, Visitor};
 
+/// Longer than any session lives unused.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
 /// Saves by itself, and waits at two gates: before it saves, and before it responds.
 #[get("/add_and_save/<key>?<more>")]
 async fn add_and_save(
@@ -670,6 +673,28 @@ async fn a_session_with_an_unconfirmed_creation_does_not_stay() {
         assert_eq!(visitor.get("/login/alice").await.status.code, 503);
         app.probe.heal();
         app.holds(0).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_creation_repeated_after_its_first_attempt_expired_leaves_one_session() {
+    on_every_store(async |app| {
+        let visitor = app.visitor();
+        let fault = async {
+            app.gate("save").arrived().await;
+            app.probe.fail_afterwards(Act::Save);
+            app.gate("save").open();
+            app.gate("respond").arrived().await;
+            app.probe.heal();
+            app.clock.advance(MONTH);
+            app.gate("respond").open();
+        };
+        let (response, ()) = join(visitor.get("/add_and_save/count"), fault).await;
+        assert!(response.sets_session(), "the way out creates the session");
+        app.clock.set_back(MONTH);
+        app.holds(1).await;
+        assert_eq!(visitor.get("/get/count").await.body, "2");
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Update, Version};
+use super::{CommitOutcome, SessionManager, Unanswered, Update, Version};
 use crate::change::Change;
 use crate::error::Result;
 use crate::id::SessionId;
@@ -34,18 +34,21 @@ impl SessionManager {
                 if let Saved::Saved(revision) = saved {
                     return Ok(CommitOutcome::committed(record, version(id, revision)));
                 }
-                match self.reload(&id).await? {
+                match self.read(&id).await? {
                     // The store saved this record, but its response was lost.
-                    Lookup::Live(ours, version) if ours.rev == record.rev => {
+                    Some((ours, version)) if ours.rev == record.rev && !self.is_expired(&ours) => {
                         return Ok(CommitOutcome::committed(ours, version));
                     }
-                    Lookup::Live(ours, version)
+                    // An earlier attempt may have expired since. Left there, it would be a second
+                    // session after the clock is set back.
+                    Some((ours, version))
                         if ours.tag == tag
+                            && ours.tombstone.is_none()
                             && precondition != Precondition::Revision(version.revision) =>
                     {
+                        record.forked |= ours.forked;
                         if let Some(earlier) = earlier.take() {
                             record.bring_over(earlier, &ours);
-                            record.forked |= ours.forked;
                         }
                         precondition = Precondition::Revision(version.revision);
                     }
