@@ -1,6 +1,6 @@
 //! Saves the session before the response is sent, and chooses the cookie action.
 
-use super::{Credential, Inactive, Session, State};
+use super::{Credential, Lifecycle, Session, State};
 use crate::error::Error;
 use crate::id::SessionId;
 
@@ -74,7 +74,7 @@ impl Session {
             self.send_touch(due.resend).await;
         }
         let state = &mut *self.state.lock();
-        if has_new_message && state.inactive == Some(Inactive::Gone) {
+        if has_new_message && matches!(state.lifecycle, Lifecycle::Gone) {
             log::warn!(
                 "a notification was lost, because its session ended while the request was running; a \
                  handler that ends its own session by `Sessions::end` or `end_all_of` should call \
@@ -92,8 +92,9 @@ impl Session {
 
     fn due_actions(&self, state: &State, failed: bool, browser: Browser) -> DueActions {
         let version = state
-            .version
-            .filter(|_| !failed && !state.emptied && state.inactive.is_none());
+            .lifecycle
+            .version()
+            .filter(|_| !failed && state.lifecycle.has_contents());
         let Some(version) = version else {
             return DueActions {
                 touch: false,
@@ -120,9 +121,7 @@ impl Session {
     /// A failure here loses nothing, so the response stays as it is.
     async fn send_touch(&self, resend: bool) {
         let (record, version) = match &*self.state.lock() {
-            state if !state.confirmed && state.inactive.is_none() => {
-                (state.record.clone(), state.version)
-            }
+            state if !state.confirmed => (state.record.clone(), state.lifecycle.version()),
             _ => return,
         };
         let Some(version) = version else { return };

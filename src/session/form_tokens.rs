@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
-use super::{Inactive, Session};
+use super::{Lifecycle, Session};
 use crate::change::Change;
 use crate::error::Result;
 use crate::manager::CommitOutcome;
@@ -100,7 +100,7 @@ impl Session {
                     .retain(|own| !equal_in_constant_time(own, token));
                 return Ok(true);
             }
-            if state.inactive == Some(Inactive::Gone) {
+            if matches!(state.lifecycle, Lifecycle::Gone) {
                 return Ok(false);
             }
             state.stored()

@@ -1,7 +1,7 @@
 //! The session's id, and its renewal, end, reload and save.
 
 use super::form_tokens::random as random_token;
-use super::{CookieAction, Credential, Inactive, Session};
+use super::{CookieAction, Credential, Lifecycle, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::header;
 use crate::id::SessionId;
@@ -46,10 +46,10 @@ impl Session {
     /// ```
     pub fn id(&self) -> Option<SessionId> {
         let state = &mut *self.state.lock();
-        if state.inactive.is_some() || !state.record.has_info() {
+        if !state.lifecycle.is_active() || !state.record.has_info() {
             return None;
         }
-        match (state.credential, state.version) {
+        match (state.credential, state.lifecycle.version()) {
             (Credential::Token(id), _) => Some(id),
             (Credential::NoToken, _) => None,
             (_, Some(version)) if !state.renew => Some(version.id),
@@ -62,14 +62,15 @@ impl Session {
     /// next.
     pub(crate) fn ids(&self) -> [Option<SessionId>; 2] {
         let state = self.state.lock();
-        [state.version.map(|version| version.id), state.next_id]
+        let version = state.lifecycle.version();
+        [version.map(|version| version.id), state.next_id]
     }
 
     /// Returns the name under which the rate limit counts the visitor; `None` unless the session
     /// has been in the store for more than `window` seconds.
     pub(crate) fn settled_tag(&self, window: u64) -> Option<String> {
         let state = self.state.lock();
-        let version = state.version.filter(|_| state.inactive.is_none())?;
+        let version = state.lifecycle.version()?;
         let now = self.manager.clock.seconds();
         let age = now.checked_sub(state.record.created)?;
         // Sessions that this crate did not write have no tag.
@@ -128,7 +129,7 @@ impl Session {
             return Err(Error::new(ErrorKind::Config, ACT).because(why));
         };
         let state = &mut *self.state.lock();
-        if state.version.is_some() || state.inactive.is_some() {
+        if !matches!(state.lifecycle, Lifecycle::New) {
             let why = "the request already has a session, with its own token or cookie";
             return Err(Error::new(ErrorKind::Unsupported, ACT).because(why));
         }
@@ -169,35 +170,28 @@ impl Session {
     /// ```
     pub fn end(&self) {
         let state = &mut *self.state.lock();
-        let (observed, tag) = match &state.version {
-            Some(version) => (
-                Some(ObservedRevision::new(&state.record, version)),
-                state.record.tag,
-            ),
-            None => (None, None),
-        };
-        let id = match (state.version.take(), state.inactive, state.credential) {
-            (Some(version), ..) => Some(version.id),
+        let end_target = match (state.lifecycle, state.credential) {
+            (Lifecycle::Stored { version, .. }, _) => Some(EndTarget {
+                tag: state.record.tag,
+                observed: Some(ObservedRevision::new(&state.record, &version)),
+                ..EndTarget::new(version.id)
+            }),
             // Its tombstone leads to the new id.
-            (None, None, Credential::Stale(id)) => Some(id),
-            (
-                None,
-                Some(Inactive::Unavailable),
+            (Lifecycle::New, Credential::Stale(id))
+            | (
+                Lifecycle::Unavailable,
                 Credential::Session { id, .. } | Credential::Stale(id) | Credential::Token(id),
-            ) => Some(id),
+            ) => Some(EndTarget::new(id)),
             _ => None,
         };
-        if let Some(id) = id {
-            state.end_target = Some(EndTarget {
-                tag,
-                observed,
-                ..EndTarget::new(id)
-            });
-        }
+        state.end_target = end_target.or(state.end_target);
         state.drop_changes();
         state.record = Record::new(self.manager.clock.seconds(), state.record.address);
         state.handed_out.clear();
-        (state.emptied, state.next_id) = (false, None);
+        state.next_id = None;
+        if let Lifecycle::Stored { .. } = state.lifecycle {
+            state.lifecycle = Lifecycle::New;
+        }
     }
 
     /// Loads the session again, for streams and WebSockets, which run for a long time. The session
@@ -238,10 +232,10 @@ impl Session {
 
         let (version, tag) = {
             let state = self.state.lock();
-            match (state.inactive, state.version) {
-                (Some(Inactive::Unavailable), _) => return Err(store_was_down("load the session")),
-                (Some(Inactive::Gone), _) | (None, None) => return Ok(false),
-                (None, Some(version)) => (version, state.record.tag),
+            match state.lifecycle {
+                Lifecycle::Unavailable => return Err(store_was_down("load the session")),
+                Lifecycle::Gone | Lifecycle::New => return Ok(false),
+                Lifecycle::Stored { version, .. } => (version, state.record.tag),
             }
         };
         let found = self.manager.reload(&version.id).await?;
@@ -295,11 +289,11 @@ impl Session {
     /// ```
     pub async fn save(&self) -> Result<()> {
         self.send_changes().await?;
-        match self.state.lock().inactive {
-            None => Ok(()),
-            Some(Inactive::Gone) => Err(Error::new(ErrorKind::Closed, "save the session")
+        match self.state.lock().lifecycle {
+            Lifecycle::New | Lifecycle::Stored { .. } => Ok(()),
+            Lifecycle::Gone => Err(Error::new(ErrorKind::Closed, "save the session")
                 .because("it ended while this request was running")),
-            Some(Inactive::Unavailable) => Err(store_was_down("save the session")),
+            Lifecycle::Unavailable => Err(store_was_down("save the session")),
         }
     }
 }

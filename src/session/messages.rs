@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Inactive, Session, State};
+use super::{Lifecycle, Session, State};
 use crate::change::Change;
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -88,7 +88,7 @@ impl Session {
 
         let stored = {
             let state = &*self.state.lock();
-            if state.inactive == Some(Inactive::Gone) {
+            if matches!(state.lifecycle, Lifecycle::Gone) {
                 return Ok(Vec::new());
             }
             state.stored()
@@ -156,14 +156,13 @@ impl State {
             None if self.changes.is_empty() => Some(self.record.clone()),
             None => None,
         };
-        self.version.zip(record)
+        self.lifecycle.version().zip(record)
     }
 
     /// Keeps the record in the store before the first change to the handler's view, if it may be
     /// needed.
     pub(super) fn keep_base(&mut self) {
-        let is_unchanged = self.base.is_none() && self.changes.is_empty() && self.version.is_some();
-        if is_unchanged && self.needs_base() {
+        if self.is_as_stored() && self.base.is_none() && self.needs_base() {
             self.base = Some(self.record.clone());
         }
     }
@@ -204,7 +203,7 @@ impl State {
                 self.handed_out.insert(0, handed_out);
                 continue;
             }
-            if self.inactive.is_none() {
+            if self.lifecycle.is_active() {
                 self.keep_base();
                 let message = handed_out.message;
                 self.record.notifications.insert(0, message.clone());

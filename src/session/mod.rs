@@ -23,7 +23,7 @@ use crate::record::Record;
 
 pub(crate) use finish::{Browser, CookieAction};
 pub(crate) use messages::Shown;
-use state::{Inactive, State};
+use state::{Lifecycle, State};
 
 /// The session of the visitor who sent this request: a map of typed values that the server keeps
 /// for the next request.
@@ -125,7 +125,7 @@ impl Session {
         address: Option<IpAddr>,
     ) -> Self {
         let session = Self::fresh(manager, credential, address);
-        session.state.lock().inactive = Some(Inactive::Unavailable);
+        session.state.lock().lifecycle = Lifecycle::Unavailable;
         session
     }
 
@@ -173,7 +173,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        if state.closed && state.inactive.is_none() && !state.changes.is_empty() {
+        if state.closed && state.lifecycle.is_active() && !state.changes.is_empty() {
             log::warn!(
                 "a session was changed after its response was sent, and the changes are lost; \
                  call `session.save().await` after a change in a stream or a WebSocket"

@@ -120,12 +120,12 @@ impl Session {
         let has_info = state.record.has_info();
         let by_cookie = state.credential.is_by_cookie();
         let renew = by_cookie && state.renew && has_info;
-        let nothing_to_do = state.changes.is_empty() && !(renew && state.version.is_some());
-        let nothing_to_keep = (state.version.is_none() || state.emptied) && !has_info;
-        if state.inactive.is_some() || nothing_to_do || nothing_to_keep {
+        let version = state.lifecycle.version();
+        let nothing_to_do = state.changes.is_empty() && !(renew && version.is_some());
+        let nothing_to_keep = !state.lifecycle.has_contents() && !has_info;
+        if !state.lifecycle.is_active() || nothing_to_do || nothing_to_keep {
             return Ok(None);
         }
-        let version = state.version;
         match state.credential {
             Credential::NoToken => return Err(header::missing()),
             Credential::Stale(_) if version.is_none() && !renew => {

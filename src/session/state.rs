@@ -14,8 +14,7 @@ use crate::record::Record;
 pub(super) struct State {
     /// The handler's view: the loaded record with this request's changes.
     pub(super) record: Record,
-    /// The version in the store; `None` for a new session.
-    pub(super) version: Option<Version>,
+    pub(super) lifecycle: Lifecycle,
     /// This request's changes that are not saved yet.
     pub(super) changes: Vec<Change>,
     /// The saves of these changes whose outcome is unknown.
@@ -27,9 +26,6 @@ pub(super) struct State {
     pub(super) base: Option<Record>,
     /// The user before this request's changes, once one of them changes the user.
     pub(super) owner: Option<Option<String>>,
-    /// Whether the session in the store is empty. It goes on under its id if a value is added, and
-    /// ends otherwise.
-    pub(super) emptied: bool,
     /// Whether another request had emptied the session before this one, and removed its cookie.
     found_empty: bool,
     /// The values that the handler read. They are recorded only in the debug profile.
@@ -50,30 +46,62 @@ pub(super) struct State {
     pub(super) cookie_action: CookieAction,
     /// Whether the store saved the session for this request, and so confirmed its id.
     pub(super) confirmed: bool,
-    /// Why nothing is saved any more, if that is so.
-    pub(super) inactive: Option<Inactive>,
     /// Whether the response was sent. After that no cookie can be set.
     pub(super) closed: bool,
 }
 
-/// Why a session is no longer saved.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inactive {
-    /// The session ended while this request was running.
+/// Whether the store has the session of a request.
+#[derive(Clone, Copy)]
+pub(super) enum Lifecycle {
+    /// The store has no session of this visitor.
+    New,
+    Stored {
+        version: Version,
+        /// Whether the session in the store is empty. It goes on under its id if a value is added,
+        /// and ends otherwise.
+        emptied: bool,
+    },
+    /// The session ended while this request was running. Nothing is saved any more.
     Gone,
     /// The store was down when the session was loaded, and the configuration allows requests
-    /// without it.
+    /// without it. Nothing is saved.
     Unavailable,
+}
+
+impl Lifecycle {
+    fn stored(record: &Record, version: Version) -> Self {
+        let emptied = !record.has_info();
+        Self::Stored { version, emptied }
+    }
+
+    /// Returns the version in the store, if there is one.
+    pub(super) fn version(self) -> Option<Version> {
+        match self {
+            Self::Stored { version, .. } => Some(version),
+            Self::New | Self::Gone | Self::Unavailable => None,
+        }
+    }
+
+    /// Returns whether the store has the session, with contents.
+    pub(super) fn has_contents(self) -> bool {
+        matches!(self, Self::Stored { emptied: false, .. })
+    }
+
+    /// Returns whether the session is saved when it changes.
+    pub(super) fn is_active(self) -> bool {
+        matches!(self, Self::New | Self::Stored { .. })
+    }
 }
 
 impl State {
     pub(super) fn new(record: Record, version: Option<Version>, credential: Credential) -> Self {
         Self {
             found_empty: version.is_some() && !record.has_info(),
-            emptied: version.is_some() && !record.has_info(),
             confirmed: version.is_some_and(|version| version.touched),
+            lifecycle: version.map_or(Lifecycle::New, |version| {
+                Lifecycle::stored(&record, version)
+            }),
             record,
-            version,
             changes: Vec::new(),
             unanswered: Unanswered::default(),
             abandoned: Vec::new(),
@@ -87,14 +115,13 @@ impl State {
             end_target: None,
             credential,
             cookie_action: CookieAction::None,
-            inactive: None,
             closed: false,
         }
     }
 
     /// Returns whether the store has no session of this visitor.
     pub(super) fn is_new(&self) -> bool {
-        self.version.is_none() || self.emptied
+        !self.lifecycle.has_contents()
     }
 
     /// Returns whether the presented cookie must be sent again, because another request had removed
@@ -106,6 +133,11 @@ impl State {
         }
     }
 
+    /// Returns whether the store has the session, and this request's changes are none.
+    pub(super) fn is_as_stored(&self) -> bool {
+        self.changes.is_empty() && self.lifecycle.version().is_some()
+    }
+
     /// Returns the id of the next creation or renewal.
     pub(super) fn next_id(&mut self) -> SessionId {
         *self.next_id.get_or_insert_with(SessionId::random)
@@ -113,7 +145,7 @@ impl State {
 
     /// Keeps the record in the store before the first change, in case a renewal must be undone.
     pub(super) fn keep_base_for_renewal(&mut self) {
-        if self.base.is_none() && self.changes.is_empty() && self.version.is_some() {
+        if self.is_as_stored() && self.base.is_none() {
             self.base = Some(self.record.clone());
         }
     }
@@ -182,7 +214,7 @@ impl State {
             },
             (true, _) => CookieAction::Set(version.id),
             // This request removed the last value.
-            (false, Some(_)) if !self.emptied && !revived => CookieAction::Remove,
+            (false, Some(_)) if self.lifecycle.has_contents() && !revived => CookieAction::Remove,
             (false, Some(_)) => match self.cookie_action {
                 CookieAction::Set(_) => CookieAction::None,
                 cookie_action => cookie_action,
@@ -193,8 +225,7 @@ impl State {
 
     /// Takes over the record in the store, and makes this request's unsaved changes to it again.
     pub(super) fn adopt(&mut self, record: Record, version: Version, limits: &Limits) {
-        self.emptied = !record.has_info();
-        self.version = Some(version);
+        self.lifecycle = Lifecycle::stored(&record, version);
         self.record = record;
         (self.base, self.owner) = (None, None);
         self.reads.iter_mut().for_each(Vec::clear);
@@ -214,8 +245,7 @@ impl State {
     /// Notes that the session has ended.
     pub(super) fn set_gone(&mut self) {
         self.retract_cookie();
-        self.version = None;
-        self.inactive = Some(Inactive::Gone);
+        self.lifecycle = Lifecycle::Gone;
     }
 
     /// Takes over the outcome of an end that this request asked for. `ended` is whether there was a
@@ -233,21 +263,21 @@ impl State {
         }
         self.end_target = None;
         // The store is available again, and a later insert begins a new session.
-        self.inactive = None;
+        self.lifecycle = Lifecycle::New;
     }
 
     /// Notes that the response is sent, and returns its cookie action. `resend` is whether the
     /// cookie is due again.
     pub(super) fn close(&mut self, resend: bool) -> CookieAction {
         self.closed = true;
-        match (self.inactive, self.version) {
-            (Some(_), _) => self.retract_cookie(),
-            (None, Some(version))
+        match self.lifecycle {
+            Lifecycle::Gone | Lifecycle::Unavailable => self.retract_cookie(),
+            Lifecycle::Stored { version, .. }
                 if resend && self.confirmed && self.cookie_action == CookieAction::None =>
             {
                 self.cookie_action = CookieAction::Set(version.id);
             }
-            _ => {}
+            Lifecycle::New | Lifecycle::Stored { .. } => {}
         }
         self.cookie_action
     }
