@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::end::pause;
 use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Version, is_same_session};
 use crate::change::{Change, warn_of_lost_updates};
+use crate::config::Limits;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::keyed_locks::KeyedLock;
@@ -102,13 +103,38 @@ impl<'k> SaveRetry<'k> {
     }
 }
 
+/// An edit of a session. After a conflict it is made again, to the newer record.
+trait Edit {
+    /// Returns the saves of this edit whose outcome is unknown, and the number of changes in the
+    /// next one.
+    fn attempts(&mut self) -> (&mut Unanswered, usize);
+
+    /// Makes the edit to `newer`, which another request saved. `moved` is whether the session has a
+    /// new id.
+    fn repeat(&mut self, newer: &mut Record, moved: bool, limits: &Limits) -> Result<Repeated>;
+}
+
+/// What follows from an edit of a newer record.
+enum Repeated {
+    /// The record must be saved.
+    Edited,
+    /// The record has the edit already: an earlier save succeeded, but its response was lost.
+    Arrived,
+    /// The edit changes nothing in this record.
+    Unchanged,
+    /// Nothing is saved under the session's new id.
+    StaysBehind,
+    /// See [`CommitOutcome::Unknown`].
+    Unknown { lost: usize },
+}
+
 impl SessionManager {
     /// Saves a session. After a conflict, the changes are made to the newer record, and that is
     /// saved.
     pub(crate) async fn update(&self, update: Update<'_>) -> Result<CommitOutcome> {
         let Update {
-            mut record,
-            mut version,
+            record,
+            version,
             changes,
             owner,
             unanswered,
@@ -117,27 +143,76 @@ impl SessionManager {
         if self.lineage_has_ended(&record).await? {
             return Ok(CommitOutcome::Ended);
         }
-        let (all, tag) = (changes.len(), record.tag);
-        // The changes that are not yet in `record`.
-        let mut missing = changes;
+        let mut merge = Merge {
+            changes,
+            made: 0,
+            owner,
+            unanswered,
+        };
+        self.compare_and_set(record, version, &mut merge).await
+    }
+
+    /// Takes values out of a session, so that no other request can take them too. `take_out`
+    /// removes them from the record and returns them. After a conflict it runs again on the newer
+    /// record.
+    ///
+    /// This is a separate save without the request's other changes. After an error the outcome is
+    /// unknown, and nothing is returned.
+    pub(crate) async fn take<T>(
+        &self,
+        mut record: Record,
+        version: Version,
+        mut take_out: impl FnMut(&mut Record) -> Result<Vec<T>>,
+    ) -> Result<(Vec<T>, CommitOutcome)> {
+        if self.lineage_has_ended(&record).await? {
+            return Ok((Vec::new(), CommitOutcome::Ended));
+        }
+        let taken = take_out(&mut record)?;
+        if taken.is_empty() {
+            return Ok((taken, CommitOutcome::committed(record, version)));
+        }
+        let mut removal = Removal {
+            taken,
+            take_out,
+            unanswered: Unanswered::default(),
+        };
+        let outcome = self.compare_and_set(record, version, &mut removal).await?;
+        let taken = match &outcome {
+            CommitOutcome::Committed { .. } => removal.taken,
+            _ => Vec::new(),
+        };
+        Ok((taken, outcome))
+    }
+
+    /// Saves `record`, to which `edit` was made, over `version`, and repeats the edit after each
+    /// conflict.
+    async fn compare_and_set(
+        &self,
+        mut record: Record,
+        mut version: Version,
+        edit: &mut impl Edit,
+    ) -> Result<CommitOutcome> {
+        let tag = record.tag;
         let mut retry = SaveRetry::new(self);
         let (mut has_moved, mut revived) = (false, false);
+        let committed = |record, version, revived, has_moved| match has_moved {
+            true => CommitOutcome::CommittedElsewhere,
+            false => CommitOutcome::Committed {
+                record,
+                version,
+                revived,
+            },
+        };
         loop {
             let precondition = Precondition::Revision(version.revision);
+            let (unanswered, changes) = edit.attempts();
             let saved = self
-                .save(&version.id, &mut record, precondition, all, unanswered)
+                .save(&version.id, &mut record, precondition, changes, unanswered)
                 .await;
             match retry.note_outcome(saved)? {
-                Saved::Saved(_) if has_moved => return Ok(CommitOutcome::CommittedElsewhere),
                 Saved::Saved(revision) => {
-                    return Ok(CommitOutcome::Committed {
-                        record,
-                        version: Version {
-                            revision,
-                            ..version
-                        },
-                        revived,
-                    });
+                    version.revision = revision;
+                    return Ok(committed(record, version, revived, has_moved));
                 }
                 Saved::Gone => return Ok(CommitOutcome::Ended),
                 Saved::Changed => {}
@@ -154,115 +229,94 @@ impl SessionManager {
                     has_moved |= moved;
                 }
             }
-            // The store saved this record, but its response was lost.
-            let arrived = match record.rev == tried {
-                true => Some(all),
-                false => unanswered.arrived(record.rev),
-            };
-            match arrived {
-                Some(arrived) => {
-                    missing = &changes[arrived..];
-                    unanswered.clear();
-                    if missing.is_empty() {
-                        return Ok(match has_moved {
-                            true => CommitOutcome::CommittedElsewhere,
-                            false => CommitOutcome::Committed {
-                                record,
-                                version,
-                                revived,
-                            },
-                        });
-                    }
-                }
-                None if !unanswered.is_empty() => {
-                    let lost = unanswered.changes();
-                    unanswered.clear();
+            if record.rev == tried {
+                // The store saved this record, but its response was lost.
+                return Ok(committed(record, version, revived, has_moved));
+            }
+            let was_empty = !record.has_info();
+            match edit.repeat(&mut record, has_moved, &self.limits)? {
+                Repeated::Edited => revived = was_empty,
+                Repeated::Arrived => return Ok(committed(record, version, revived, has_moved)),
+                Repeated::Unchanged => return Ok(committed(record, version, was_empty, has_moved)),
+                Repeated::StaysBehind => return Ok(CommitOutcome::CommittedElsewhere),
+                Repeated::Unknown { lost } => {
                     return Ok(CommitOutcome::Unknown {
                         newer: Some((record, version)).filter(|_| !has_moved),
                         lost,
                     });
                 }
-                None => {}
-            }
-            if has_moved && owner.is_some() && record.user.is_some() && record.user != owner {
-                // A different user is logged in. Nothing of the previous user may be shown to them.
-                return Ok(CommitOutcome::CommittedElsewhere);
-            }
-            revived = !record.has_info();
-            warn_of_lost_updates(missing, &record);
-            for change in missing
-                .iter()
-                .filter(|change| !(has_moved && change.stays_behind()))
-            {
-                change.apply(&mut record, &self.limits)?;
             }
         }
     }
+}
 
-    /// Takes values out of a session, so that no other request can take them too. `take_out`
-    /// removes them from the record and returns them. After a conflict it runs again on the newer
-    /// record.
-    ///
-    /// This is a separate save without the request's other changes. After an error the outcome is
-    /// unknown, and nothing is returned.
-    pub(crate) async fn take<T>(
-        &self,
-        mut record: Record,
-        mut version: Version,
-        mut take_out: impl FnMut(&mut Record) -> Result<Vec<T>>,
-    ) -> Result<(Vec<T>, CommitOutcome)> {
-        let gone = || Ok((Vec::new(), CommitOutcome::Ended));
-        if self.lineage_has_ended(&record).await? {
-            return gone();
-        }
-        let tag = record.tag;
-        let mut retry = SaveRetry::new(self);
-        let mut revived = false;
-        loop {
-            let taken = take_out(&mut record)?;
-            let here = |record, version| CommitOutcome::Committed {
-                record,
-                version,
-                revived,
-            };
-            if taken.is_empty() {
-                return Ok((taken, here(record, version)));
-            }
-            let ttl = self.lifetime(&record);
-            let precondition = Precondition::Revision(version.revision);
-            let saved = self.put(&version.id, &mut record, ttl, precondition).await;
-            match retry.note_outcome(saved)? {
-                Saved::Saved(revision) => {
-                    return Ok((
-                        taken,
-                        here(
-                            record,
-                            Version {
-                                revision,
-                                ..version
-                            },
-                        ),
-                    ));
+/// The edit of a request that changed the session.
+struct Merge<'a> {
+    changes: &'a [Change],
+    /// How many of the changes are in the newer record already.
+    made: usize,
+    /// The user who was logged in when the request loaded the session.
+    owner: Option<String>,
+    unanswered: &'a mut Unanswered,
+}
+
+impl Edit for Merge<'_> {
+    fn attempts(&mut self) -> (&mut Unanswered, usize) {
+        (self.unanswered, self.changes.len())
+    }
+
+    fn repeat(&mut self, newer: &mut Record, moved: bool, limits: &Limits) -> Result<Repeated> {
+        match self.unanswered.arrived(newer.rev) {
+            Some(arrived) => {
+                self.made = arrived;
+                self.unanswered.clear();
+                if arrived == self.changes.len() {
+                    return Ok(Repeated::Arrived);
                 }
-                Saved::Gone => return gone(),
-                Saved::Changed => {}
             }
-            let tried = record.rev;
-            (record, version) = match retry.load_newer(version.id, tag).await? {
-                // The values moved to the new id, which may be in another visitor's hands.
-                Newer::Saved { moved: true, .. } => {
-                    return Ok((Vec::new(), CommitOutcome::CommittedElsewhere));
-                }
-                Newer::Saved {
-                    record, version, ..
-                } => (record, version),
-                Newer::Gone => return gone(),
-            };
-            if record.rev == tried {
-                // The store saved this record, but its response was lost.
-                return Ok((taken, here(record, version)));
+            None if !self.unanswered.is_empty() => {
+                let lost = self.unanswered.changes();
+                self.unanswered.clear();
+                return Ok(Repeated::Unknown { lost });
             }
-            revived = !record.has_info();
+            None => {}
         }
+        if moved && self.owner.is_some() && newer.user.is_some() && newer.user != self.owner {
+            // A different user is logged in. Nothing of the previous user may be shown to them.
+            return Ok(Repeated::StaysBehind);
+        }
+        let missing = &self.changes[self.made..];
+        warn_of_lost_updates(missing, newer);
+        for change in missing {
+            if !(moved && change.stays_behind()) {
+                change.apply(newer, limits)?;
+            }
+        }
+        Ok(Repeated::Edited)
+    }
+}
+
+/// The edit of a request that takes values out of the session.
+struct Removal<T, F> {
+    taken: Vec<T>,
+    take_out: F,
+    unanswered: Unanswered,
+}
+
+impl<T, F: FnMut(&mut Record) -> Result<Vec<T>>> Edit for Removal<T, F> {
+    fn attempts(&mut self) -> (&mut Unanswered, usize) {
+        (&mut self.unanswered, 0)
+    }
+
+    fn repeat(&mut self, newer: &mut Record, moved: bool, _: &Limits) -> Result<Repeated> {
+        if moved {
+            // The values moved to the new id, which may be in another visitor's hands.
+            return Ok(Repeated::StaysBehind);
+        }
+        self.taken = (self.take_out)(newer)?;
+        Ok(match self.taken.is_empty() {
+            true => Repeated::Unchanged,
+            false => Repeated::Edited,
+        })
     }
 }
