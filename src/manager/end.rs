@@ -125,20 +125,12 @@ impl SessionManager {
                     return Ok(tried);
                 }
                 // If the store has no room for a tombstone, a deletion takes its place.
-                Err(error) => {
-                    let left = self.bounds.timeout().saturating_sub(asked.elapsed());
-                    let deleting = self.store().delete_session_if(&id, revision);
-                    match self
-                        .bounds
-                        .call_within(left, "delete a session", deleting)
-                        .await
-                    {
-                        Ok(true) => return Ok(was_live),
-                        // The record has changed. It may be the tombstone.
-                        Ok(false) => tried = true,
-                        Err(_) => return Err(error),
-                    }
-                }
+                Err(error) => match self.delete_version(&version, asked).await {
+                    Ok(true) => return Ok(was_live),
+                    // The record has changed. It may be the tombstone.
+                    Ok(false) => tried = true,
+                    Err(_) => return Err(error),
+                },
             }
         }
         if id.is_of_token() {
@@ -150,6 +142,18 @@ impl SessionManager {
             log::warn!("a session ended, and its tombstone stays for a minute: {error}");
         }
         Ok(was_live)
+    }
+
+    /// Deletes the record of `version` unless it has changed, in the time that is left of a call that
+    /// began at `started`.
+    async fn delete_version(&self, version: &Version, started: Instant) -> Result<bool> {
+        let left = self.bounds.timeout().saturating_sub(started.elapsed());
+        let deleting = self
+            .store()
+            .delete_session_if(&version.id, version.revision);
+        self.bounds
+            .call_within(left, "delete a session", deleting)
+            .await
     }
 
     /// Deletes a record that the store may still have under `id` although it returned none. Some

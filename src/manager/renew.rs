@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{CommitOutcome, Lookup, SessionManager, Unconfirmed, Update, Version, is_same_session};
+use super::{
+    CommitOutcome, Lookup, SessionManager, Unanswered, Unconfirmed, Update, Version,
+    is_same_session,
+};
 use crate::change::Change;
 use crate::error::Result;
 use crate::id::SessionId;
@@ -13,12 +16,44 @@ use crate::store::{Precondition, Saved};
 /// How often a tombstone is sent when responses are lost: a session must not stay between two ids.
 const TRIES: u32 = 3;
 
+/// The copy of a session under its new id, until a tombstone at the old id leads to it.
+struct Copied<'a> {
+    /// The old session, as it was copied.
+    old: Version,
+    /// The tag of the old session, if it had one.
+    old_tag: Option<u64>,
+    /// The id that was chosen for the copy.
+    id: SessionId,
+    record: Record,
+    version: Version,
+    changes: &'a [Change],
+    /// How many of the changes are in the old record already.
+    made: usize,
+    unanswered: &'a mut Unanswered,
+    /// Whether another request had emptied the session meanwhile.
+    revived: bool,
+}
+
+/// The result of an attempt to replace the old record.
+enum Attempt {
+    Moved,
+    /// Another request saved the old record. Its changes are in the copy now.
+    Merged,
+    /// Another request renewed the session first, to this id.
+    MovedTo(SessionId),
+    Ended,
+    Unknown {
+        newer: (Record, Version),
+        lost: usize,
+    },
+}
+
 impl SessionManager {
     /// Saves a session under the new id `id`, and replaces the old record with a tombstone.
     pub(crate) async fn renew(&self, id: SessionId, renewal: Update<'_>) -> Result<CommitOutcome> {
         let Update {
             mut record,
-            mut version,
+            version: old,
             changes,
             before,
             unanswered,
@@ -27,12 +62,75 @@ impl SessionManager {
         if self.lineage_has_ended(&record).await? {
             return Ok(CommitOutcome::Ended);
         }
-        let (started, tag) = (Instant::now(), record.tag);
+        let (started, old_tag) = (Instant::now(), record.tag);
         // An end that follows a chain of renewals takes this lock to stop further ones.
-        let _lock = self.lock_lineage(tag).await;
+        let _lock = self.lock_lineage(old_tag).await;
         record.tag();
-        let copied = record.tag;
-        // The copy that an earlier attempt of this request may have left under the id.
+        let earlier = self
+            .note_unconfirmed(id, &old, &record, before, unanswered)
+            .await?;
+        let CommitOutcome::Committed {
+            record, version, ..
+        } = self.create(id, record, earlier.as_ref()).await?
+        else {
+            return Ok(CommitOutcome::Ended);
+        };
+        let mut copied = Copied {
+            old,
+            old_tag,
+            id,
+            record,
+            version,
+            changes,
+            made: 0,
+            unanswered,
+            revived: false,
+        };
+        let attempt = loop {
+            self.check_patience(started)?;
+            match self.try_to_move(&mut copied).await? {
+                Attempt::Merged => {}
+                attempt => break attempt,
+            }
+        };
+        let Copied {
+            record,
+            version,
+            revived,
+            ..
+        } = copied;
+        let outcome = match attempt {
+            Attempt::Moved | Attempt::Merged => CommitOutcome::Committed {
+                record,
+                version,
+                revived,
+            },
+            Attempt::MovedTo(first) => self.fork(first, record, version, changes).await?,
+            Attempt::Ended => CommitOutcome::Ended,
+            Attempt::Unknown { newer, lost } => CommitOutcome::Unknown {
+                newer: Some(newer),
+                lost,
+            },
+        };
+        if !matches!(outcome, CommitOutcome::Committed { .. }) {
+            // The copy must not outlive the session.
+            self.delete(&version.id).await?;
+        }
+        unanswered.clear();
+        Ok(outcome)
+    }
+
+    /// Notes in `unanswered` that `record`, of the session `old`, is about to be saved under `id`.
+    /// `before` is the old record, if it is known. Returns the copy that an earlier attempt of this
+    /// request may have left under the id.
+    async fn note_unconfirmed(
+        &self,
+        id: SessionId,
+        old: &Version,
+        record: &Record,
+        before: Option<Record>,
+        unanswered: &mut Unanswered,
+    ) -> Result<Option<Record>> {
         let tried = unanswered
             .unconfirmed
             .take()
@@ -43,100 +141,93 @@ impl SessionManager {
         };
         let before = match known.or(before) {
             Some(before) => Some(before),
-            None => self.read_unchanged(&version).await?,
+            None => self.read_unchanged(old).await?,
         };
         unanswered.unconfirmed = Some(Box::new(Unconfirmed {
-            from: Some(version.id),
+            from: Some(old.id),
             id,
             own: record.clone(),
             before,
         }));
-        let CommitOutcome::Committed {
-            mut record,
-            version: mut new,
-            ..
-        } = self.create(id, record, earlier.as_ref()).await?
-        else {
-            return Ok(CommitOutcome::Ended);
-        };
-        let (mut missing, mut revived) = (changes, false);
-        loop {
-            self.check_patience(started)?;
-            match self.put_moved_tombstone(&version, new.id, copied).await? {
-                Saved::Saved(_) => {
-                    unanswered.clear();
-                    return Ok(CommitOutcome::Committed {
-                        record,
-                        version: new,
-                        revived,
-                    });
-                }
-                Saved::Gone => break,
-                Saved::Changed => {}
+        Ok(earlier)
+    }
+
+    /// Replaces the old record with a tombstone that leads to the copy, unless another request saved
+    /// the old record meanwhile.
+    async fn try_to_move(&self, copied: &mut Copied<'_>) -> Result<Attempt> {
+        let (old, next) = (copied.old, copied.version.id);
+        let moved = self
+            .put_moved_tombstone(&old, next, copied.record.tag)
+            .await?;
+        match moved {
+            Saved::Saved(_) => return Ok(Attempt::Moved),
+            Saved::Gone => return Ok(Attempt::Ended),
+            Saved::Changed => {}
+        }
+        Ok(match self.reload(&old.id).await? {
+            Lookup::Live(newer, there) if is_same_session(copied.old_tag, newer.tag) => {
+                return self.merge_into_copy(copied, newer, there).await;
             }
-            match self.reload(&version.id).await? {
-                Lookup::Live(newer, there) if is_same_session(tag, newer.tag) => {
-                    match unanswered.arrived(newer.rev) {
-                        Some(arrived) => missing = &changes[arrived..],
-                        None if unanswered.is_empty() => {}
-                        None => {
-                            self.delete(&new.id).await?;
-                            let lost = unanswered.changes();
-                            unanswered.clear();
-                            let newer = Some((newer, there));
-                            return Ok(CommitOutcome::Unknown { newer, lost });
-                        }
-                    }
-                    let own = unanswered
-                        .unconfirmed
-                        .take()
-                        .map_or_else(|| record.clone(), |unconfirmed| unconfirmed.own);
-                    unanswered.clear();
-                    unanswered.unconfirmed = Some(Box::new(Unconfirmed {
-                        from: Some(there.id),
-                        id,
-                        own,
-                        before: Some(newer.clone()),
-                    }));
-                    (record, version) = (newer, there);
-                    revived = !record.has_info();
-                    record.tag = record.tag.or(copied);
-                }
-                // An earlier attempt succeeded, but its response was lost.
-                Lookup::Tombstone(Tombstone::Moved(next)) if next == new.id => {
-                    unanswered.clear();
-                    return Ok(CommitOutcome::Committed {
-                        record,
-                        version: new,
-                        revived,
-                    });
-                }
-                Lookup::Tombstone(Tombstone::Moved(next)) => {
-                    let forked = self.fork(next, record, new, changes).await?;
-                    unanswered.clear();
-                    return Ok(forked);
-                }
-                Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => break,
+            // An earlier attempt succeeded, but its response was lost.
+            Lookup::Tombstone(Tombstone::Moved(to)) if to == next => Attempt::Moved,
+            Lookup::Tombstone(Tombstone::Moved(first)) => Attempt::MovedTo(first),
+            Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => {
+                Attempt::Ended
             }
-            for change in missing {
-                change.apply(&mut record, &self.limits)?;
-            }
-            if let Some(unconfirmed) = &mut unanswered.unconfirmed {
-                unconfirmed.own = record.clone();
-            }
-            match self.replace(&new, &mut record).await? {
-                Saved::Saved(revision) => new.revision = revision,
-                Saved::Changed | Saved::Gone => break,
+        })
+    }
+
+    /// Makes the copy anew from `newer`, which another request saved as `there` at the old id.
+    async fn merge_into_copy(
+        &self,
+        copied: &mut Copied<'_>,
+        newer: Record,
+        there: Version,
+    ) -> Result<Attempt> {
+        match copied.unanswered.arrived(newer.rev) {
+            Some(arrived) => copied.made = arrived,
+            None if copied.unanswered.is_empty() => {}
+            None => {
+                let lost = copied.unanswered.changes();
+                let newer = (newer, there);
+                return Ok(Attempt::Unknown { newer, lost });
             }
         }
-        // The session ended meanwhile. The copy must end with it.
-        self.delete(&new.id).await?;
-        Ok(CommitOutcome::Ended)
+        let tag = copied.record.tag;
+        let own = copied
+            .unanswered
+            .unconfirmed
+            .take()
+            .map_or_else(|| copied.record.clone(), |unconfirmed| unconfirmed.own);
+        copied.unanswered.clear();
+        copied.unanswered.unconfirmed = Some(Box::new(Unconfirmed {
+            from: Some(there.id),
+            id: copied.id,
+            own,
+            before: Some(newer.clone()),
+        }));
+        copied.old = there;
+        copied.revived = !newer.has_info();
+        copied.record = newer;
+        copied.record.tag = copied.record.tag.or(tag);
+        for change in &copied.changes[copied.made..] {
+            change.apply(&mut copied.record, &self.limits)?;
+        }
+        if let Some(unconfirmed) = &mut copied.unanswered.unconfirmed {
+            unconfirmed.own = copied.record.clone();
+        }
+        match self.replace(&copied.version, &mut copied.record).await? {
+            Saved::Saved(revision) => {
+                copied.version.revision = revision;
+                Ok(Attempt::Merged)
+            }
+            Saved::Changed | Saved::Gone => Ok(Attempt::Ended),
+        }
     }
 
     /// Keeps `record`, saved as `new`, as a second copy of a session that another request renewed
     /// first, to `first`. Each browser goes on with its own copy. When one copy ends, all of them
-    /// end.
+    /// end. If the outcome is not a committed copy, the caller deletes `new`.
     async fn fork(
         &self,
         first: SessionId,
@@ -160,23 +251,16 @@ impl SessionManager {
             false => None,
         };
         let Some(tag) = tag else {
-            self.delete(&new.id).await?;
             return Ok(match record.has_info() {
                 true => CommitOutcome::Ended,
                 false => CommitOutcome::CommittedElsewhere,
             });
         };
         (record.forked, record.tag) = (true, Some(tag));
-        match self.replace(&new, &mut record).await? {
-            Saved::Saved(revision) => Ok(CommitOutcome::committed(
-                record,
-                Version { revision, ..new },
-            )),
-            Saved::Changed | Saved::Gone => {
-                self.delete(&new.id).await?;
-                Ok(CommitOutcome::Ended)
-            }
-        }
+        Ok(match self.replace(&new, &mut record).await? {
+            Saved::Saved(revision) => CommitOutcome::committed(record, Version { revision, ..new }),
+            Saved::Changed | Saved::Gone => CommitOutcome::Ended,
+        })
     }
 
     /// Marks the session under `id` as copied, following its renewals, and returns its tag. Returns
