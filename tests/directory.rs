@@ -782,7 +782,7 @@ async fn a_full_disk_refuses_no_log_out() {
     assert_eq!(response.status.code, 200);
     assert!(response.removes_session());
     assert_eq!(visitor.get("/who").await.body, "nobody");
-    // The log-out made room for a mark or two.
+    // The log-out made room for a tombstone or two.
     let filling = fs::write(disk.path.join("filling, too"), vec![0; 1_000_000]);
     assert!(filling.is_err(), "the disk is full");
     assert_eq!(app.sessions().end_all_of("bob", None).await.unwrap(), 1);

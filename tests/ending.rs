@@ -465,7 +465,7 @@ async fn a_renewal_does_not_survive_a_log_out_without_a_tombstone() {
             let saves = app.probe.gate(Act::Save);
             let renewal = async { renewing.get("/renew").await };
             let log_out = async {
-                // The copy is made, and the mark at the old id is about to be.
+                // The copy is made, and the tombstone at the old id is about to be.
                 saves.arrived().await;
                 saves.open();
                 saves.arrived().await;

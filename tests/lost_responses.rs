@@ -354,7 +354,7 @@ async fn a_resent_save_with_a_renewal_never_counts_twice() {
 
 #[async_test]
 async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
-    // The first save makes the copy, the second one the mark: either may get lost.
+    // The first save makes the copy, and the second the tombstone: either response may get lost.
     let rounds = [1, 2].map(|lost| [(lost, Fate::Arrives), (lost, Fate::Fails)]);
     App::in_rounds(rounds.as_flattened(), build, async |app, (lost, fate)| {
         let visitor = app.known_visitor().await;
@@ -368,7 +368,7 @@ async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
                 saves.open();
             }
             if lost == 2 {
-                // The mark is asked for again, and that response arrives.
+                // The tombstone is sent again, and that response arrives.
                 saves.arrived().await;
                 app.probe.heal();
             }
@@ -422,7 +422,7 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
                 saves.arrived().await;
                 saves.open();
                 saves.arrived().await;
-                // The mark is there, and nobody hears of it.
+                // The tombstone is saved, but its response is lost.
                 app.probe.fail_afterwards(Act::Save);
                 saves.open_for_all();
             };
@@ -441,8 +441,8 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
     .await;
 }
 
-/// Lets a log-in come to the point where its mark is there and the store never says so, and another
-/// request, on another host, follow the mark and be done.
+/// Lets a log-in save its tombstone without a response from the store. Meanwhile a request on
+/// another host follows the tombstone and completes.
 async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) {
     let elsewhere = app.again(|figment| figment).await;
     let other = elsewhere.visitor();
@@ -460,21 +460,21 @@ async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) 
         response
     };
     let faults = async {
-        // The log-in makes its copy, and is about to put down the mark.
+        // The log-in makes its copy, and is about to save the tombstone.
         saves.arrived().await;
         saves.open();
         saves.arrived().await;
-        // The other request is about to save; the mark comes first, and nobody hears of it.
+        // The other request is about to save. The tombstone comes first, but its response is lost.
         slow.open();
         saves.arrived().await;
         app.probe.fail_afterwards(Act::Save);
         saves.open();
         saves.arrived().await;
-        // The other request meets the mark, and follows it to the copy.
+        // The other request finds the tombstone, and follows it to the copy.
         app.probe.heal();
         saves.open();
         saves.arrived().await;
-        // The log-in asks for its mark again, in vain.
+        // The log-in sends its tombstone again, in vain.
         app.probe.fail_afterwards(Act::Save);
         saves.open();
         saves.arrived().await;
@@ -567,12 +567,12 @@ async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
             saves.arrived().await;
             saves.open();
             saves.arrived().await;
-            // The mark is there, and the handler does not hear of it.
+            // The tombstone is saved, but the handler gets no response.
             app.probe.fail_afterwards(Act::Save);
             saves.open_for_all();
             app.gate("respond").arrived().await;
             app.probe.heal();
-            // The other request follows the mark, and then the way out tries again.
+            // The other request follows the tombstone, and then the fairing tries again.
             slow.open();
         };
         let add = async {
@@ -602,7 +602,7 @@ async fn a_tombstone_that_arrives_after_an_undone_renewal_has_no_effect() {
             saves.arrived().await;
             saves.open();
             saves.arrived().await;
-            // The copy is made, and the mark is given up before it is there.
+            // The copy is made, and the tombstone is given up before it is saved.
             app.probe.fail(Act::Save);
             saves.open_for_all();
         };
@@ -645,12 +645,12 @@ async fn an_undone_renewal_keeps_concurrent_saves() {
                     saves.open();
                 };
                 join(add, let_it_save).await;
-                // The first mark finds another revision, and the copy is made anew.
+                // The first tombstone finds another revision, and the copy is made anew.
                 saves.open();
                 saves.arrived().await;
                 saves.open();
                 saves.arrived().await;
-                // The second mark is there, and nobody hears of it.
+                // The second tombstone is saved, but its response is lost.
                 app.probe.fail_afterwards(Act::Save);
                 saves.open_for_all();
             };
@@ -874,7 +874,7 @@ async fn a_retried_renewal_ends_together_with_its_copies() {
                 saves.arrived().await;
                 saves.open();
                 saves.arrived().await;
-                // The mark is there, and the handler does not hear of it.
+                // The tombstone is saved, but the handler gets no response.
                 app.probe.fail_afterwards(Act::Save);
                 saves.open_for_all();
                 app.gate("respond").arrived().await;
@@ -907,7 +907,7 @@ async fn an_undone_renewal_brings_no_change_of_a_save_that_failed() {
             app.gate("respond").arrived().await;
             app.probe.heal();
             app.gate("respond").open();
-            // The renewal makes its copy, and its mark is never heard of.
+            // The renewal makes its copy, and the response to its tombstone is lost.
             saves.arrived().await;
             saves.open();
             saves.arrived().await;
@@ -944,8 +944,8 @@ async fn notifications_pushed_after_an_unconfirmed_save_are_all_kept() {
     }
 }
 
-/// Runs `meanwhile` after a log-in has put down its mark, unheard, and before it gives up. Whatever
-/// `meanwhile` has saved is heard.
+/// Runs `meanwhile` after a log-in has saved its tombstone without a response, and before it gives
+/// up. The saves of `meanwhile` get their responses.
 async fn during_a_renewal_in_doubt<T>(
     app: &App,
     visitor: &Visitor<'_>,
@@ -970,7 +970,7 @@ async fn until_it_is_undone<T>(
         of_the_log_in.arrived().await;
         app.probe.fail_afterwards(Act::Save);
         of_the_log_in.open();
-        // The mark is asked for again, and that waits while others save.
+        // The tombstone is sent again, and that call waits while others save.
         of_the_log_in.arrived().await;
         app.probe.heal();
         app.probe.gate(Act::Save).open_for_all();
@@ -1034,7 +1034,7 @@ async fn a_save_that_followed_an_undone_renewal_returns_to_the_old_id() {
                 slow.open();
                 of_the_other.arrived().await;
                 of_the_other.open();
-                // It met the mark, and is about to save to the copy.
+                // It found the tombstone, and is about to save to the copy.
                 of_the_other.arrived().await;
                 of_the_other
             };
@@ -1073,11 +1073,11 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
             saves.arrived().await;
             saves.open();
             saves.arrived().await;
-            // The copy is made, and its mark never comes.
+            // The copy is made, and its tombstone is never saved.
             let loads = app.probe.gate(Act::Load);
             app.probe.fail(Act::Save);
             saves.open_for_all();
-            // The undoing looks what is at the old id, after another renewal left its mark there.
+            // The undo loads the old id, after another renewal has left its tombstone there.
             loads.arrived().await;
             app.probe.heal();
             slow.open();
@@ -1106,7 +1106,7 @@ async fn an_unconfirmed_save_to_a_renewed_session_sends_no_cookie() {
             app.gate("save").open();
             saves.arrived().await;
             saves.open();
-            // It met the mark, and saves where that leads.
+            // It found the tombstone, and saves under the id to which that leads.
             saves.arrived().await;
             app.probe.fail_afterwards(Act::Save);
             saves.open();
@@ -1253,7 +1253,7 @@ async fn a_repeated_log_out_removes_the_cookie() {
         let visitor = app.known_visitor().await;
         let fault = async {
             app.gate("save").arrived().await;
-            // The mark is there, and nobody hears of it.
+            // The tombstone is saved, but its response is lost.
             app.probe.fail_afterwards(Act::Save);
             app.probe.fail(Act::Delete);
             app.gate("save").open();

@@ -643,7 +643,7 @@ async fn a_change_that_follows_several_renewals_brings_no_cookie() {
             app.gate("slow").open();
             of_the_slow.arrived().await;
             of_the_slow.open();
-            // It met the first mark, and meets a second one where that led.
+            // It found the first tombstone, and finds a second one where that leads.
             of_the_slow.arrived().await;
             app.probe.gate(Act::Save).open_for_all();
             visitor.get("/renew").await;

@@ -395,7 +395,7 @@ impl Model {
     }
 
     /// Returns whether a log-out of a session ends its copies for good: one that was last used before
-    /// the clocks were set back expires later than the mark that ends it.
+    /// the clocks were set back expires later than the tombstone that ends it.
     pub(crate) fn ends_for_good(&self, me: &str, sent: &Sent) -> bool {
         let known = self.known.get(me);
         known.is_none_or(|known| !known.forked || known.backs == sent.backs)

@@ -65,7 +65,7 @@ impl Model {
             let Some(known) = self.known.get(&me) else {
                 continue;
             };
-            // Only where it is sure that the mark was there: the response came, and not long ago.
+            // Only if the tombstone was certainly there: the response came, and not long ago.
             if known.epoch == sent.epoch
                 && known.strayed.is_none()
                 && self.jar_of.as_ref() == Some(&me)
