@@ -1,5 +1,6 @@
-//! The macro that defines a table of settings: the type, the default and the documentation of a key
-//! stand together, and `docs/settings.md` is made from them.
+//! The macro that defines a table of settings, and the source of `docs/settings.md`.
+//!
+//! The type, the default and the documentation of a key are in one place. The page is made from them.
 
 /// Defines the struct of one table of `Rocket.toml`. Each field has its documentation, its type and
 /// its default. The fields under `tables` are the tables inside it.

@@ -1,5 +1,5 @@
-//! Calls of a store within bounds: each has a deadline, a panic becomes an error, and the log gets one
-//! line a second while the store fails.
+//! Calls to a store within bounds: each has a deadline, a panic becomes an error, and failures are
+//! logged.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
