@@ -21,7 +21,7 @@ impl TokenHeaders {
     ///
     /// # Errors
     ///
-    /// When there is no name, or a name is invalid, is there twice, or has a meaning of its own.
+    /// When there is no name, or a name is invalid, repeated, or has a meaning of its own.
     pub(crate) fn new(config: &HeaderConfig) -> Result<Self> {
         let refuse = |why: String| Err(Error::config("sessions.header.names", why));
         if config.names.is_empty() {
@@ -128,7 +128,7 @@ const RESERVED: [&str; 16] = [
     "via",
 ];
 
-/// How more such names begin, in lower case.
+/// The prefixes of further such names, in lower case.
 const RESERVED_PREFIXES: [&str; 8] = [
     "accept",
     "content-",

@@ -16,8 +16,8 @@ const RANDOM: usize = 4;
 const OF_TOKEN: usize = 8;
 
 /// The id of a session in its store: a UUID, written as 32 lower-case hex digits. It is random
-/// (version 4). If the client sends a token instead of a cookie, it is made from a hash of the token
-/// (version 8).
+/// (version 4). If the client sends a token instead of a cookie, the id is made from a hash of the
+/// token (version 8).
 ///
 /// An id alone gives no access to a session: the cookie holds the id encrypted with the server's key.
 /// Still, neither `Debug` nor any log line or error of this crate shows an id.

@@ -1,8 +1,8 @@
 //! Server-side sessions for [Rocket](https://rocket.rs) 0.5.
 //!
-//! A session that has ended never comes back. Concurrent requests of one session lose no
-//! [`increment`](Session::increment), no [`update`](Session::update), and no change to different
-//! values. If two requests [`insert`](Session::insert) a value under one name, the later one stays.
+//! A session that has ended never comes back. Concurrent requests of one session never lose an
+//! [`increment`](Session::increment), an [`update`](Session::update), or changes to different values.
+//! If two requests [`insert`](Session::insert) a value under one name, the later one stays.
 //!
 //! # Usage
 //!
@@ -57,23 +57,23 @@
 //! |---|---|---|---|
 //! | [`DirectoryStore`], the default | on one host | yes | yes |
 //! | `RedisStore` | on several hosts | if the server persists its data | yes |
-//! | `MemcachedStore` | on several hosts, if the loss of a session is acceptable | of the application, not of a server | yes |
+//! | `MemcachedStore` | on several hosts, if the loss of a session is acceptable | of the application, but not of a server | yes |
 //! | [`MemoryStore`] | in tests and examples | no | no |
 //! | your own [`SessionStore`](store::SessionStore) | with [`Sessions::with()`]; the feature `testing` tests it | | |
 //!
 //! # Security
 //!
-//! The cookie holds a random id, encrypted by AES-256-GCM with Rocket's `secret_key`. So an id from a
-//! store or a backup gives no access to a session. The crate makes every id itself, and makes a new one
-//! at every log-in. Only if `transport` allows it, the id is made from a hash of a token that the client
-//! sends in a header. No id, key, cookie or value is in a log, an error or a `Debug`. The cookie is
-//! `HttpOnly`, `SameSite=Lax` and, outside the debug profile, `Secure` with the prefix `__Host-`.
+//! The cookie holds a random id, encrypted with AES-256-GCM under Rocket's `secret_key`. So an id from
+//! a store or a backup gives no access to a session. The crate makes every id itself, and a new one at
+//! every log-in. If `transport` allows tokens in a header, the id of such a session is made from a
+//! hash of the client's token. No id, key, cookie or value appears in a log, an error or `Debug`. The
+//! cookie is `HttpOnly`, `SameSite=Lax` and, outside the debug profile, `Secure` with the prefix `__Host-`.
 //!
 //! # Features
 //!
-//! - `redis` and `memcached`, on by default: the stores of that name.
+//! - `redis` and `memcached`, on by default: the stores with these names.
 //! - `perl`: the guard `&PerlSession`, and the module `storable`, which reads Perl's Storable.
-//! - `import`: the module of that name, which reads the sessions of three Python systems.
+//! - `import`: the module `import`, which reads the sessions of three Python systems.
 //! - `testing`: tools for the tests of an application or of a store.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

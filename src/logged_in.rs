@@ -13,7 +13,7 @@ use crate::session::Session;
 /// For a page that is open to everybody, use [`&Session`](Session) and its
 /// [`user()`](Session::user). `Option<LoggedIn<'_>>` is `None` if no user is logged in, but also
 /// while the store does not respond, because Rocket turns every error of a guard into `None`. A
-/// page with that guard can tell a member that they are logged out although they are not.
+/// page with that guard can then show a logged-in member as logged out.
 ///
 /// # Errors
 ///

@@ -36,8 +36,8 @@ pub(crate) fn vary(response: &mut Response<'_>, name: impl Into<Cow<'static, str
     }
 }
 
-/// Forbids caches to store the response, which gives a cookie to one visitor. Directives of the
-/// handler stay, except those that allow caching.
+/// Forbids caches to store a response that gives a cookie to one visitor. Directives of the handler
+/// stay, except those that allow caching.
 pub(crate) fn no_store(response: &mut Response<'_>) {
     const CONTRARY: [&str; 5] = ["public", "immutable", "max-age", "s-maxage", "no-store"];
     let present = response

@@ -89,7 +89,7 @@ impl Sessions {
     /// Returns a stream of all sessions, in no particular order, for an administrative page. They
     /// are loaded one after the other.
     ///
-    /// A session that begins or ends meanwhile may or may not be included. Invalid records are
+    /// A session that begins or ends in the meantime may or may not be included. Invalid records are
     /// skipped with a warning in the log. Tombstones and emptied sessions are skipped too.
     ///
     /// The stream yields an `Err` if the store fails.
@@ -121,7 +121,7 @@ impl Sessions {
     }
 
     /// Ends the session under `id` for good, as [`Session::end`](Session::end) does, and returns
-    /// whether there was one. A request that is still running with it cannot bring it back.
+    /// whether there was one. A concurrent request of the session cannot bring it back.
     ///
     /// # Errors
     ///

@@ -47,8 +47,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// When `compute` fails; no value is stored then. When the value in the cache is not a `T`, or the
-    /// computed value cannot be written as JSON.
+    /// When `compute` fails; no value is stored then. Also when the value in the cache is not a `T`,
+    /// or the computed value cannot be written as JSON.
     pub async fn get_or_compute<T, E, F, Fut>(
         &self,
         name: &str,
@@ -94,7 +94,7 @@ impl Cache {
         Ok(value)
     }
 
-    /// Reads the value under `key`. If there is none, obtains a lease, which allows to store one.
+    /// Reads the value under `key`. If there is none, obtains a lease, with which one can be stored.
     async fn find(&self, key: &Key) -> Result<Lookup> {
         for _ in 0..4 {
             let lease = match self.read(key).await? {

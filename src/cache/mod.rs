@@ -39,8 +39,8 @@ const ACT_STORE: &str = "store a value in the cache";
 /// a response with status 503. No call takes longer than `sessions.store_timeout`. Only
 /// [`get_or_compute`](Self::get_or_compute) works without the store: it computes the value.
 ///
-/// A value of another type than the requested one is an [`ErrorKind::Value`], and not a miss, which
-/// would never end. [`remove`](Self::remove) the value, or [`set`](Self::set) it again.
+/// A value of another type than the requested one is an [`ErrorKind::Value`], and not a miss, because
+/// the miss would repeat for ever. [`remove`](Self::remove) the value, or [`set`](Self::set) it again.
 ///
 /// # Example
 ///
@@ -184,8 +184,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// When the store fails; the value may then be lost. When the value is not a `T`; it is removed all
-    /// the same.
+    /// When the store fails; the value may then be lost. When the value is not a `T`; it is removed in
+    /// this case too.
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let key = self.namespace.key(name);
         let taking = self.store.take(&key);

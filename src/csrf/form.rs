@@ -61,8 +61,8 @@ use crate::sessions::Sessions;
 /// # assert_eq!(logout(format!("csrf_token={token}")).dispatch().status(), Status::Ok);
 /// # });
 /// ```
-// A field's type could not check the token: in a form without files, Rocket passes it only the value,
-// and not the request.
+// The type of a field could not check the token: in a form without files, Rocket passes it only the
+// value, and not the request.
 pub struct CsrfForm<T = NoFields>(T);
 
 /// A form with no fields but the token: the default type parameter of [`CsrfForm`].

@@ -20,7 +20,7 @@ use crate::sessions::Sessions;
 pub use notification::Notification;
 pub use notify::Notify;
 
-/// The messages, and named values, for the next page of this visitor.
+/// The messages and named values for the next page of this visitor.
 ///
 /// Take it as a request guard. Messages wait in queues: [`success`](Self::success),
 /// [`info`](Self::info), [`warning`](Self::warning), [`error`](Self::error), and queues of your own
@@ -34,7 +34,7 @@ pub use notify::Notify;
 ///
 /// A new message is saved together with the session's other changes, so a response with status 500
 /// discards it. It survives [`Session::clear`](crate::Session::clear), and a log-in unless another user
-/// was logged in before. It ends with the session. A message after
+/// was logged in before. It is removed when the session ends. A message after
 /// [`log_out`](crate::Session::log_out) begins a new session. A handler that ends its own session with
 /// [`Sessions::end_all_of`](crate::Sessions::end_all_of) must call that before it adds a message.
 /// Otherwise the message ends with the session, and a line in the log reports it.

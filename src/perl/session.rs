@@ -16,15 +16,15 @@ use crate::storable::{self, Image, Kind, Options, Value};
 /// cookie and the start of the keys.
 ///
 /// A request without a session of the Perl site is forwarded to the next route;
-/// `Option<&PerlSession>` is `None` then. The visitor's session in this application is another one:
-/// [`&Session`](crate::Session).
+/// `Option<&PerlSession>` is `None` then. The visitor's session in this application is a different
+/// one: [`&Session`](crate::Session).
 ///
 /// # Errors
 ///
 /// The guard fails with 503 when the server cannot be reached in time. It fails with 500 when the
-/// session is larger than `size`, or is no string of Redis. For a guard that fails, Rocket gives a
-/// handler `None` too. Take `Result<&PerlSession, Error>` where a visitor must not pass for a
-/// stranger while the server is down.
+/// session is larger than `size`, or is not a Redis string. Rocket turns such an error into `None`,
+/// too. If a page must not treat a visitor as a stranger while the server is down, take
+/// `Result<&PerlSession, Error>`.
 ///
 /// # Example
 ///
@@ -97,7 +97,7 @@ impl PerlSession {
         storable::from_slice_with(&self.image, self.options).map_err(|error| unread(&error))
     }
 
-    /// Returns the session with all that Perl stored: also classes of objects, and references.
+    /// Returns the session with everything that Perl stored, including classes and references.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A store on a server that other programs use too: their keys can be read.
+//! A store on a server that other programs use too, and whose keys it can read.
 
 use super::SessionStore;
 use crate::error::Result;

@@ -31,7 +31,7 @@ use crate::id::SessionId;
 /// session. A call whose future is dropped has either happened or not: the step under way at that
 /// moment may still complete, and no other step begins.
 ///
-/// The feature `testing` offers this contract as a test suite, also for stores of your own.
+/// The feature `testing` contains a test suite for this contract, also for stores of your own.
 ///
 /// [`Precondition::Absent`]: super::Precondition::Absent
 #[rocket::async_trait]
@@ -63,7 +63,7 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When the store cannot work, in a sentence that names the remedy.
+    /// When the store cannot work. The error names the remedy.
     async fn setup(&self) -> Result<()> {
         Ok(())
     }
@@ -110,8 +110,8 @@ pub trait SessionStore: Send + Sync + 'static {
     }
 
     /// Removes expired sessions, and all sessions that were last saved `minutes` ago or earlier, as
-    /// a daily job does. With [`u64::MAX`] it removes expired sessions only: the background sweep
-    /// calls it so, because another application may have saved the session with another lifetime.
+    /// a daily job does. With [`u64::MAX`] it removes expired sessions only. The background sweep
+    /// does this, because another application may have saved its sessions with another lifetime.
     ///
     /// A session that is saved during the sweep survives.
     ///

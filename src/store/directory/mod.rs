@@ -29,7 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// A [`SessionStore`](super::SessionStore) that keeps one file per session in a directory.
 ///
 /// A save writes a temporary file and renames it over the old one. A reader sees the old session or
-/// the new one, never a mixture, also after a crash of the process. (After a power cut it depends
+/// the new one, never a mixture, even after a crash of the process. (After a power cut it depends
 /// on [`Durability`].) A writer, in this process or in another, holds an exclusive `flock(2)` on the
 /// session's file, and checks that the name still belongs to the locked file. Readers take no lock.
 ///
@@ -60,7 +60,7 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// When the directory cannot be created or written to, or is open to others than its owner.
+    /// When the directory cannot be created or written to, or when others than its owner have access.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let dir = Dir::new(path.into());
         dir.prepare()?;

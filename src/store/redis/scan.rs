@@ -130,8 +130,8 @@ async fn primaries(
         );
         served += last - first + 1;
         if !nodes.contains(&node) {
-            // The driver connects to a node on the first command for one of its slots. Only then it
-            // finds the node by its address.
+            // The driver connects to a node on the first command for one of its slots. Only then can
+            // it find the node by its address.
             let route = SingleNodeRoutingInfo::SpecificNode(Route::new(first, SlotAddr::Master));
             let routing = RoutingInfo::SingleNode(route);
             let _: Value = connection
