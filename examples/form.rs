@@ -1,4 +1,4 @@
-//! A form without JavaScript, that no other site can send and nobody sends twice.
+//! A form without JavaScript that no other site can forge and that is processed once.
 //! Run it with `cargo run --example form`, and open <http://127.0.0.1:8000>.
 
 use rocket::response::Redirect;

@@ -88,7 +88,7 @@ impl Cache {
         }
         if let Some(lease) = lease {
             let keeping = self.store.swap(&key, Some(&lease), &bytes, ttl);
-            // A failure goes into the log. The caller has its value all the same.
+            // A failure goes into the log. The caller still gets the value.
             let _ = self.bounds.call(ACT_STORE, keeping).await;
         }
         Ok(value)

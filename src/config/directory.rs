@@ -27,12 +27,12 @@ impl PartialEq for DirectoryConfig {
     }
 }
 
-/// What of a saved session survives a power failure.
+/// The state of a saved session that survives a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// What the system has written by then. The default: a session is rarely worth waiting for the
-    /// disk.
+    /// The state that the system has written by then. This is the default: a session is rarely worth
+    /// a wait for the disk.
     #[default]
     None,
     /// The session as it was before the save or as it is after it: its data is on the disk before

@@ -42,7 +42,7 @@ impl RateLimitConfig {
     }
 }
 
-/// What a [`Limit`](crate::Limit) counts a visitor by.
+/// The identity by which a [`Limit`](crate::Limit) counts a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
@@ -64,11 +64,11 @@ pub(crate) enum LimitHeaders {
     None,
 }
 
-/// What happens to a request that cannot be counted.
+/// The treatment of a request that cannot be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum WhenUncounted {
     Allow,
-    /// 503.
+    /// The response is a 503.
     Refuse,
 }

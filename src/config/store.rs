@@ -12,11 +12,11 @@ pub(crate) enum StoreName {
     Memory,
 }
 
-/// What a visitor with a session gets while the store cannot be reached.
+/// The treatment of a visitor with a session while the store cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum WhenStoreIsDown {
-    /// 503.
+    /// The response is a 503.
     Refuse,
     /// An empty session that saves nothing.
     Anonymous,

@@ -18,7 +18,7 @@ use crate::sessions::Sessions;
 ///
 /// As a request guard it takes the oldest message, which no other request gets. If there is no message,
 /// the request is forwarded to the next route, so most pages take `Option<Notification>`. That is `None`
-/// also if the store fails. A message that is dropped unread is put back, for example if another guard
+/// if the store fails, too. A message that is dropped unread is put back, for example if another guard
 /// of the route forwards the request.
 ///
 /// `Display` writes the message. In a template it is an object with the fields `queue` and

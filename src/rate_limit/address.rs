@@ -104,7 +104,7 @@ fn address(text: &str) -> Option<IpAddr> {
     })
 }
 
-/// Returns the address under which `address` is counted: an IPv4 address as it is, also if an IPv6
+/// Returns the address under which `address` is counted: an IPv4 address as it is, even if an IPv6
 /// address contains it, and otherwise the network of the first 64 bits.
 fn network_of(address: IpAddr) -> IpAddr {
     let IpAddr::V6(address) = address.to_canonical() else {

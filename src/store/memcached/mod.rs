@@ -32,7 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// A session is an item under the prefix and its id. A hash of the key selects one of the servers;
 /// the order of their addresses does not matter. A load is one round trip, and so is a save, which
 /// compares the item's CAS. The second save of a request needs one more round trip for the new CAS.
-/// A server that is restarted or full forgets sessions, and their visitors start anew. While a server
+/// A server that is restarted or full loses sessions, and their visitors get new ones. While a server
 /// is down, requests for its sessions fail with 503. No other server takes its place, because ended
 /// sessions could then come back.
 ///

@@ -19,7 +19,7 @@ use crate::store::{
     KeyValue, Precondition, RecordHeader, Revision, Save, Saved, SessionStore, Stored, Swept,
 };
 
-/// What a save has found under its key.
+/// The item that a save has found under its key.
 enum Current {
     /// The session itself: an earlier attempt succeeded.
     Saved,

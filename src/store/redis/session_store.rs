@@ -167,7 +167,7 @@ impl SessionStore for RedisStore {
     }
 }
 
-/// Returns a revision as it stands in the header of a record.
+/// Returns a revision as the header of a record contains it.
 fn hex(revision: Revision) -> String {
     format!("{:016x}", revision.0)
 }

@@ -31,7 +31,7 @@ pub async fn an_expired_session_stays_gone_until_it_is_created_again(subject: Su
     assert_eq!(subject.count(&id).await, Some(2));
 }
 
-/// The lifetime begins anew with each save.
+/// The lifetime begins again with each save.
 pub async fn a_save_extends_the_lifetime(subject: Subject) {
     subject.setup().await;
     let id = SessionId::random();
