@@ -19,7 +19,7 @@ pub(crate) enum Change {
     Insert(String, Box<RawValue>),
     /// As `Insert`, for a value that the request read before. The last field is the value that it
     /// read.
-    Overwrite(String, Box<RawValue>, Option<Box<RawValue>>),
+    Overwrite(String, Box<RawValue>, Option<Box<str>>),
     Remove(String),
     Increment(String, i64),
     Update(String, Update),
@@ -42,7 +42,7 @@ pub(crate) const TOKENS: usize = 32;
 const CSRF: usize = 8;
 
 /// Makes the new JSON of a value from the old.
-pub(crate) type Update = Box<dyn Fn(Option<&RawValue>) -> Result<Box<RawValue>> + Send + Sync>;
+pub(crate) type Update = Box<dyn Fn(Option<&str>) -> Result<Box<RawValue>> + Send + Sync>;
 
 impl Change {
     /// Makes the change to `record`.
@@ -54,7 +54,7 @@ impl Change {
     pub(crate) fn apply(&self, record: &mut Record, limits: &Limits) -> Result<()> {
         match self {
             Self::Insert(name, value) | Self::Overwrite(name, value, _) => {
-                record.set(name, value.clone(), limits)
+                record.set(name, value.get(), limits)
             }
             Self::Remove(name) => {
                 record.values.remove(name);
@@ -66,14 +66,14 @@ impl Change {
                     Error::new(ErrorKind::Value, "increment a value of the session")
                         .because("the sum does not fit into 64 bits")
                 })?;
-                record.set(name, write_value(&new)?, limits)
+                record.set(name, &new.to_string(), limits)
             }
             Self::Update(name, update) => {
                 let new = update(record.values.get(name))?;
-                record.set(name, new, limits)
+                record.set(name, new.get(), limits)
             }
             Self::Clear => {
-                record.values = Values::new();
+                record.values = Values::default();
                 Ok(())
             }
             Self::SetUser(user) => record.set_user(user.as_deref(), limits),
@@ -81,7 +81,7 @@ impl Change {
                 let mut next = record.clone();
                 if record.user().is_some_and(|other| other != user) {
                     // Data of one user is never shown to another user of the same browser.
-                    next.values = Values::new();
+                    next.values = Values::default();
                     next.notifications = Vec::new();
                 }
                 // An attacker who planted or read the session knows these.
@@ -192,10 +192,7 @@ impl fmt::Debug for Change {
 /// one had read it.
 pub(crate) fn warn_of_lost_updates(changes: &[Change], newer: &Record) {
     let overwrites = |change: &Change| match change {
-        Change::Overwrite(name, _, read) => {
-            let there = newer.values.get(name).map(RawValue::get);
-            there != read.as_deref().map(RawValue::get)
-        }
+        Change::Overwrite(name, _, read) => newer.values.get(name) != read.as_deref(),
         _ => false,
     };
     if changes.iter().any(overwrites) {

@@ -1,19 +1,22 @@
 //! The fields of a JSON object that this version does not know, which are kept unchanged.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::value::CowStrDeserializer;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
-use serde::{Deserializer, Serialize, Serializer, forward_to_deserialize_any};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
 use serde_json::value::RawValue;
-
-use crate::values::Name;
 
 /// The fields that a newer version wrote, as JSON text.
 #[derive(Clone, Default)]
 pub(crate) struct UnknownFields(Vec<(String, Box<RawValue>)>);
 
 impl UnknownFields {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// Returns their approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
         let sizes = self
@@ -26,9 +29,13 @@ impl UnknownFields {
 
 impl Serialize for UnknownFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+        serializer.collect_map(self.iter())
     }
 }
+
+/// A name in an object, borrowed if it contains no escape.
+#[derive(Deserialize)]
+pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A deserializer that gives a struct the fields that it has, and puts all others into `unknown`.
 pub(crate) struct SplitFields<'a, D> {

@@ -1,241 +1,258 @@
 //! The values of one session, as JSON text that is parsed as late as possible.
 
-use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
-use indexmap::IndexMap;
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::unknown_fields::Name;
+
+/// The number of values beyond which a hash set finds duplicate names.
+const FEW: usize = 32;
+
+/// Bytes of replaced values that are kept.
+const SLACK: usize = 1024;
 
 /// Named JSON values, in the order in which they were inserted.
 ///
-/// The values of a loaded session are text. The first change turns them into a map.
-#[derive(Clone, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Values {
-    /// A JSON object.
-    Text(Box<RawValue>),
-    Map(Map),
-}
-
-/// Values that were parsed from their text.
-#[derive(Clone, Default, Serialize)]
-#[serde(transparent)]
-pub(crate) struct Map {
-    entries: IndexMap<String, Box<RawValue>>,
-    /// The size of names and values in bytes.
-    #[serde(skip)]
+/// All names and values stand one behind the other in one text. A change appends to the text, and
+/// leaves the replaced value unused. So a session of any size takes two allocations.
+#[derive(Clone, Default)]
+pub(crate) struct Values {
+    text: String,
+    entries: Vec<Entry>,
+    /// The size of names and values in bytes, without what is unused.
     size: usize,
 }
 
+/// The place of a name and its value in the text.
+#[derive(Clone)]
+struct Entry {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
 impl Values {
-    pub(crate) fn new() -> Self {
-        Self::Map(Map::default())
+    /// Returns the JSON text under `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let entry = &self.entries[self.position(name)?];
+        Some(&self.text[entry.value.clone()])
     }
 
-    /// Returns the JSON text under `name`.
-    pub(crate) fn get(&self, name: &str) -> Option<&RawValue> {
-        match self {
-            Self::Map(map) => map.entries.get(name).map(|value| &**value),
-            Self::Text(text) => {
-                let mut found = None;
-                for_each(text, |key, value| {
-                    // The last of several values counts, as in a map.
-                    if key == name {
-                        found = Some(value);
-                    }
-                });
-                found
+    /// Puts `json`, a JSON text, under `name`.
+    pub(crate) fn insert(&mut self, name: &str, json: &str) {
+        let value = self.append(json);
+        match self.position(name) {
+            Some(at) => {
+                let old = std::mem::replace(&mut self.entries[at].value, value);
+                self.size -= old.len();
+            }
+            None => {
+                let name = self.append(name);
+                self.entries.push(Entry { name, value });
             }
         }
-    }
-
-    /// Puts `value` under `name`.
-    pub(crate) fn insert(&mut self, name: &str, value: Box<RawValue>) {
-        self.as_map().insert(name, value);
+        if self.text.len() > 2 * self.size + SLACK {
+            self.compact();
+        }
     }
 
     /// Removes the value under `name`.
     pub(crate) fn remove(&mut self, name: &str) {
-        let map = self.as_map();
-        if let Some(old) = map.entries.shift_remove(name) {
-            map.size -= name.len() + old.get().len();
+        if let Some(at) = self.position(name) {
+            let Entry { name, value } = self.entries.remove(at);
+            self.size -= name.len() + value.len();
         }
     }
 
-    /// Returns the names.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        self.for_each(|name, _| names.push(name.to_owned()));
-        names
+    /// Returns each name with its JSON text.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let at = |place: &Range<usize>| &self.text[place.clone()];
+        self.entries
+            .iter()
+            .map(move |entry| (at(&entry.name), at(&entry.value)))
     }
 
     pub(crate) fn len(&self) -> usize {
-        let mut len = 0;
-        match self {
-            Self::Map(map) => len = map.entries.len(),
-            Self::Text(_) => self.for_each(|_, _| len += 1),
-        }
-        len
+        self.entries.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Map(map) => map.entries.is_empty(),
-            Self::Text(text) => text.get()[1..].trim_ascii_start() == "}",
-        }
+        self.entries.is_empty()
     }
 
     /// Returns the size of names and values in bytes.
     pub(crate) fn size(&self) -> usize {
-        let mut size = 0;
-        match self {
-            Self::Map(map) => size = map.size,
-            Self::Text(_) => self.for_each(|name, value| size += name.len() + value.get().len()),
-        }
-        size
+        self.size
     }
 
-    fn for_each(&self, mut f: impl FnMut(&str, &RawValue)) {
-        match self {
-            Self::Map(map) => map.entries.iter().for_each(|(name, value)| f(name, value)),
-            Self::Text(text) => for_each(text, |name, value| f(&name, value)),
-        }
-    }
-
-    /// Turns the values into a map if they are text, and returns it.
-    fn as_map(&mut self) -> &mut Map {
-        if let Self::Text(text) = self {
-            let mut map = Map::default();
-            for_each(text, |name, value| map.insert(&name, value.to_owned()));
-            *self = Self::Map(map);
-        }
-        match self {
-            Self::Map(map) => map,
-            Self::Text(_) => unreachable!("it was made a map just now"),
-        }
-    }
-}
-
-impl Map {
-    fn insert(&mut self, name: &str, value: Box<RawValue>) {
-        self.size += value.get().len();
-        match self.entries.get_mut(name) {
-            Some(place) => self.size -= std::mem::replace(place, value).get().len(),
-            None => {
-                self.size += name.len();
-                self.entries.insert(name.to_owned(), value);
+    /// Appends them to `json` as a JSON object.
+    pub(crate) fn write(&self, json: &mut Vec<u8>) {
+        json.push(b'{');
+        for (at, (name, value)) in self.iter().enumerate() {
+            if at > 0 {
+                json.push(b',');
             }
+            serde_json::to_writer(&mut *json, name).expect("a string has a form in JSON");
+            json.push(b':');
+            json.extend_from_slice(value.as_bytes());
         }
+        json.push(b'}');
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        let mut names = self.entries.iter().map(|entry| &entry.name);
+        names.position(|own| own.len() == name.len() && &self.text[own.clone()] == name)
+    }
+
+    fn append(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        self.size += text.len();
+        start..self.text.len()
+    }
+
+    /// Removes the text that is unused.
+    fn compact(&mut self) {
+        let mut compact = Self {
+            text: String::with_capacity(self.size + SLACK),
+            entries: Vec::with_capacity(self.entries.len()),
+            size: 0,
+        };
+        for (name, value) in self.iter() {
+            compact.push(name, value);
+        }
+        *self = compact;
+    }
+
+    /// Puts a value behind the others, under a name that none of them has.
+    fn push(&mut self, name: &str, json: &str) {
+        let (name, value) = (self.append(name), self.append(json));
+        self.entries.push(Entry { name, value });
+    }
+
+    /// Returns whether two values have the same name.
+    fn has_duplicates(&self) -> bool {
+        if self.len() <= FEW {
+            let first = |(at, (name, _))| self.position(name) == Some(at);
+            return !self.iter().enumerate().all(first);
+        }
+        let mut names = HashSet::with_capacity(self.len());
+        !self.iter().all(|(name, _)| names.insert(name))
     }
 }
 
 impl<'de> Deserialize<'de> for Values {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Box::<RawValue>::deserialize(deserializer)?;
-        if text.get().starts_with('{') {
-            Ok(Self::Text(text))
-        } else {
-            Err(D::Error::custom("the values are not an object"))
-        }
-    }
-}
+        struct Object;
 
-/// A name in an object, borrowed if it contains no escape.
-#[derive(Deserialize)]
-pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+        impl<'de> Visitor<'de> for Object {
+            type Value = Values;
 
-/// Calls `f` with every name and JSON text of `object`.
-fn for_each<'a>(object: &'a RawValue, f: impl FnMut(Cow<'a, str>, &'a RawValue)) {
-    struct Each<F>(F);
-
-    impl<'a, F: FnMut(Cow<'a, str>, &'a RawValue)> Visitor<'a> for Each<F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<M: MapAccess<'a>>(mut self, mut map: M) -> Result<(), M::Error> {
-            while let Some(Name(name)) = map.next_key()? {
-                (self.0)(name, map.next_value()?);
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
             }
-            Ok(())
-        }
-    }
 
-    serde_json::Deserializer::from_str(object.get())
-        .deserialize_map(Each(f))
-        .expect("loading checked that it is a JSON object");
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Values, M::Error> {
+                let mut values = Values::default();
+                while let Some(Name(name)) = map.next_key()? {
+                    values.push(&name, map.next_value::<&RawValue>()?.get());
+                }
+                if !values.has_duplicates() {
+                    return Ok(values);
+                }
+                // The last of several values counts.
+                let mut unique = Values::default();
+                values
+                    .iter()
+                    .for_each(|(name, value)| unique.insert(name, value));
+                Ok(unique)
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn text(json: &str) -> Values {
+    fn read(json: &str) -> Values {
         serde_json::from_str(json).unwrap()
     }
 
-    #[test]
-    fn text_and_map_have_equal_contents() {
-        for json in [
-            "{}",
-            " { } ",
-            r#"{"a":1,"b":[1, 2],"c":{"a":3}}"#,
-            r#"{"\u0000\n\"é":"\ud83d\ude00","":null,"z":1.10,"a":123456789012345678901234567890}"#,
-            r#"{"twice":1,"other":2,"twice":3}"#,
-        ] {
-            let read = text(json);
-            let mut written = read.clone();
-            written.as_map();
-            assert_eq!(read.is_empty(), written.is_empty(), "{json}");
-            assert_eq!(read.names().len(), read.len(), "{json}");
-            let mut names = Vec::new();
-            written.for_each(|name, value| names.push((name.to_owned(), value.get().to_owned())));
-            assert_eq!(names.len(), written.len());
-            assert_eq!(
-                written.size(),
-                names
-                    .iter()
-                    .map(|(name, value)| name.len() + value.len())
-                    .sum::<usize>()
-            );
-            for (name, value) in &names {
-                assert_eq!(read.get(name).unwrap().get(), value, "{json}");
-            }
-            assert!(read.get("missing").is_none());
-        }
+    fn written(values: &Values) -> String {
+        let mut json = Vec::new();
+        values.write(&mut json);
+        String::from_utf8(json).unwrap()
     }
 
     #[test]
-    fn unchanged_values_are_written_as_they_were_read() {
-        let json = r#"{"z":1.10,"a":123456789012345678901234567890,"nested":{"y":1,"x":2}}"#;
-        let mut values = text(json);
-        assert_eq!(serde_json::to_string(&values).unwrap(), json);
-        values.as_map();
-        assert_eq!(serde_json::to_string(&values).unwrap(), json);
+    fn values_are_written_as_they_were_read() {
+        for json in [
+            "{}",
+            r#"{"a":1,"b":[1, 2],"c":{"a":3}}"#,
+            r#"{"\u0000\n\"é":"\ud83d\ude00","":null,"z":1.10,"a":123456789012345678901234567890}"#,
+            r#"{"z":1.10,"a":123456789012345678901234567890,"nested":{"y":1,"x":2}}"#,
+        ] {
+            let values = read(json);
+            assert_eq!(written(&values), json);
+            assert_eq!(values.is_empty(), json == "{}");
+        }
+        assert_eq!(
+            written(&read(" { \"a\" : 1 , \"b\" : 2 } ")),
+            r#"{"a":1,"b":2}"#
+        );
+    }
+
+    #[test]
+    fn the_last_value_under_a_name_counts() {
+        assert_eq!(
+            written(&read(r#"{"twice":1,"other":2,"twice":3}"#)),
+            r#"{"twice":3,"other":2}"#
+        );
+        let many: Vec<String> = (0..200).map(|n| format!("\"{}\":{n}", n % 150)).collect();
+        let values = read(&format!("{{{}}}", many.join(",")));
+        assert_eq!(values.len(), 150);
+        assert_eq!(
+            (values.get("49"), values.get("50")),
+            (Some("199"), Some("50"))
+        );
     }
 
     #[test]
     fn the_size_follows_every_change() {
-        let mut values = text(r#"{"a":1,"b":"text"}"#);
+        let mut values = read(r#"{"a":1,"b":"text"}"#);
         assert_eq!(values.size(), 2 + 7);
-        let raw = |json: &str| RawValue::from_string(json.into()).unwrap();
         for (name, json, size) in [
             ("a", "12345", 13),
             ("a", "1", 9),
             ("new", "true", 16),
             ("b", "2", 11),
         ] {
-            values.insert(name, raw(json));
+            values.insert(name, json);
             assert_eq!(values.size(), size);
+            assert_eq!(values.get(name), Some(json));
         }
         for (name, size) in [("new", 4), ("new", 4), ("b", 2), ("a", 0)] {
             values.remove(name);
             assert_eq!(values.size(), size);
+            assert_eq!(values.get(name), None);
         }
+    }
+
+    #[test]
+    fn replaced_values_do_not_pile_up() {
+        let mut values = read(r#"{"kept":true}"#);
+        for n in 0..100_000 {
+            values.insert("count", &n.to_string());
+        }
+        assert_eq!(written(&values), r#"{"kept":true,"count":99999}"#);
+        assert!(values.text.len() < 2 * SLACK, "{} bytes", values.text.len());
     }
 
     #[test]

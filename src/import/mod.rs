@@ -71,7 +71,7 @@ pub fn pycket(
     let mut record = Record::new(seconds(now), None);
     if let Some(session) = session {
         for (name, value) in pickled_dict(session, PICKLED)? {
-            record.put(&name, value);
+            record.put(&name, value.get());
         }
     }
     if let Some(notifications) = notifications {
@@ -118,7 +118,7 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
             continue;
         }
         let Some(queue) = name.strip_prefix("_f_") else {
-            record.put(&name, value);
+            record.put(&name, value.get());
             continue;
         };
         let queue = if queue.is_empty() { "info" } else { queue };

@@ -92,7 +92,7 @@ pub fn session3(bytes: &[u8]) -> Result<Record, Error> {
                 let twice = ErrorKind::Type("an attribute and a value with the same name".into());
                 return Err(Error::new(twice, PICKLED));
             }
-            record.put(&name, value);
+            record.put(&name, value.get());
         }
     }
     Ok(record)

@@ -156,14 +156,7 @@ async fn finish(session: &Session) -> Option<SessionId> {
 type Values = BTreeMap<String, String>;
 
 fn values(record: &Record) -> Values {
-    let value = |name: &String| {
-        record
-            .values
-            .get(name)
-            .expect("it is there")
-            .get()
-            .to_owned()
-    };
+    let value = |name: &String| record.values.get(name).expect("it is there").to_owned();
     record
         .keys()
         .into_iter()

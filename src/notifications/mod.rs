@@ -252,7 +252,7 @@ impl Notifications<'_> {
         // The type is checked before the value is taken.
         let pick = |waiting: &[StoredMessage]| match waiting.iter().find(has_name) {
             None => Ok(Vec::new()),
-            Some(message) => read_value::<T>(&message.value).map(|_| vec![message.id]),
+            Some(message) => read_value::<T>(message.value.get()).map(|_| vec![message.id]),
         };
         let taken = if self.leave {
             self.session
@@ -260,7 +260,9 @@ impl Notifications<'_> {
         } else {
             self.session.take_messages(pick).await?.pop()
         };
-        taken.map(|message| read_value(&message.value)).transpose()
+        taken
+            .map(|message| read_value(message.value.get()))
+            .transpose()
     }
 
     /// Takes the oldest message. It is put back if the handler does not read it.

@@ -1,25 +1,20 @@
 //! Changes to a record, within the limits of the configuration.
 
-use serde_json::value::RawValue;
-
 use super::Record;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::StoredMessage;
 
 impl Record {
-    /// Puts `value` under `name`.
+    /// Puts `json`, a JSON text, under `name`.
     ///
     /// # Errors
     ///
     /// When the session would exceed `limits`.
-    pub(crate) fn set(&mut self, name: &str, value: Box<RawValue>, limits: &Limits) -> Result<()> {
+    pub(crate) fn set(&mut self, name: &str, json: &str, limits: &Limits) -> Result<()> {
         const ACT: &str = "put a value into the session";
         let beyond = |what: String| Err(Error::new(ErrorKind::Limit, ACT).because(what));
-        let old = self
-            .values
-            .get(name)
-            .map(|old| name.len() + old.get().len());
+        let old = self.values.get(name).map(|old| name.len() + old.len());
         if name.len() > limits.key_length {
             return beyond(format!(
                 "its name is longer than {} bytes (`sessions.limits.key_length`)",
@@ -32,33 +27,29 @@ impl Record {
                 limits.keys
             ));
         }
-        if self.size() - old.unwrap_or(0) + name.len() + value.get().len() > limits.size {
+        if self.size() - old.unwrap_or(0) + name.len() + json.len() > limits.size {
             return Err(too_large(ACT, limits));
         }
-        self.values.insert(name, value);
+        self.values.insert(name, json);
         Ok(())
     }
 
-    /// Puts `value` under `name`, without limits.
-    pub(crate) fn put(&mut self, name: &str, value: Box<RawValue>) {
-        self.values.insert(name, value);
+    /// Puts `json`, a JSON text, under `name`, without limits.
+    pub(crate) fn put(&mut self, name: &str, json: &str) {
+        self.values.insert(name, json);
     }
 
     /// Makes the changes between `own` and `now` to this record, as far as a request may make them to
     /// a session that another request renewed.
     pub(crate) fn bring_over(&mut self, own: &Self, now: &Self) {
-        for name in own.keys() {
-            if now.values.get(&name).is_none() {
-                self.values.remove(&name);
+        for (name, _) in own.values.iter() {
+            if now.values.get(name).is_none() {
+                self.values.remove(name);
             }
         }
-        for name in now.keys() {
-            let value = |record: &Self| record.values.get(&name).map(ToOwned::to_owned);
-            let (before, after) = (value(own), value(now));
-            let changed =
-                before.as_deref().map(RawValue::get) != after.as_deref().map(RawValue::get);
-            if let Some(after) = after.filter(|_| changed) {
-                self.put(&name, after);
+        for (name, after) in now.values.iter() {
+            if own.values.get(name) != Some(after) {
+                self.put(name, after);
             }
         }
         if own.user.is_some() && now.user.is_none() {

@@ -6,10 +6,6 @@ use serde::{Deserialize, Deserializer, Serializer};
 use super::VERSION;
 use crate::id::SessionId;
 
-pub(super) fn write_revision<S: Serializer>(rev: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{rev:016x}"))
-}
-
 pub(super) fn read_revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let digits = <&str>::deserialize(deserializer)?;
     u64::from_str_radix(digits, 16).map_err(D::Error::custom)
@@ -24,13 +20,6 @@ pub(super) fn read_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 
 pub(super) fn write_id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&id.digits())
-}
-
-pub(super) fn write_own_id<S: Serializer>(
-    id: &Option<SessionId>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&id.map(|id| id.digits()).unwrap_or_default())
 }
 
 pub(super) fn read_own_id<'de, D: Deserializer<'de>>(

@@ -4,13 +4,16 @@ mod edit;
 mod fields;
 mod json;
 mod tombstone;
+mod write;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -31,58 +34,48 @@ const VERSION: u8 = 1;
 /// It is one JSON document, with the same bytes in every store. A value remains JSON text until it is
 /// read as a type. So large numbers and the order of keys do not change when the session is loaded and
 /// saved. `Debug` shows no value and no name.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Record {
     /// It comes first and has a fixed width, so that a store can compare it without parsing: see
     /// [`RecordHeader`](crate::store::RecordHeader).
-    #[serde(
-        rename = "rev",
-        serialize_with = "fields::write_revision",
-        deserialize_with = "fields::read_revision"
-    )]
+    #[serde(deserialize_with = "fields::read_revision")]
     pub(crate) rev: u64,
     pub(crate) expires: u64,
     #[serde(rename = "v", deserialize_with = "fields::read_version")]
     version: u8,
     /// The id under which the record was saved. A record under another id is not that session. Records
     /// of early versions have no id.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "fields::write_own_id",
-        deserialize_with = "fields::read_own_id"
-    )]
+    #[serde(default, deserialize_with = "fields::read_own_id")]
     id: Option<SessionId>,
     pub(crate) created: u64,
     pub(crate) accessed: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) user: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) address: Option<IpAddr>,
     /// A random number by which the rate limit counts. It is set when the session is first saved, and
     /// does not change with a log-in or a renewal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) tag: Option<u64>,
     /// Whether there are copies of the session. They have the same tag, and end together.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub(crate) forked: bool,
-    #[serde(default = "Values::new", skip_serializing_if = "Values::is_empty")]
+    #[serde(default)]
     pub(crate) values: Values,
     /// The oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub(crate) notifications: Vec<StoredMessage>,
     /// Form tokens, the oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub(crate) tokens: Vec<String>,
     /// The secrets of the session's CSRF tokens. There is more than one only if concurrent requests
     /// each made one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub(crate) csrf: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[serde(rename = "parting")]
+    #[serde(default, rename = "parting")]
     pub(crate) tombstone: Option<Tombstone>,
-    #[serde(flatten, skip_deserializing)]
+    #[serde(skip)]
     unknown: UnknownFields,
 }
 
@@ -100,7 +93,7 @@ impl Record {
             address,
             tag: None,
             forked: false,
-            values: Values::new(),
+            values: Values::default(),
             notifications: Vec::new(),
             tokens: Vec::new(),
             csrf: Vec::new(),
@@ -150,8 +143,7 @@ impl Record {
         self.id = Some(*id);
         let messages = self.notifications.len() * 64 + self.messages_size();
         let mut bytes = Vec::with_capacity(200 + self.size() + messages + self.unknown.size());
-        serde_json::to_writer(&mut bytes, self)
-            .expect("names are strings and values are JSON already");
+        self.write(&mut bytes);
         bytes
     }
 
@@ -186,7 +178,10 @@ impl Record {
 
     /// Returns the names of the values, in the order in which they were inserted.
     pub fn keys(&self) -> Vec<String> {
-        self.values.names()
+        self.values
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .collect()
     }
 
     /// Returns the number of values.
@@ -220,7 +215,10 @@ impl Record {
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, serializer)
+        let mut json = Vec::new();
+        self.write(&mut json);
+        let json: &RawValue = serde_json::from_slice(&json).map_err(S::Error::custom)?;
+        json.serialize(serializer)
     }
 }
 

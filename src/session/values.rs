@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use super::{Session, State};
 use crate::change::{Change, typed_update};
@@ -71,7 +70,7 @@ impl Session {
             .record
             .values
             .get(name)
-            .is_some_and(|old| old.get() == value.get())
+            .is_some_and(|old| old == value.get())
         {
             return Ok(());
         }
@@ -243,7 +242,7 @@ impl Session {
 }
 
 /// The values that a handler read, as they were in the store.
-pub(super) type Reads = Vec<(String, Option<Box<RawValue>>)>;
+pub(super) type Reads = Vec<(String, Option<Box<str>>)>;
 
 impl Session {
     /// Records reads from now on, so that the log can report an overwrite by a value computed from
@@ -259,13 +258,13 @@ impl State {
         let Some(reads) = &mut self.reads else { return };
         let noted = reads.iter().any(|(read, _)| read == name);
         if !noted && self.changes.is_empty() {
-            let value = self.record.values.get(name).map(ToOwned::to_owned);
+            let value = self.record.values.get(name).map(Into::into);
             reads.push((name.to_owned(), value));
         }
     }
 
     /// Returns the value that was read under `name`, if the read was recorded.
-    fn value_read(&self, name: &str) -> Option<Option<Box<RawValue>>> {
+    fn value_read(&self, name: &str) -> Option<Option<Box<str>>> {
         let mut reads = self.reads.iter().flatten();
         let (_, value) = reads.find(|(read, _)| read == name)?;
         Some(value.clone())

@@ -37,9 +37,7 @@ impl Subject {
     /// Returns a record with a counter.
     fn record(&self, count: u64) -> Record {
         let mut record = Record::new(self.clock.seconds(), None);
-        record
-            .values
-            .insert("count", write_value(&count).expect("a number is JSON"));
+        record.put("count", &count.to_string());
         record
     }
 

@@ -74,7 +74,7 @@ pub async fn a_sweep_for_expired_sessions_spares_all_others(subject: Subject) {
     subject.create_long_ago(&old, HOUR).await;
     let mut large = subject.record(0);
     let text = write_value(&"x".repeat(5000)).expect("text is JSON");
-    large.values.insert("text", text);
+    large.put("text", text.get());
     let two = Duration::from_secs(2);
     let saved = subject.save(&short, &mut large, two, Precondition::Absent);
     revision(saved.await);

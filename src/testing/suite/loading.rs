@@ -1,7 +1,5 @@
 //! The clauses about a session that is created and loaded.
 
-use serde_json::value::RawValue;
-
 use super::*;
 
 /// `setup` may be called again, and keeps all sessions.
@@ -47,14 +45,11 @@ pub async fn large_sessions_with_every_character_load_unchanged(subject: Subject
         .collect();
     for name in ["", "a", "c", "rev", "\0", "é", &"k".repeat(300), &every] {
         let value = write_value(&every).expect("text is JSON");
-        record.values.insert(name, value);
+        record.put(name, value.get());
     }
     let large = write_value(&"x".repeat(200_000)).expect("text is JSON");
-    record.values.insert("large", large);
-    let number = RawValue::from_string("123456789012345678901234567890.10".into());
-    record
-        .values
-        .insert("number", number.expect("a number is JSON"));
+    record.put("large", large.get());
+    record.put("number", "123456789012345678901234567890.10");
     let bytes = record.encode(&id, subject.clock.seconds() + HOUR.as_secs());
     let saved = subject.save_bytes(&id, &bytes, HOUR, Precondition::Absent);
     revision(saved.await);
