@@ -1406,8 +1406,12 @@ async fn copies_end_together_after_a_retried_renewal_of_a_copy() {
     .await;
 }
 
-/// Lets the handler's own save happen unheard, and others save before the `nth` save of the way out.
+/// Lets the handler's own save happen unheard, and another host save before the `nth` save of the
+/// way out.
 async fn while_others_come_first(app: &App, visitor: &Visitor<'_>, path: &str, nth: usize) {
+    let elsewhere = app
+        .again(|figment| figment.merge(("sessions.transport", "both")))
+        .await;
     let others = async {
         app.gate("save").arrived().await;
         app.probe.fail_afterwards(Act::Save);
@@ -1423,7 +1427,8 @@ async fn while_others_come_first(app: &App, visitor: &Visitor<'_>, path: &str, n
         // It has found its first save, and is about to send what came after that.
         saves.arrived().await;
         app.probe.gate(Act::Save).open_for_all();
-        assert_eq!(visitor.copy().get("/add/one/10").await.status.code, 200);
+        let other = visitor.copy_to(&elsewhere);
+        assert_eq!(other.get("/add/one/10").await.status.code, 200);
         saves.open_for_all();
     };
     let (response, ()) = join(visitor.get(path), others).await;

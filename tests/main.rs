@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod batches;
 mod browser;
 mod cache;
 mod cookie_on_every_outcome;

@@ -1,5 +1,7 @@
 //! The session manager: loads, merges, renews and ends sessions in the store.
 
+mod batch;
+mod commit;
 mod create;
 mod end;
 mod load;
@@ -19,6 +21,8 @@ use crate::keyed_locks::{KeyedLock, KeyedLocks, LockError};
 use crate::record::Record;
 use crate::store::bounded::Bounds;
 use crate::store::{Precondition, Revision, Save, Saved, SessionStore};
+
+use batch::Batches;
 
 pub(crate) use end::{EndTarget, ObservedRevision};
 pub(crate) use load::{Lookup, is_same_session};
@@ -43,8 +47,9 @@ pub(crate) struct SessionManager {
     /// Seconds.
     touch_every: u64,
     bounds: Arc<Bounds>,
-    /// One lock for each session. A request holds it while it repeats a save after a conflict.
+    /// One lock for each session. A request holds it while it reads a session again after a conflict.
     session_locks: KeyedLocks<SessionId>,
+    batches: Batches,
     /// One lock for each tag. It is held while a session with this tag, or a copy of it, is renewed
     /// or ended.
     lineage_locks: KeyedLocks<u64>,
@@ -116,6 +121,7 @@ impl SessionManager {
             touch_every: config.touch_every.min(config.idle_timeout / 10),
             bounds,
             session_locks: KeyedLocks::new(),
+            batches: Batches::default(),
             lineage_locks: KeyedLocks::new(),
         }
     }
@@ -178,9 +184,15 @@ impl SessionManager {
     }
 
     fn encode(&self, id: &SessionId, record: &mut Record, ttl: Duration) -> Vec<u8> {
+        record.rev = Record::random_revision();
+        self.encode_revision(id, record, ttl)
+    }
+
+    /// As [`encode`](Self::encode), with the revision that the record has.
+    fn encode_revision(&self, id: &SessionId, record: &mut Record, ttl: Duration) -> Vec<u8> {
         let now = self.clock.seconds();
         record.accessed = now;
-        record.encode(id, now + ttl.as_secs())
+        record.encode_revision(id, now + ttl.as_secs())
     }
 
     async fn send(

@@ -44,6 +44,16 @@ impl<'a> Visitor<'a> {
         }
     }
 
+    /// The same browser, which sends its requests to another host.
+    pub(crate) fn copy_to<'b>(&self, host: &'b super::App) -> Visitor<'b> {
+        Visitor {
+            client: &host.client,
+            address: self.address,
+            headers: self.headers.clone(),
+            jar: Mutex::new(self.jar.lock().unwrap().clone()),
+        }
+    }
+
     /// The same client, which sends a header with every request.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

@@ -1,0 +1,288 @@
+//! Saves an edit of a session by compare-and-set, and repeats it after each conflict.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::batch::{self, Leader, Outcome, Place};
+use super::end::pause;
+use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Version, is_same_session};
+use crate::config::Limits;
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::keyed_locks::KeyedLock;
+use crate::record::{Record, Tombstone};
+use crate::store::{Precondition, Revision, Saved};
+
+/// A save that is repeated after conflicts: its place among the saves of this process, and its
+/// start.
+struct SaveRetry<'k> {
+    manager: &'k SessionManager,
+    started: Instant,
+    lock: Option<KeyedLock<'k, SessionId>>,
+}
+
+/// The state of a session after a conflict.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it arrives, and a box would be one more allocation"
+)]
+enum Newer {
+    /// Another request saved it. `moved` is whether the session has a new id.
+    Saved {
+        record: Record,
+        version: Version,
+        moved: bool,
+    },
+    Gone,
+}
+
+impl<'k> SaveRetry<'k> {
+    fn new(manager: &'k SessionManager) -> Self {
+        Self {
+            manager,
+            started: Instant::now(),
+            lock: None,
+        }
+    }
+
+    /// Waits for the session's lock.
+    async fn lock(&mut self, id: SessionId) -> Result<()> {
+        if self.lock.is_none() {
+            self.lock = Some(self.manager.lock_session(id).await?);
+        }
+        Ok(())
+    }
+
+    /// Lets the next request with this session go on.
+    fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    /// Returns `outcome`. After a failure of the store, the saves that wait for the same lock fail
+    /// at once.
+    fn note_outcome<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        if let (Some(lock), Err(_)) = (&mut self.lock, &outcome) {
+            lock.note_failure();
+        }
+        outcome
+    }
+
+    /// Waits for the session's lock, and reads the session again: under `id`, or under the id to
+    /// which the session with `tag` has moved.
+    async fn load_newer(&mut self, mut id: SessionId, tag: Option<u64>) -> Result<Newer> {
+        self.lock(id).await?;
+        let mut moved = false;
+        loop {
+            self.manager.check_patience(self.started)?;
+            let found = self.manager.reload(&id).await;
+            match self.note_outcome(found)? {
+                Lookup::Live(record, version) if is_same_session(tag, record.tag) => {
+                    return Ok(Newer::Saved {
+                        record,
+                        version,
+                        moved,
+                    });
+                }
+                Lookup::Tombstone(Tombstone::Moved(next)) => {
+                    if moved {
+                        // A tombstone can lead back to an earlier id while a renewal is undone.
+                        pause().await;
+                    }
+                    (id, moved) = (next, true);
+                }
+                Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => {
+                    return Ok(Newer::Gone);
+                }
+            }
+        }
+    }
+}
+
+/// An edit of a session. After a conflict it is made again, to the newer record.
+pub(super) trait Edit {
+    /// Returns the saves of this edit whose outcome is unknown, and the number of changes in the
+    /// next one.
+    fn attempts(&mut self) -> (&mut Unanswered, usize);
+
+    /// Makes the edit to `newer`, which another request saved. `moved` is whether the session has a
+    /// new id.
+    fn repeat(&mut self, newer: &mut Record, moved: bool, limits: &Limits) -> Result<Repeated>;
+}
+
+/// What follows from an edit of a newer record.
+pub(super) enum Repeated {
+    /// The record must be saved.
+    Edited,
+    /// The record has the edit already: an earlier save succeeded, but its response was lost.
+    Arrived,
+    /// The edit changes nothing in this record.
+    Unchanged,
+    /// Nothing is saved under the session's new id.
+    StaysBehind,
+    /// See [`CommitOutcome::Unknown`].
+    Unknown { lost: usize },
+}
+
+impl SessionManager {
+    /// Saves `record`, to which `edit` was made, over `version`, and repeats the edit after each
+    /// conflict.
+    pub(super) async fn compare_and_set(
+        &self,
+        mut record: Record,
+        mut version: Version,
+        edit: &mut impl Edit,
+    ) -> Result<CommitOutcome> {
+        let tag = record.tag;
+        let mut retry = SaveRetry::new(self);
+        let (mut has_moved, mut revived) = (false, false);
+        // The revision of the last save, if it met a conflict.
+        let mut tried = None;
+        loop {
+            if tried.is_some() {
+                retry.lock(version.id).await?;
+            }
+            if !has_moved
+                && let Some((place, rev, was_empty)) = self.join_batch(&version.id, tag, edit)?
+            {
+                retry.unlock();
+                if let Some((record, revision)) = self.save_in_batch(place, rev, edit).await? {
+                    version.revision = revision;
+                    return Ok(committed(record, version, was_empty, false));
+                }
+                tried = Some(rev);
+                continue;
+            }
+            let mut leader = None;
+            if let Some(tried) = tried {
+                match retry.load_newer(version.id, tag).await? {
+                    Newer::Gone => return Ok(CommitOutcome::Ended),
+                    Newer::Saved {
+                        record: newer,
+                        version: there,
+                        moved,
+                    } => {
+                        (record, version) = (newer, there);
+                        has_moved |= moved;
+                    }
+                }
+                if record.rev == tried {
+                    // The store saved this record, but its response was lost.
+                    return Ok(committed(record, version, revived, has_moved));
+                }
+                let was_empty = !record.has_info();
+                match edit.repeat(&mut record, has_moved, &self.limits)? {
+                    Repeated::Edited => revived = was_empty,
+                    Repeated::Arrived => return Ok(committed(record, version, revived, has_moved)),
+                    Repeated::Unchanged => {
+                        return Ok(committed(record, version, was_empty, has_moved));
+                    }
+                    Repeated::StaysBehind => return Ok(CommitOutcome::CommittedElsewhere),
+                    Repeated::Unknown { lost } => {
+                        return Ok(CommitOutcome::Unknown {
+                            newer: Some((record, version)).filter(|_| !has_moved),
+                            lost,
+                        });
+                    }
+                }
+                if !has_moved {
+                    leader = self.batches.lead(version.id, &record);
+                }
+                retry.unlock();
+            }
+            let precondition = Precondition::Revision(version.revision);
+            let (unanswered, changes) = edit.attempts();
+            let saved = self
+                .save(&version.id, &mut record, precondition, changes, unanswered)
+                .await;
+            if let Some(leader) = leader {
+                leader.finish(&saved);
+            }
+            match saved? {
+                Saved::Saved(revision) => {
+                    version.revision = revision;
+                    return Ok(committed(record, version, revived, has_moved));
+                }
+                Saved::Gone => return Ok(CommitOutcome::Ended),
+                Saved::Changed => tried = Some(record.rev),
+            }
+        }
+    }
+
+    /// Joins the batch of the session under `id` and `tag` that is saved next, if there is one.
+    /// Returns the place, the revision of the batch, and whether the session was empty before.
+    fn join_batch(
+        &self,
+        id: &SessionId,
+        tag: Option<u64>,
+        edit: &mut impl Edit,
+    ) -> Result<Option<(Place<'_>, u64, bool)>> {
+        if !edit.attempts().0.is_empty() {
+            return Ok(None);
+        }
+        let joined = self.batches.join(id, |record| {
+            // Copies of a session are read again, because another copy may end them.
+            if record.forked || !is_same_session(tag, record.tag) {
+                return Ok(None);
+            }
+            let was_empty = !record.has_info();
+            let repeated = edit.repeat(record, false, &self.limits)?;
+            Ok(matches!(repeated, Repeated::Edited).then_some(was_empty))
+        })?;
+        if let Some((_, rev, _)) = &joined {
+            let (unanswered, changes) = edit.attempts();
+            unanswered.note(*rev, changes);
+        }
+        Ok(joined)
+    }
+
+    /// Saves a batch, or waits for its leader. Returns the saved record and its revision; `None` if
+    /// the batch is not in the store.
+    async fn save_in_batch(
+        &self,
+        place: Place<'_>,
+        rev: u64,
+        edit: &mut impl Edit,
+    ) -> Result<Option<(Record, Revision)>> {
+        let outcome = match place {
+            Place::Follower(batch) => batch::outcome(batch).await,
+            Place::Leader(next) => match next.lead().await {
+                Ok((leader, record, revision)) => self.save_batch(leader, record, revision).await,
+                Err(outcome) => outcome,
+            },
+        };
+        if !matches!(outcome, Outcome::Unknown(_)) {
+            edit.attempts().0.forget(rev);
+        }
+        match outcome {
+            Outcome::Saved(record, revision) => Ok(Some((Arc::unwrap_or_clone(record), revision))),
+            Outcome::NotSaved => Ok(None),
+            Outcome::NotSent(error) | Outcome::Unknown(error) => Err(error),
+        }
+    }
+
+    async fn save_batch(
+        &self,
+        leader: Leader<'_>,
+        mut record: Record,
+        revision: Revision,
+    ) -> Outcome {
+        let id = leader.id();
+        let ttl = self.lifetime(&record);
+        let bytes = self.encode_revision(&id, &mut record, ttl);
+        let saved = self
+            .send(&id, &bytes, ttl, Precondition::Revision(revision))
+            .await;
+        leader.finish_batch(record, saved)
+    }
+}
+
+fn committed(record: Record, version: Version, revived: bool, has_moved: bool) -> CommitOutcome {
+    match has_moved {
+        true => CommitOutcome::CommittedElsewhere,
+        false => CommitOutcome::Committed {
+            record,
+            version,
+            revived,
+        },
+    }
+}
