@@ -138,6 +138,16 @@ impl Model {
         trace.map_or_else(Vec::new, |trace| trace.sessions.clone())
     }
 
+    /// Returns whether a cookie is that of a session that need not be there any more. Without
+    /// values it has no name, so that its next change gives it a new one.
+    fn is_of_doomed(&self, cookie: Option<&String>) -> bool {
+        let Some(trace) = cookie.and_then(|cookie| self.traces.get(cookie)) else {
+            return false;
+        };
+        let mut sessions = trace.sessions.iter().filter_map(|me| self.known.get(me));
+        trace.doomed || sessions.any(|known| known.doomed)
+    }
+
     /// A request leaves.
     pub(crate) fn send(&mut self, act: Act, arg: String, world: &World, waits: u128) -> Sent {
         self.now += 1;
@@ -306,13 +316,13 @@ impl Model {
         for view in [&report.loaded, &report.left] {
             self.check(view, broken);
             let Some(me) = &view.me else { continue };
-            let trace = sent.cookie.as_ref().map(|cookie| {
+            let is_of_doomed = self.is_of_doomed(sent.cookie.as_ref());
+            if let Some(cookie) = &sent.cookie {
                 let trace = self.traces.entry(cookie.clone()).or_default();
                 if view.me == report.loaded.me && !trace.sessions.contains(me) {
                     trace.sessions.push(me.clone());
                 }
-                trace.doomed
-            });
+            }
             let ending = self.endalls_out > 0 || sent.at <= self.endall_over;
             let kin = self.kin(std::slice::from_ref(me));
             let logged_out = kin
@@ -325,7 +335,7 @@ impl Model {
                 ..Known::default()
             });
             known.logged_out |= logged_out;
-            known.doomed |= ending || logged_out || trace == Some(true);
+            known.doomed |= ending || logged_out || is_of_doomed;
             known.users.extend(view.user.clone());
             known.doomed |= known.users.len() > 1;
         }
@@ -344,11 +354,7 @@ impl Model {
         match cookie_change {
             CookieChange::Nothing => {}
             CookieChange::Set(cookie) => {
-                let doomed = sent
-                    .cookie
-                    .as_ref()
-                    .and_then(|own| self.traces.get(own))
-                    .is_some_and(|own| own.doomed);
+                let doomed = self.is_of_doomed(sent.cookie.as_ref());
                 let me = report.and_then(|report| report.left.me.clone());
                 let trace = self.traces.entry(cookie.clone()).or_default();
                 trace.doomed |= doomed;
