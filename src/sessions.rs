@@ -96,7 +96,7 @@ impl Sessions {
     pub fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
         let all = self.manager.store().iter_sessions();
         all.try_filter_map(async |(id, stored)| {
-            let Some(record) = Record::listed(&stored.bytes, &id) else {
+            let Some(record) = Record::listed(stored.bytes, &id) else {
                 return Ok(None);
             };
             // A copy of an ended session stays in the store until it is loaded or expires.

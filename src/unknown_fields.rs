@@ -13,6 +13,13 @@ use serde_json::value::RawValue;
 pub(crate) struct UnknownFields(Vec<(String, Box<RawValue>)>);
 
 impl UnknownFields {
+    /// Adds a field. Returns `None` if `json` is not JSON.
+    pub(crate) fn push(&mut self, name: String, json: &str) -> Option<()> {
+        let value = RawValue::from_string(json.to_owned()).ok()?;
+        self.0.push((name, value));
+        Some(())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
@@ -35,7 +42,7 @@ impl Serialize for UnknownFields {
 
 /// A name in an object, borrowed if it contains no escape.
 #[derive(Deserialize)]
-pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A deserializer that gives a struct the fields that it has, and puts all others into `unknown`.
 pub(crate) struct SplitFields<'a, D> {

@@ -1,14 +1,7 @@
 //! The values of one session, as JSON text that is parsed as late as possible.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::ops::Range;
-
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-
-use crate::unknown_fields::Name;
 
 /// The number of values beyond which a hash set finds duplicate names.
 const FEW: usize = 32;
@@ -18,8 +11,8 @@ const SLACK: usize = 1024;
 
 /// Named JSON values, in the order in which they were inserted.
 ///
-/// All names and values stand one behind the other in one text. A change appends to the text, and
-/// leaves the replaced value unused. So a session of any size takes two allocations.
+/// All of them are places in one text: the document from which they were read, with what a change
+/// appended to it. So a session of any size takes two allocations, and reading it copies nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Values {
     text: String,
@@ -28,14 +21,41 @@ pub(crate) struct Values {
     size: usize,
 }
 
-/// The place of a name and its value in the text.
+/// The places of a name and its value in the text.
 #[derive(Clone)]
-struct Entry {
-    name: Range<usize>,
-    value: Range<usize>,
+pub(crate) struct Entry {
+    pub(crate) name: Range<usize>,
+    pub(crate) value: Range<usize>,
 }
 
 impl Values {
+    /// Returns the values at these places of `text`. Each name there is a JSON string.
+    pub(crate) fn in_text(text: String, mut entries: Vec<Entry>) -> Self {
+        let mut values = Self {
+            text,
+            ..Self::default()
+        };
+        for Entry { name, value } in &mut entries {
+            let json = &values.text[name.clone()];
+            values.size += value.len();
+            *name = match json.contains('\\') {
+                false => {
+                    values.size += name.len() - 2;
+                    name.start + 1..name.end - 1
+                }
+                true => {
+                    let name = serde_json::from_str::<String>(json);
+                    values.append(&name.expect("the reader accepted it as a string"))
+                }
+            };
+        }
+        values.entries = entries;
+        if values.has_duplicates() {
+            values.remove_duplicates();
+        }
+        values
+    }
+
     /// Returns the JSON text under `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let entry = &self.entries[self.position(name)?];
@@ -104,8 +124,9 @@ impl Values {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
+        let (text, name) = (self.text.as_bytes(), name.as_bytes());
         let mut names = self.entries.iter().map(|entry| &entry.name);
-        names.position(|own| own.len() == name.len() && &self.text[own.clone()] == name)
+        names.position(|own| own.len() == name.len() && &text[own.clone()] == name)
     }
 
     fn append(&mut self, text: &str) -> Range<usize> {
@@ -117,72 +138,53 @@ impl Values {
 
     /// Removes the text that is unused.
     fn compact(&mut self) {
-        let mut compact = Self {
-            text: String::with_capacity(self.size + SLACK),
-            entries: Vec::with_capacity(self.entries.len()),
-            size: 0,
-        };
-        for (name, value) in self.iter() {
-            compact.push(name, value);
+        let mut text = String::with_capacity(self.size + SLACK);
+        for Entry { name, value } in &mut self.entries {
+            for place in [name, value] {
+                let start = text.len();
+                text.push_str(&self.text[place.clone()]);
+                *place = start..text.len();
+            }
         }
-        *self = compact;
+        self.text = text;
     }
 
-    /// Puts a value behind the others, under a name that none of them has.
-    fn push(&mut self, name: &str, json: &str) {
-        let (name, value) = (self.append(name), self.append(json));
-        self.entries.push(Entry { name, value });
+    /// Removes all values under one name but the last.
+    fn remove_duplicates(&mut self) {
+        let mut unique = Self::default();
+        for (name, value) in self.iter() {
+            unique.insert(name, value);
+        }
+        *self = unique;
     }
 
     /// Returns whether two values have the same name.
     fn has_duplicates(&self) -> bool {
         if self.len() <= FEW {
-            let first = |(at, (name, _))| self.position(name) == Some(at);
-            return !self.iter().enumerate().all(first);
+            return (1..self.len()).any(|at| {
+                let name = &self.text[self.entries[at].name.clone()];
+                self.position(name) != Some(at)
+            });
         }
         let mut names = HashSet::with_capacity(self.len());
         !self.iter().all(|(name, _)| names.insert(name))
     }
 }
 
-impl<'de> Deserialize<'de> for Values {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Values;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Values, M::Error> {
-                let mut values = Values::default();
-                while let Some(Name(name)) = map.next_key()? {
-                    values.push(&name, map.next_value::<&RawValue>()?.get());
-                }
-                if !values.has_duplicates() {
-                    return Ok(values);
-                }
-                // The last of several values counts.
-                let mut unique = Values::default();
-                values
-                    .iter()
-                    .for_each(|(name, value)| unique.insert(name, value));
-                Ok(unique)
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Record;
 
+    /// Reads `json` as the values of a record.
     fn read(json: &str) -> Values {
-        serde_json::from_str(json).unwrap()
+        try_to_read(json).expect("it is an object")
+    }
+
+    fn try_to_read(json: &str) -> Option<Values> {
+        let record = r#"{"rev":"0","expires":1,"v":1,"created":1,"accessed":1,"values":"#;
+        let record = serde_json::from_str::<Record>(&format!("{record}{json}}}")).ok()?;
+        Some(record.values)
     }
 
     fn written(values: &Values) -> String {
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn only_objects_are_accepted() {
         for no in ["[]", "1", "null", "\"{}\"", "{", "{\"a\"}", ""] {
-            assert!(serde_json::from_str::<Values>(no).is_err(), "{no}");
+            assert!(try_to_read(no).is_none(), "{no}");
         }
     }
 }

@@ -194,7 +194,7 @@ impl SessionManager {
         let mut all = self.store().iter_sessions();
         let (mut ended, mut tombstones) = (0, HashMap::new());
         while let Some((id, stored)) = all.try_next().await? {
-            match Record::decode(&stored.bytes, &id) {
+            match Record::decode(stored.bytes, &id) {
                 Some(record) if record.user() == Some(user) => {
                     ended += u64::from(self.end_unless_spared(id, except).await?);
                 }

@@ -333,7 +333,8 @@ proptest! {
                 finish(session).await;
             }
             let all: Vec<_> = manager.store().iter_sessions().try_collect().await.expect("the store lists");
-            let all = all.iter().filter_map(|(id, stored)| Record::listed(&stored.bytes, id));
+            let all = all.into_iter();
+            let all = all.filter_map(|(id, stored)| Record::listed(stored.bytes, &id));
             let waiting = all.flat_map(|record| record.notifications);
             found.extend(waiting.map(|message| message.text()));
             (found, expected)

@@ -62,7 +62,7 @@ impl SessionManager {
         else {
             return Ok(None);
         };
-        let Some(mut record) = Record::decode(&bytes, id) else {
+        let Some(mut record) = Record::decode(bytes, id) else {
             log::warn!(
                 "the store holds an invalid record under a session's id; it was quarantined, and the visitor gets a new session"
             );

@@ -1,8 +1,9 @@
 //! The record of a session: its data, and the JSON document that stores keep.
 
+mod document;
 mod edit;
-mod fields;
 mod json;
+mod read;
 mod tombstone;
 mod write;
 
@@ -10,7 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::message::StoredMessage;
-use crate::unknown_fields::{SplitFields, UnknownFields};
+use crate::unknown_fields::UnknownFields;
 use crate::values::Values;
 
 pub(crate) use json::{read_value, write_value};
@@ -34,48 +35,33 @@ const VERSION: u8 = 1;
 /// It is one JSON document, with the same bytes in every store. A value remains JSON text until it is
 /// read as a type. So large numbers and the order of keys do not change when the session is loaded and
 /// saved. `Debug` shows no value and no name.
-#[derive(Clone, Deserialize)]
-#[serde(remote = "Self")]
+#[derive(Clone)]
 pub struct Record {
     /// It comes first and has a fixed width, so that a store can compare it without parsing: see
     /// [`RecordHeader`](crate::store::RecordHeader).
-    #[serde(deserialize_with = "fields::read_revision")]
     pub(crate) rev: u64,
     pub(crate) expires: u64,
-    #[serde(rename = "v", deserialize_with = "fields::read_version")]
-    version: u8,
     /// The id under which the record was saved. A record under another id is not that session. Records
     /// of early versions have no id.
-    #[serde(default, deserialize_with = "fields::read_own_id")]
     id: Option<SessionId>,
     pub(crate) created: u64,
     pub(crate) accessed: u64,
-    #[serde(default)]
     pub(crate) user: Option<String>,
-    #[serde(default)]
     pub(crate) address: Option<IpAddr>,
     /// A random number by which the rate limit counts. It is set when the session is first saved, and
     /// does not change with a log-in or a renewal.
-    #[serde(default)]
     pub(crate) tag: Option<u64>,
     /// Whether there are copies of the session. They have the same tag, and end together.
-    #[serde(default)]
     pub(crate) forked: bool,
-    #[serde(default)]
     pub(crate) values: Values,
     /// The oldest first.
-    #[serde(default)]
     pub(crate) notifications: Vec<StoredMessage>,
     /// Form tokens, the oldest first.
-    #[serde(default)]
     pub(crate) tokens: Vec<String>,
     /// The secrets of the session's CSRF tokens. There is more than one only if concurrent requests
     /// each made one.
-    #[serde(default)]
     pub(crate) csrf: Vec<String>,
-    #[serde(default, rename = "parting")]
     pub(crate) tombstone: Option<Tombstone>,
-    #[serde(skip)]
     unknown: UnknownFields,
 }
 
@@ -85,7 +71,6 @@ impl Record {
         Self {
             rev: 0,
             expires: 0,
-            version: VERSION,
             id: None,
             created: now,
             accessed: now,
@@ -118,13 +103,13 @@ impl Record {
 
     /// Parses the bytes that [`encode`](Self::encode) returned for `id`. `None` if they are invalid, or
     /// were written for another id.
-    pub(crate) fn decode(bytes: &[u8], id: &SessionId) -> Option<Self> {
-        let record: Self = serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()?;
+    pub(crate) fn decode(bytes: Vec<u8>, id: &SessionId) -> Option<Self> {
+        let record = Self::read(String::from_utf8(bytes).ok()?)?;
         record.id.is_none_or(|own| own == *id).then_some(record)
     }
 
     /// As [`decode`](Self::decode), for a list of sessions: without tombstones and empty sessions.
-    pub(crate) fn listed(bytes: &[u8], id: &SessionId) -> Option<Self> {
+    pub(crate) fn listed(bytes: Vec<u8>, id: &SessionId) -> Option<Self> {
         let record = Self::decode(bytes, id);
         if record.is_none() {
             log::warn!(
@@ -234,14 +219,9 @@ impl Serialize for Record {
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let mut unknown = UnknownFields::default();
-        let known = SplitFields {
-            source,
-            unknown: &mut unknown,
-        };
-        let mut record = Self::deserialize(known)?;
-        record.unknown = unknown;
-        Ok(record)
+        let json = Box::<RawValue>::deserialize(source)?;
+        let json = String::from(Box::<str>::from(json));
+        Self::read(json).ok_or_else(|| D::Error::custom("it is not the record of a session"))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The tombstone of a session, at an id that is no longer in use.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::fields::{read_id, write_id};
 use crate::id::SessionId;
 
 /// A tombstone: it takes the place of a session that was renewed or ended, for a minute.
@@ -16,4 +16,14 @@ pub(crate) enum Tombstone {
     Moved(SessionId),
     /// The session ended. The tombstone is deleted soon.
     Ended,
+}
+
+fn write_id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&id.digits())
+}
+
+fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::Error> {
+    <&str>::deserialize(deserializer)?
+        .parse()
+        .map_err(D::Error::custom)
 }

@@ -1,5 +1,7 @@
 //! Saves the session before the response is sent, and chooses the cookie action.
 
+use rocket::http::HeaderMap;
+
 use super::{Credential, Lifecycle, Session, State};
 use crate::error::Error;
 use crate::id::SessionId;
@@ -18,12 +20,22 @@ pub(crate) enum CookieAction {
 
 /// The browser, as far as its cookie is concerned.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Browser {
+pub(crate) struct Browser<'r> {
     /// Whether the cookie has a maximum age, so that it must be renewed while the session is used.
     pub(crate) cookie_ages: bool,
-    /// Whether the request is a navigation. Only a navigation may renew a cookie that the browser
-    /// already has: a late response to any other request could overwrite a newer cookie.
-    pub(crate) navigates: bool,
+    /// The headers of the request, if there is one.
+    pub(crate) headers: Option<&'r HeaderMap<'r>>,
+}
+
+impl Browser<'_> {
+    /// Returns whether the request is a navigation. Only a navigation may renew a cookie that the
+    /// browser already has: a late response to any other request could overwrite a newer cookie.
+    fn navigates(self) -> bool {
+        self.headers.is_some_and(|headers| {
+            let mode = headers.get_one("Sec-Fetch-Mode");
+            mode.is_none_or(|mode| mode.eq_ignore_ascii_case("navigate"))
+        })
+    }
 }
 
 /// The saves that are due besides this request's changes.
@@ -37,7 +49,11 @@ impl Session {
     /// Returns the cookie action if nothing needs to be saved. After this no cookie can be set.
     ///
     /// `failed` is whether the request failed. Then its changes are not saved.
-    pub(crate) fn finish_at_once(&self, failed: bool, browser: Browser) -> Option<CookieAction> {
+    pub(crate) fn finish_at_once(
+        &self,
+        failed: bool,
+        browser: Browser<'_>,
+    ) -> Option<CookieAction> {
         let state = &mut *self.state.lock();
         if failed {
             state.drop_changes();
@@ -57,7 +73,7 @@ impl Session {
     pub(crate) async fn finish(
         &self,
         failed: bool,
-        browser: Browser,
+        browser: Browser<'_>,
     ) -> (CookieAction, Option<Error>) {
         let (due, has_new_message) = {
             let state = &mut *self.state.lock();
@@ -90,7 +106,7 @@ impl Session {
         (state.close(due.resend), sent.err())
     }
 
-    fn due_actions(&self, state: &State, failed: bool, browser: Browser) -> DueActions {
+    fn due_actions(&self, state: &State, failed: bool, browser: Browser<'_>) -> DueActions {
         let version = state
             .lifecycle
             .version()
@@ -108,7 +124,7 @@ impl Session {
             }
             _ => false,
         };
-        let resend = resend && browser.navigates || state.has_revived();
+        let resend = resend && browser.navigates() || state.has_revived();
         DueActions {
             touch: time || resend,
             resend,

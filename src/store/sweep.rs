@@ -34,7 +34,7 @@ where
     let age = minutes.saturating_mul(60);
     sessions
         .map_ok(|(id, stored, hint)| {
-            let record = Record::decode(&stored.bytes, &id);
+            let record = Record::decode(stored.bytes, &id);
             let is_old = record.is_some_and(|record| now.saturating_sub(record.accessed) >= age);
             let deletion = is_old.then(|| delete(id, stored.revision, hint));
             async {

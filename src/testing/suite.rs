@@ -148,7 +148,7 @@ fn revision(saved: Saved) -> Revision {
 }
 
 fn count(id: &SessionId, stored: &Stored) -> u64 {
-    let record = Record::decode(&stored.bytes, id).expect("the bytes are a record");
+    let record = Record::decode(stored.bytes.clone(), id).expect("the bytes are a record");
     let count = record.get("count").expect("the count is a number");
     count.expect("the record has a count")
 }

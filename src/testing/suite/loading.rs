@@ -59,7 +59,7 @@ pub async fn large_sessions_with_every_character_load_unchanged(subject: Subject
         stored.bytes == bytes,
         "the loaded bytes are not the saved bytes"
     );
-    let record = Record::decode(&stored.bytes, &id).expect("the bytes are a record");
+    let record = Record::decode(stored.bytes, &id).expect("the bytes are a record");
     let value = record.get::<String>(&every).expect("the value is text");
     assert_eq!(value, Some(every));
 }

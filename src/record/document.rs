@@ -1,0 +1,246 @@
+//! A JSON document, read from front to back without a copy of its parts.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::memchr2;
+use serde_json::value::RawValue;
+
+/// A JSON document, and the place up to which it was read.
+///
+/// It reads strings without escapes and whole numbers itself, and leaves every other value to
+/// `serde_json`, so it accepts what `serde_json` accepts.
+pub(super) struct Document<'a> {
+    json: &'a str,
+    at: usize,
+    /// Whether there are control characters. They may stand between values, but not in a string.
+    has_controls: bool,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(json: &'a str) -> Self {
+        Self {
+            json,
+            at: 0,
+            has_controls: json
+                .as_bytes()
+                .iter()
+                .fold(false, |any, byte| any | (*byte < b' ')),
+        }
+    }
+
+    /// Reads an object, and calls `entry` with the place of each name. It must read the value.
+    pub(super) fn object(
+        &mut self,
+        mut entry: impl FnMut(&mut Self, Range<usize>) -> Option<()>,
+    ) -> Option<()> {
+        self.expect(b'{')?;
+        if self.expect(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            if self.peek()? != b'"' {
+                return None;
+            }
+            let name = self.value()?;
+            self.expect(b':')?;
+            entry(self, name)?;
+            if self.expect(b',').is_none() {
+                return self.expect(b'}');
+            }
+        }
+    }
+
+    /// Reads a value, and returns its place.
+    pub(super) fn value(&mut self) -> Option<Range<usize>> {
+        let first = self.peek()?;
+        let start = self.at;
+        let rest = &self.json[start..];
+        let length = match first {
+            b'"' if !self.has_controls => plain_string(rest.as_bytes()),
+            b'0'..=b'9' => whole_number(rest.as_bytes()),
+            _ => None,
+        };
+        self.at += match length {
+            Some(length) => length,
+            None => any_value(rest)?,
+        };
+        Some(start..self.at)
+    }
+
+    /// Returns whether nothing more follows.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        self.peek().is_none()
+    }
+
+    pub(super) fn text(&self, place: &Range<usize>) -> &'a str {
+        &self.json[place.clone()]
+    }
+
+    /// Returns the string at `place`, if it is one.
+    pub(super) fn string(&self, place: &Range<usize>) -> Option<Cow<'a, str>> {
+        let json = self.text(place);
+        match json.strip_prefix('"')?.strip_suffix('"') {
+            Some(inner) if !inner.contains('\\') => Some(Cow::Borrowed(inner)),
+            _ => serde_json::from_str(json).ok().map(Cow::Owned),
+        }
+    }
+
+    /// Returns the next character that is not a space.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.json.as_bytes().get(self.at)? {
+                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
+                other => return Some(*other),
+            }
+        }
+    }
+
+    /// Reads `byte`, if it is the next character.
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        let found = self.peek()? == byte;
+        self.at += usize::from(found);
+        found.then_some(())
+    }
+}
+
+/// Returns the length of the string at the start of `json`, unless it has an escape.
+fn plain_string(json: &[u8]) -> Option<usize> {
+    let end = 1 + memchr2(b'"', b'\\', &json[1..])?;
+    (json[end] == b'"').then_some(end + 1)
+}
+
+/// Returns the length of the number at the start of `json`, if it is whole.
+fn whole_number(json: &[u8]) -> Option<usize> {
+    let length = json.iter().position(|byte| !byte.is_ascii_digit())?;
+    let ends = matches!(json[length], b',' | b'}');
+    let has_zeros = length > 1 && json[0] == b'0';
+    (ends && !has_zeros).then_some(length)
+}
+
+/// Returns the length of the value at the start of `json`.
+fn any_value(json: &str) -> Option<usize> {
+    let mut values = serde_json::Deserializer::from_str(json).into_iter::<&RawValue>();
+    values.next()?.ok()?;
+    Some(values.byte_offset())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+    use super::*;
+
+    type Entries = Vec<(String, String)>;
+
+    /// Returns the entries of an object as texts, if the whole of `json` is one.
+    fn entries(json: &str) -> Option<Entries> {
+        let mut found = Vec::new();
+        let mut document = Document::new(json);
+        document.object(|document, name| {
+            let value = document.value()?;
+            let name = document.string(&name)?.into_owned();
+            found.push((name, document.text(&value).to_owned()));
+            Some(())
+        })?;
+        document.is_at_end().then_some(found)
+    }
+
+    /// The same by `serde_json`.
+    struct BySerde(Entries);
+
+    impl<'de> Deserialize<'de> for BySerde {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Object;
+
+            impl<'de> Visitor<'de> for Object {
+                type Value = BySerde;
+
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+
+                fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<BySerde, M::Error> {
+                    let mut found = Vec::new();
+                    while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                        found.push((name, value.get().to_owned()));
+                    }
+                    Ok(BySerde(found))
+                }
+            }
+
+            deserializer.deserialize_map(Object)
+        }
+    }
+
+    fn by_serde(json: &str) -> Option<Entries> {
+        let BySerde(found) = serde_json::from_str(json).ok()?;
+        Some(found)
+    }
+
+    #[test]
+    fn it_accepts_the_objects_that_serde_accepts() {
+        for json in [
+            "{}",
+            " { } ",
+            r#"{"a":1}"#,
+            r#"{"a":01}"#,
+            r#"{"a":00}"#,
+            r#"{"a":0}"#,
+            r#"{"a":-1,"b":1.5,"c":1e9,"d":-}"#,
+            r#"{"a":-1,"b":1.5,"c":1e9}"#,
+            r#"{"a":1x}"#,
+            r#"{"a":1 }"#,
+            r#"{"a":1"b":2}"#,
+            r#"{"a":1,}"#,
+            r#"{,"a":1}"#,
+            r#"{"a":}"#,
+            r#"{"a"}"#,
+            r#"{a:1}"#,
+            r#"{1:1}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":"\u0041\"","\u0041":"b\\"}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"\x":1}"#,
+            "{\"a\":\"line\nbreak\"}",
+            "{\"a\nb\":1}",
+            "{\n\t\"a\" : 1 ,\r \"b\" : [ 1 , { } ]\n}\n",
+            "{\n\"a\":\"plain\"}",
+            r#"{"a":true,"b":false,"c":null}"#,
+            r#"{"a":tru}"#,
+            r#"{"a":[1,]}"#,
+            r#"{"a":{"b":[{}]}}"#,
+            r#"{"a":1}}"#,
+            r#"{"a":1} x"#,
+            r#"{"a":"é😀"}"#,
+            r#"{"a":"#,
+            r#"{"a":"b"#,
+            r#"{"a":12"#,
+            r#"{"a"#,
+            "{",
+            "",
+            "[]",
+            "1",
+        ] {
+            assert_eq!(entries(json), by_serde(json), "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_a_damaged_object_as_serde_does(
+            texts in prop::collection::vec("[ -~é\n\u{1f600}]{0,9}", 0..4),
+            number in any::<i64>(),
+            at in any::<prop::sample::Index>(),
+            damage in "[-{}\\[\\]\",:0-9 \n\\\\tn.e\u{1}]{0,2}",
+        ) {
+            let json = serde_json::json!({ "texts": texts, "number": number, "é\"": texts.first() });
+            let mut json: Vec<char> = json.to_string().chars().collect();
+            let at = at.index(json.len());
+            json.splice(at..at, damage.chars());
+            let json: String = json.into_iter().collect();
+            prop_assert_eq!(entries(&json), by_serde(&json), "{}", json);
+        }
+    }
+}
