@@ -445,8 +445,7 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
 /// request, on another host, follow the mark and be done.
 async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) {
     let elsewhere = app.again(|figment| figment).await;
-    let other = elsewhere.visitor();
-    other.set_cookie("id", &visitor.cookie("id").unwrap());
+    let other = elsewhere.visitor_with_session_of(visitor);
     let (saves, slow) = (app.probe.gate(Act::Save), elsewhere.gate("slow"));
     let (kept, is_kept) = oneshot::channel();
     let log_in = async {
@@ -553,8 +552,7 @@ async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = elsewhere.visitor_with_session_of(&visitor);
         let slow = elsewhere.gate("slow");
         let log_in = async {
             slow.arrived().await;
@@ -855,8 +853,7 @@ async fn a_retried_renewal_ends_together_with_its_copies() {
             let visitor = app.known_visitor().await;
             visitor.get("/login/alice").await;
             let elsewhere = app.again(|figment| figment).await;
-            let other = elsewhere.visitor();
-            other.set_cookie("id", &visitor.cookie("id").unwrap());
+            let other = elsewhere.visitor_with_session_of(&visitor);
             let slow = elsewhere.gate("slow");
             let first = async {
                 slow.arrived().await;
@@ -994,8 +991,7 @@ async fn copies_end_together_after_the_first_renewal_is_undone() {
         let visitor = app.known_visitor().await;
         visitor.get("/login/alice").await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = elsewhere.visitor_with_session_of(&visitor);
         let slow = elsewhere.gate("slow");
         let (told, is_told) = oneshot::channel();
         let renewal = async {
@@ -1024,8 +1020,7 @@ async fn a_save_that_followed_an_undone_renewal_returns_to_the_old_id() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = elsewhere.visitor_with_session_of(&visitor);
         let slow = elsewhere.gate("slow");
         let undoing = async {
             slow.arrived().await;
@@ -1055,8 +1050,7 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = elsewhere.visitor_with_session_of(&visitor);
         let slow = elsewhere.gate("slow");
         let (told, is_told) = oneshot::channel();
         let second = async {
@@ -1302,8 +1296,7 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
         let visitor = app.known_visitor().await;
         visitor.get("/login/alice").await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = elsewhere.visitor_with_session_of(&visitor);
         let (first, second) = (elsewhere.gate("first"), elsewhere.gate("second"));
         let (told, heard) = oneshot::channel();
         let change = async {

@@ -299,8 +299,7 @@ async fn a_cookie_of_a_previous_key_never_overwrites_a_new_one() {
     let app = before
         .again(|f| f.merge(("sessions.previous_secret_keys", [vec![1_u8; 64]])))
         .await;
-    let visitor = app.visitor();
-    visitor.set_cookie("id", &known.cookie("id").unwrap());
+    let visitor = app.visitor_with_session_of(&known);
     let response = app
         .held_at("slow", visitor.get("/touch?gate=slow"), async {
             visitor.get("/login/alice").await;
@@ -329,8 +328,7 @@ async fn a_cookie_is_resent_only_with_a_page_after_the_store_confirmed_it() {
         };
         app.clock.advance(2 * MINUTE);
         let visitor = |mode: Option<&str>| {
-            let visitor = app.visitor();
-            visitor.set_cookie("id", &known.cookie("id").unwrap());
+            let visitor = app.visitor_with_session_of(&known);
             match mode {
                 Some(mode) => visitor.with("Sec-Fetch-Mode", mode),
                 None => visitor,
@@ -400,8 +398,7 @@ async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
             for logs_out in 0..3 {
                 let visitor = app.known_visitor().await;
                 visitor.get("/login/alice").await;
-                let elsewhere_too = elsewhere.visitor();
-                elsewhere_too.set_cookie("id", &visitor.cookie("id").unwrap());
+                let elsewhere_too = elsewhere.visitor_with_session_of(&visitor);
                 let copies = [visitor.copy(), visitor.copy(), elsewhere_too];
                 let gates = [app.gate("slow"), app.gate("slow"), elsewhere.gate("slow")];
                 let path = format!("{renewal}?gate=slow");

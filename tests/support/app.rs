@@ -161,6 +161,13 @@ impl App {
         Visitor::new(&self.client)
     }
 
+    /// A visitor with the session cookie of `other`, who may come from another host.
+    pub(crate) fn visitor_with_session_of(&self, other: &Visitor<'_>) -> Visitor<'_> {
+        let visitor = self.visitor();
+        visitor.set_cookie("id", &other.cookie("id").expect("there is one"));
+        visitor
+    }
+
     /// A visitor who has a session, with `n` = 0 in it.
     pub(crate) async fn known_visitor(&self) -> Visitor<'_> {
         let visitor = self.visitor();
