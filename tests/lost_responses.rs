@@ -422,9 +422,9 @@ async fn is_told(visitor: &Visitor<'_>, path: &str, body: &str) {
     }
 }
 
-/// Lets a renewal, whose saves wait at this gate, make its copy. Its mark is there after that, and
-/// nobody hears of it.
-async fn leave_a_mark_unheard(app: &App, saves: &Gate) {
+/// Lets a renewal, whose saves wait at this gate, make its copy. Its tombstone is saved after that, but
+/// the response is lost.
+async fn lose_the_response_to_a_tombstone(app: &App, saves: &Gate) {
     saves.arrived().await;
     saves.open();
     saves.arrived().await;
@@ -439,7 +439,7 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
             let before = app.list().await.len();
             let visitor = app.known_visitor().await;
             let saves = app.probe.gate(Act::Save);
-            let fault = leave_a_mark_unheard(&app, &saves);
+            let fault = lose_the_response_to_a_tombstone(&app, &saves);
             let (response, ()) = join(visitor.get(path), fault).await;
             assert_eq!(response.status.code, 503, "{path}");
             assert!(response.session_cookie().is_none(), "{path}");
@@ -541,7 +541,7 @@ async fn a_renewal_is_undone_beside_any_other_change() {
             let visitor = app.known_visitor().await;
             let others = app.list().await.len() - 1;
             let saves = app.probe.gate(Act::Save);
-            let fault = leave_a_mark_unheard(&app, &saves);
+            let fault = lose_the_response_to_a_tombstone(&app, &saves);
             let path = format!("/add_and_login/count/alice?{more}");
             let (response, ()) = join(visitor.get(&path), fault).await;
             assert_eq!(response.status.code, status, "{more}");
@@ -570,7 +570,7 @@ async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
             app.gate("save").arrived().await;
             let saves = app.probe.gate(Act::Save);
             app.gate("save").open();
-            leave_a_mark_unheard(&app, &saves).await;
+            lose_the_response_to_a_tombstone(&app, &saves).await;
             app.gate("respond").arrived().await;
             app.probe.heal();
             // The other request follows the mark, and then the way out tries again.
@@ -847,7 +847,7 @@ async fn a_retried_renewal_ends_together_with_its_copies() {
                 app.gate("save").arrived().await;
                 let saves = app.probe.gate(Act::Save);
                 app.gate("save").open();
-                leave_a_mark_unheard(&app, &saves).await;
+                lose_the_response_to_a_tombstone(&app, &saves).await;
                 app.gate("respond").arrived().await;
                 app.probe.heal();
                 // The other renewal makes a second copy, and then the way out tries again.
@@ -878,8 +878,8 @@ async fn an_undone_renewal_brings_no_change_of_a_save_that_failed() {
             app.gate("respond").arrived().await;
             app.probe.heal();
             app.gate("respond").open();
-            // The renewal makes its copy, and its mark is never heard of.
-            leave_a_mark_unheard(&app, &saves).await;
+            // The renewal makes its copy, and the response to its tombstone is lost.
+            lose_the_response_to_a_tombstone(&app, &saves).await;
         };
         let (response, ()) = join(visitor.get("/push_save_and_renew"), faults).await;
         assert_eq!(response.status.code, 503);
