@@ -91,6 +91,8 @@ mod clock;
 mod config;
 mod cookie;
 mod csrf;
+#[cfg(any(feature = "perl", feature = "import"))]
+mod decode_error;
 mod dispatch;
 mod error;
 mod fairing;
@@ -129,6 +131,8 @@ pub use cache::Cache;
 pub use clock::Clock;
 pub use config::Durability;
 pub use csrf::{CsrfForm, CsrfToken, NoFields};
+#[cfg(any(feature = "perl", feature = "import"))]
+pub use decode_error::{DecodeError, DecodeErrorKind};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
 pub use logged_in::LoggedIn;

@@ -184,8 +184,7 @@ async fn a_batch_that_meets_another_hosts_save_is_made_again() {
     let app = App::launch().await;
     let elsewhere = app.again(|figment| figment).await;
     let visitor = app.known_visitor().await;
-    let other = elsewhere.visitor();
-    other.set_cookie("id", &visitor.cookie("id").expect("it has a session"));
+    let other = visitor.copy_to(&elsewhere);
     let Contended { mut leader, saves } = contend(&app, &visitor).await;
     let others = wait_behind(&visitor, &["/add/count/1"; 5]).await;
     saves.open();

@@ -8,10 +8,8 @@ use proptest::prelude::*;
 use rocket::futures::TryStreamExt;
 use rocket::http::Cookie;
 use rocket::local::asynchronous::Client;
-use rocket_session_kit::import::{
-    ErrorKind, Session3Directory, keep, pycket, pyramid_kvs, session3,
-};
-use rocket_session_kit::{Notifications, Record, Session, Sessions, import};
+use rocket_session_kit::import::{Session3Directory, keep, pycket, pyramid_kvs, session3};
+use rocket_session_kit::{DecodeError, DecodeErrorKind, Notifications, Record, Session, Sessions};
 use serde_json::Value;
 
 use crate::support::log::lines_with;
@@ -130,9 +128,9 @@ fn a_directory_of_session3_gives_its_sessions_and_counts_the_rest() {
     assert_eq!(
         found,
         [
-            ("cut".into(), Some(ErrorKind::Truncated)),
+            ("cut".into(), Some(DecodeErrorKind::Truncated)),
             ("good".into(), None),
-            ("huge".into(), Some(ErrorKind::TooLarge)),
+            ("huge".into(), Some(DecodeErrorKind::TooLarge)),
         ]
     );
     assert_eq!(sessions.skipped(), 5);
@@ -289,8 +287,8 @@ async fn an_imported_session_beyond_the_limits_stays_and_does_not_grow() {
     assert_eq!(responses[0].1, "long");
 }
 
-fn kind(read: Result<Record, import::Error>) -> Option<ErrorKind> {
-    read.err().map(|error| error.kind().clone())
+fn kind(read: Result<Record, DecodeError>) -> Option<DecodeErrorKind> {
+    read.err().map(|error| error.kind())
 }
 
 /// A dict with one value, written by `value`.
@@ -446,6 +444,25 @@ fn an_error_names_the_byte_and_the_type_and_never_the_value() {
     }
 }
 
+#[test]
+fn a_mistake_in_a_pickle_has_the_kind_that_it_has_in_an_image() {
+    for (pickle, kind) in [
+        (&b"\x80\x06N."[..], DecodeErrorKind::Version),
+        (b"}\xff.", DecodeErrorKind::Opcode),
+        (b"}.N", DecodeErrorKind::TrailingBytes),
+        (b"h\x01.", DecodeErrorKind::Tag),
+        (b"Ione\n.", DecodeErrorKind::Number),
+        (b"Fone\n.", DecodeErrorKind::Number),
+        (b"\x8c\x03\xed\xa0\x80.", DecodeErrorKind::Text),
+        (b"V\\ud800\n.", DecodeErrorKind::Text),
+        (b"a.", DecodeErrorKind::Malformed),
+        (b"].", DecodeErrorKind::NotASession),
+    ] {
+        let error = pycket(Some(pickle), None, now()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+}
+
 /// A session of Session3's with these attributes instead of its own, or besides.
 fn with_attributes(change: &[(&str, &[u8])]) -> Vec<u8> {
     let mut attributes: Vec<(&str, &[u8])> = vec![
@@ -512,12 +529,15 @@ fn an_unreadable_file_is_reported_and_the_import_continues() {
     let mem = all.into_iter().find(|(name, _)| name == "mem");
     let (_, read) = mem.expect("it is an item");
     let error = read.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Io(_)), "{error}");
+    assert!(matches!(error.kind(), DecodeErrorKind::Io(_)), "{error}");
     assert!(error.to_string().starts_with("the file: "), "{error}");
     // It went on before it or behind it: there are `stat`, `status`, `maps`.
     assert!(sessions.skipped() > 3);
     let missing = Session3Directory::open("/proc/self/missing").unwrap_err();
-    assert_eq!(missing.kind(), &ErrorKind::Io(std::io::ErrorKind::NotFound));
+    assert_eq!(
+        missing.kind(),
+        DecodeErrorKind::Io(std::io::ErrorKind::NotFound)
+    );
 }
 
 #[test]
@@ -551,10 +571,10 @@ fn a_file_locked_by_session3_is_waited_for() {
 fn memory_bombs_are_refused_cheaply() {
     let read = |bytes: &[u8]| kind(pycket(Some(bytes), None, now()));
     // A list in itself, and a dict in itself.
-    assert_eq!(read(&dict(b"]q\0h\0a")), Some(ErrorKind::Recursive));
+    assert_eq!(read(&dict(b"]q\0h\0a")), Some(DecodeErrorKind::Cycle));
     assert_eq!(
         read(b"\x80\x02}q\0X\x01\0\0\0kh\0s."),
-        Some(ErrorKind::Recursive)
+        Some(DecodeErrorKind::Cycle)
     );
     // Each list holds the one before ten times: 10^40 items.
     let mut bomb = b"](K\x01e".to_vec();
@@ -563,7 +583,7 @@ fn memory_bombs_are_refused_cheaply() {
         bomb.extend([b'h', id].repeat(10));
         bomb.push(b'e');
     }
-    assert_eq!(read(&dict(&bomb)), Some(ErrorKind::TooLarge));
+    assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::TooLarge));
     // The same by copies of the top.
     let bomb = [&b"]"[..], &b"222222222(le"[..]].concat();
     assert!(read(&dict(&bomb)).is_some());
@@ -575,20 +595,20 @@ fn memory_bombs_are_refused_cheaply() {
     bomb.extend(b"u0](");
     bomb.extend(b"h\0".repeat(10_000));
     bomb.push(b'e');
-    assert_eq!(read(&dict(&bomb)), Some(ErrorKind::TooLarge));
+    assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::TooLarge));
     // One key of 500 000 bytes, which a dict has 100 000 times.
     let key = [&b"X\x20\xa1\x07\0"[..], &b"a".repeat(500_000), b"q\0"].concat();
     let bomb = [&b"}("[..], &key, b"N", &b"h\0N".repeat(100_000), b"u"].concat();
-    let twice = ErrorKind::Type("two keys of a dict with the same text".into());
-    assert_eq!(read(&dict(&bomb)), Some(twice));
+    assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::Type));
+    assert!(refused(&bomb).contains("two keys of a dict with the same text"));
     // Classes of the longest name, by two that a memo has.
     let long = "a".repeat(128);
     let names = format!("X\u{1}\0\0\0aq\0X\u{7f}\0\0\0{}q\u{1}", &long[1..]);
     let bomb = [names.as_bytes(), &b"h\x01h\x01\x930".repeat(100_000)].concat();
-    assert_eq!(read(&dict(&bomb)), Some(ErrorKind::TooLarge));
+    assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::TooLarge));
     let object = [&b"caaa\n"[..], long.as_bytes(), b"\nq\0"].concat();
     let bomb = [&object[..], &b"h\0)\x810".repeat(100_000)].concat();
-    assert_eq!(read(&dict(&bomb)), Some(ErrorKind::TooLarge));
+    assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::TooLarge));
     // One list, and one text, that a function is to copy 50 000 times.
     let list = [&b"("[..], &b"N".repeat(400_000), b"lq\0"].concat();
     let set = [
@@ -596,7 +616,7 @@ fn memory_bombs_are_refused_cheaply() {
         &b"h\x01h\0\x85R".repeat(50_000),
     ]
     .concat();
-    assert_eq!(read(&[list, set].concat()), Some(ErrorKind::TooLarge));
+    assert_eq!(read(&[list, set].concat()), Some(DecodeErrorKind::TooLarge));
     let text = [
         &b"X\x80\x1a\x06\0"[..],
         &b"a".repeat(400_000),
@@ -608,7 +628,10 @@ fn memory_bombs_are_refused_cheaply() {
         &b"h\x01h\0h\x02\x86R".repeat(50_000),
     ]
     .concat();
-    assert_eq!(read(&[text, encode].concat()), Some(ErrorKind::TooLarge));
+    assert_eq!(
+        read(&[text, encode].concat()),
+        Some(DecodeErrorKind::TooLarge)
+    );
     // Deep, in lists and in tuples; 100 000 of them would overrun a stack.
     for open in [&b"]"[..], b")"] {
         let close: &[u8] = if open == b"]" { b"a" } else { b"\x85" };
@@ -617,8 +640,8 @@ fn memory_bombs_are_refused_cheaply() {
             _ => [open.to_vec(), close.repeat(n - 1)].concat(),
         };
         assert_eq!(read(&dict(&many(100))), None);
-        assert_eq!(read(&dict(&many(101))), Some(ErrorKind::TooDeep));
-        assert_eq!(read(&dict(&many(100_000))), Some(ErrorKind::TooDeep));
+        assert_eq!(read(&dict(&many(101))), Some(DecodeErrorKind::Depth));
+        assert_eq!(read(&dict(&many(100_000))), Some(DecodeErrorKind::Depth));
     }
     // Lengths that nothing follows.
     for value in [
@@ -630,12 +653,18 @@ fn memory_bombs_are_refused_cheaply() {
         b"X\xff\xff\xff\xff",
         b"\x8b\xff\xff\xff\x7f",
     ] {
-        assert_eq!(read(&dict(value)), Some(ErrorKind::Truncated));
+        assert_eq!(read(&dict(value)), Some(DecodeErrorKind::Truncated));
     }
     // A far place in the memo takes no room, and the whole is bounded.
     assert_eq!(read(&dict(b"Nr\xff\xff\xff\xff")), None);
-    assert_eq!(read(&vec![b'('; (1 << 20) + 1]), Some(ErrorKind::TooLarge));
-    assert_eq!(read(&b"]".repeat(10 << 20)), Some(ErrorKind::TooLarge));
+    assert_eq!(
+        read(&vec![b'('; (1 << 20) + 1]),
+        Some(DecodeErrorKind::TooLarge)
+    );
+    assert_eq!(
+        read(&b"]".repeat(10 << 20)),
+        Some(DecodeErrorKind::TooLarge)
+    );
     assert!(pyramid_kvs(&[b"{\"a\":", &b"[".repeat(500_000)[..]].concat(), now()).is_err());
 }
 

@@ -13,7 +13,7 @@ use rocket_session_kit::store::{Precondition, Save, Saved, SessionStore};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{Notifications, Result, Session};
 
-use crate::support::{App, Gates, Visitor};
+use crate::support::{Answer, App, Gates, Visitor};
 
 /// Longer than any session lives unused.
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -261,6 +261,35 @@ impl Fate {
     }
 }
 
+/// Returns the response to `request`, whose handler saves by itself: that save meets its fate. The store
+/// is well again when the handler is about to respond.
+async fn with_a_save_in_doubt(
+    app: &App,
+    fate: Fate,
+    request: impl Future<Output = Answer>,
+) -> Answer {
+    with_a_save_in_doubt_and(app, fate, request, async {}).await
+}
+
+/// The same. When the handler is about to respond, `meanwhile` happens.
+async fn with_a_save_in_doubt_and(
+    app: &App,
+    fate: Fate,
+    request: impl Future<Output = Answer>,
+    meanwhile: impl Future<Output = ()>,
+) -> Answer {
+    let faults = async {
+        app.gate("save").arrived().await;
+        fate.befalls(app);
+        app.gate("save").open();
+        app.gate("respond").arrived().await;
+        app.probe.heal();
+        meanwhile.await;
+        app.gate("respond").open();
+    };
+    join(request, faults).await.0
+}
+
 #[async_test]
 async fn a_resent_save_counts_once() {
     on_every_store(async |app| {
@@ -272,15 +301,8 @@ async fn a_resent_save_counts_once() {
                         false => app.visitor(),
                     };
                     let path = format!("/add_and_save/count{more}");
-                    let fault = async {
-                        app.gate("save").arrived().await;
-                        fate.befalls(&app);
-                        app.gate("save").open();
-                        app.gate("respond").arrived().await;
-                        app.probe.heal();
-                        app.gate("respond").open();
-                    };
-                    let (response, ()) = join(visitor.get(&path), fault).await;
+                    let request = visitor.get(&path);
+                    let response = with_a_save_in_doubt(&app, fate, request).await;
                     let what = format!("{fate:?} {more} {known}");
                     assert_eq!(response.status.code, 503, "{what}");
                     assert_eq!(visitor.get("/get/count").await.body, "2", "{what}");
@@ -298,17 +320,11 @@ async fn a_resent_save_never_counts_twice_after_other_saves() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;
-            let fault = async {
-                app.gate("save").arrived().await;
-                fate.befalls(&app);
-                app.gate("save").open();
-                app.gate("respond").arrived().await;
-                app.probe.heal();
+            let request = visitor.get("/add_and_save/count?more=more");
+            let response = with_a_save_in_doubt_and(&app, fate, request, async {
                 assert_eq!(visitor.get("/add/count/10").await.status.code, 200);
-                app.gate("respond").open();
-            };
-            let slow = visitor.get("/add_and_save/count?more=more");
-            let (response, ()) = join(slow, fault).await;
+            })
+            .await;
             // Nobody can know whether the first save is in what others made of it.
             assert_eq!(response.status.code, 503, "{fate:?}");
             let count = visitor.get("/get/count").await.body;
@@ -328,16 +344,11 @@ async fn a_resent_save_with_a_renewal_never_counts_twice() {
         for fate in [Fate::Arrives, Fate::Fails] {
             let others = app.list().await.len();
             let visitor = app.known_visitor().await;
-            let fault = async {
-                app.gate("save").arrived().await;
-                fate.befalls(&app);
-                app.gate("save").open();
-                app.gate("respond").arrived().await;
-                app.probe.heal();
+            let request = visitor.get("/add_save_and_renew/count");
+            let response = with_a_save_in_doubt_and(&app, fate, request, async {
                 assert_eq!(visitor.get("/add/count/10").await.status.code, 200);
-                app.gate("respond").open();
-            };
-            let (response, ()) = join(visitor.get("/add_save_and_renew/count"), fault).await;
+            })
+            .await;
             // Nobody can know whether the first save is in what others made of it.
             assert_eq!(response.status.code, 503, "{fate:?}");
             let once = match fate {
@@ -411,6 +422,16 @@ async fn is_told(visitor: &Visitor<'_>, path: &str, body: &str) {
     }
 }
 
+/// Lets a renewal, whose saves wait at this gate, make its copy. Its tombstone is saved after that, but
+/// the response is lost.
+async fn lose_the_response_to_a_tombstone(app: &App, saves: &Gate) {
+    saves.arrived().await;
+    saves.open();
+    saves.arrived().await;
+    app.probe.fail_afterwards(Act::Save);
+    saves.open_for_all();
+}
+
 #[async_test]
 async fn a_renewal_that_the_store_never_confirms_is_undone() {
     on_every_store(async |app| {
@@ -418,14 +439,7 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
             let before = app.list().await.len();
             let visitor = app.known_visitor().await;
             let saves = app.probe.gate(Act::Save);
-            let fault = async {
-                saves.arrived().await;
-                saves.open();
-                saves.arrived().await;
-                // The tombstone is saved, but its response is lost.
-                app.probe.fail_afterwards(Act::Save);
-                saves.open_for_all();
-            };
+            let fault = lose_the_response_to_a_tombstone(&app, &saves);
             let (response, ()) = join(visitor.get(path), fault).await;
             assert_eq!(response.status.code, 503, "{path}");
             assert!(response.session_cookie().is_none(), "{path}");
@@ -445,8 +459,7 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
 /// another host follows the tombstone and completes.
 async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) {
     let elsewhere = app.again(|figment| figment).await;
-    let other = elsewhere.visitor();
-    other.set_cookie("id", &visitor.cookie("id").unwrap());
+    let other = visitor.copy_to(&elsewhere);
     let (saves, slow) = (app.probe.gate(Act::Save), elsewhere.gate("slow"));
     let (kept, is_kept) = oneshot::channel();
     let log_in = async {
@@ -528,13 +541,7 @@ async fn a_renewal_is_undone_beside_any_other_change() {
             let visitor = app.known_visitor().await;
             let others = app.list().await.len() - 1;
             let saves = app.probe.gate(Act::Save);
-            let fault = async {
-                saves.arrived().await;
-                saves.open();
-                saves.arrived().await;
-                app.probe.fail_afterwards(Act::Save);
-                saves.open_for_all();
-            };
+            let fault = lose_the_response_to_a_tombstone(&app, &saves);
             let path = format!("/add_and_login/count/alice?{more}");
             let (response, ()) = join(visitor.get(&path), fault).await;
             assert_eq!(response.status.code, status, "{more}");
@@ -553,8 +560,7 @@ async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = visitor.copy_to(&elsewhere);
         let slow = elsewhere.gate("slow");
         let log_in = async {
             slow.arrived().await;
@@ -564,12 +570,7 @@ async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
             app.gate("save").arrived().await;
             let saves = app.probe.gate(Act::Save);
             app.gate("save").open();
-            saves.arrived().await;
-            saves.open();
-            saves.arrived().await;
-            // The tombstone is saved, but the handler gets no response.
-            app.probe.fail_afterwards(Act::Save);
-            saves.open_for_all();
+            lose_the_response_to_a_tombstone(&app, &saves).await;
             app.gate("respond").arrived().await;
             app.probe.heal();
             // The other request follows the tombstone, and then the fairing tries again.
@@ -681,16 +682,11 @@ async fn a_session_with_an_unconfirmed_creation_does_not_stay() {
 async fn a_creation_repeated_after_its_first_attempt_expired_leaves_one_session() {
     on_every_store(async |app| {
         let visitor = app.visitor();
-        let fault = async {
-            app.gate("save").arrived().await;
-            app.probe.fail_afterwards(Act::Save);
-            app.gate("save").open();
-            app.gate("respond").arrived().await;
-            app.probe.heal();
+        let request = visitor.get("/add_and_save/count");
+        let response = with_a_save_in_doubt_and(&app, Fate::Arrives, request, async {
             app.clock.advance(MONTH);
-            app.gate("respond").open();
-        };
-        let (response, ()) = join(visitor.get("/add_and_save/count"), fault).await;
+        })
+        .await;
         assert!(response.sets_session(), "the way out creates the session");
         app.clock.set_back(MONTH);
         app.holds(1).await;
@@ -726,15 +722,8 @@ async fn a_log_in_saved_twice_renews_once() {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;
             let before = app.list().await.len();
-            let fault = async {
-                app.gate("save").arrived().await;
-                fate.befalls(&app);
-                app.gate("save").open();
-                app.gate("respond").arrived().await;
-                app.probe.heal();
-                app.gate("respond").open();
-            };
-            let (response, ()) = join(visitor.get("/login_and_save/alice"), fault).await;
+            let request = visitor.get("/login_and_save/alice");
+            let response = with_a_save_in_doubt(&app, fate, request).await;
             assert_eq!(response.status.code, 503, "{fate:?}");
             // The way out asked again, and was heard.
             assert!(response.sets_session(), "{fate:?}");
@@ -764,15 +753,8 @@ async fn a_value_set_after_an_unconfirmed_save_wins() {
     on_every_store(async |app| {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;
-            let fault = async {
-                app.gate("save").arrived().await;
-                fate.befalls(&app);
-                app.gate("save").open();
-                app.gate("respond").arrived().await;
-                app.probe.heal();
-                app.gate("respond").open();
-            };
-            let (response, ()) = join(visitor.get("/set_save_and_set/a"), fault).await;
+            let request = visitor.get("/set_save_and_set/a");
+            let response = with_a_save_in_doubt(&app, fate, request).await;
             assert_eq!(response.status.code, 200, "{fate:?}");
             assert_eq!(visitor.get("/get/a").await.body, "2", "{fate:?}");
         }
@@ -795,19 +777,14 @@ async fn a_token_session_with_an_unconfirmed_creation_counts_changes_once() {
     for others in [false, true] {
         let app = with_tokens().await;
         let visitor = client(&app);
-        let fault = async {
-            app.gate("save").arrived().await;
-            app.probe.fail_afterwards(Act::Save);
-            app.gate("save").open();
-            app.gate("respond").arrived().await;
-            app.probe.heal();
+        let request = visitor.get("/add_two_and_save?again=false");
+        let response = with_a_save_in_doubt_and(&app, Fate::Arrives, request, async {
             if others {
                 // It finds the session of the same token, and saves over it.
                 assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
             }
-            app.gate("respond").open();
-        };
-        let (response, ()) = join(visitor.get("/add_two_and_save?again=false"), fault).await;
+        })
+        .await;
         assert_eq!(response.status.code, 200, "{others}");
         let one = if others { "11" } else { "1" };
         for (name, count) in [("one", one), ("two", "1"), ("last", "1")] {
@@ -855,8 +832,7 @@ async fn a_retried_renewal_ends_together_with_its_copies() {
             let visitor = app.known_visitor().await;
             visitor.get("/login/alice").await;
             let elsewhere = app.again(|figment| figment).await;
-            let other = elsewhere.visitor();
-            other.set_cookie("id", &visitor.cookie("id").unwrap());
+            let other = visitor.copy_to(&elsewhere);
             let slow = elsewhere.gate("slow");
             let first = async {
                 slow.arrived().await;
@@ -871,12 +847,7 @@ async fn a_retried_renewal_ends_together_with_its_copies() {
                 app.gate("save").arrived().await;
                 let saves = app.probe.gate(Act::Save);
                 app.gate("save").open();
-                saves.arrived().await;
-                saves.open();
-                saves.arrived().await;
-                // The tombstone is saved, but the handler gets no response.
-                app.probe.fail_afterwards(Act::Save);
-                saves.open_for_all();
+                lose_the_response_to_a_tombstone(&app, &saves).await;
                 app.gate("respond").arrived().await;
                 app.probe.heal();
                 // The other renewal makes a second copy, and then the way out tries again.
@@ -908,11 +879,7 @@ async fn an_undone_renewal_brings_no_change_of_a_save_that_failed() {
             app.probe.heal();
             app.gate("respond").open();
             // The renewal makes its copy, and the response to its tombstone is lost.
-            saves.arrived().await;
-            saves.open();
-            saves.arrived().await;
-            app.probe.fail_afterwards(Act::Save);
-            saves.open_for_all();
+            lose_the_response_to_a_tombstone(&app, &saves).await;
         };
         let (response, ()) = join(visitor.get("/push_save_and_renew"), faults).await;
         assert_eq!(response.status.code, 503);
@@ -929,15 +896,8 @@ async fn notifications_pushed_after_an_unconfirmed_save_are_all_kept() {
     for fate in [Fate::Arrives, Fate::Fails] {
         let app = App::built(|f| f.merge(("sessions.limits.notifications", 2)), build).await;
         let visitor = app.known_visitor().await;
-        let fault = async {
-            app.gate("save").arrived().await;
-            fate.befalls(&app);
-            app.gate("save").open();
-            app.gate("respond").arrived().await;
-            app.probe.heal();
-            app.gate("respond").open();
-        };
-        let (response, ()) = join(visitor.get("/push_save_and_push_two"), fault).await;
+        let request = visitor.get("/push_save_and_push_two");
+        let response = with_a_save_in_doubt(&app, fate, request).await;
         assert_eq!(response.status.code, 200, "{fate:?}");
         // The third made the oldest go, and no other.
         assert_eq!(visitor.get("/messages").await.body, "b,c", "{fate:?}");
@@ -994,8 +954,7 @@ async fn copies_end_together_after_the_first_renewal_is_undone() {
         let visitor = app.known_visitor().await;
         visitor.get("/login/alice").await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = visitor.copy_to(&elsewhere);
         let slow = elsewhere.gate("slow");
         let (told, is_told) = oneshot::channel();
         let renewal = async {
@@ -1024,8 +983,7 @@ async fn a_save_that_followed_an_undone_renewal_returns_to_the_old_id() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = visitor.copy_to(&elsewhere);
         let slow = elsewhere.gate("slow");
         let undoing = async {
             slow.arrived().await;
@@ -1055,8 +1013,7 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = visitor.copy_to(&elsewhere);
         let slow = elsewhere.gate("slow");
         let (told, is_told) = oneshot::channel();
         let second = async {
@@ -1302,8 +1259,7 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
         let visitor = app.known_visitor().await;
         visitor.get("/login/alice").await;
         let elsewhere = app.again(|figment| figment).await;
-        let other = elsewhere.visitor();
-        other.set_cookie("id", &visitor.cookie("id").unwrap());
+        let other = visitor.copy_to(&elsewhere);
         let (first, second) = (elsewhere.gate("first"), elsewhere.gate("second"));
         let (told, heard) = oneshot::channel();
         let change = async {
@@ -1381,23 +1337,15 @@ async fn copies_end_together_after_a_retried_renewal_of_a_copy() {
             let visitor = app.known_visitor().await;
             visitor.get("/login/alice").await;
             let other = visitor.copy();
-            let renewals = async {
-                app.gate("slow").arrived().await;
-                assert!(visitor.get("/renew").await.sets_session());
-                app.gate("slow").open();
-            };
-            let (renewed, ()) = join(other.get("/renew?gate=slow"), renewals).await;
+            let renewed = app
+                .held_at("slow", other.get("/renew?gate=slow"), async {
+                    assert!(visitor.get("/renew").await.sets_session());
+                })
+                .await;
             assert!(renewed.sets_session(), "{renewed:?}");
             // There are two copies now. One of them is renewed, and nobody hears of its next copy.
-            let fault = async {
-                app.gate("save").arrived().await;
-                app.probe.fail_afterwards(Act::Save);
-                app.gate("save").open();
-                app.gate("respond").arrived().await;
-                app.probe.heal();
-                app.gate("respond").open();
-            };
-            let (response, ()) = join(visitor.get("/login_and_save/alice"), fault).await;
+            let request = visitor.get("/login_and_save/alice");
+            let response = with_a_save_in_doubt(&app, Fate::Arrives, request).await;
             assert!(response.sets_session(), "{response:?}");
             end_together([&visitor, &other], logs_out).await;
             app.holds(0).await;
@@ -1464,15 +1412,8 @@ async fn notifications_can_be_taken_after_an_unconfirmed_save() {
         for fate in [Fate::Arrives, Fate::Fails] {
             let visitor = app.known_visitor().await;
             visitor.get("/push/one").await;
-            let fault = async {
-                app.gate("save").arrived().await;
-                fate.befalls(&app);
-                app.gate("save").open();
-                app.gate("respond").arrived().await;
-                app.probe.heal();
-                app.gate("respond").open();
-            };
-            let (response, ()) = join(visitor.get("/add_save_and_take"), fault).await;
+            let request = visitor.get("/add_save_and_take");
+            let response = with_a_save_in_doubt(&app, fate, request).await;
             let told = (response.status.code, &*response.body);
             assert_eq!(told, (200, "1 Some(1)"), "{fate:?}");
             assert_eq!(visitor.get("/get/count").await.body, "1", "{fate:?}");

@@ -19,17 +19,11 @@ use rocket_session_kit::{ErrorKind, MemcachedStore, SessionId, Sessions};
 use crate::support::memcached::Memcached;
 use crate::support::process::wait_until;
 use crate::support::proxy::Proxy;
+use crate::support::server::{
+    PATIENT, SOON, brief, create, filled_session, keeps_responses_apart, save, session,
+    spares_a_session_saved_meanwhile, works_in_a_second_runtime, write_everything,
+};
 use crate::support::{App, PATIENCE, figment, log};
-
-/// What no request of these tests may take: the time for one call, and a lot for a slow machine.
-const SOON: Duration = Duration::from_secs(8);
-
-/// How long a test waits for what must come.
-const PATIENT: Duration = Duration::from_secs(30);
-
-fn brief(figment: Figment) -> Figment {
-    figment.merge(("sessions.store_timeout", 400))
-}
 
 fn store(port: u16) -> MemcachedStore {
     MemcachedStore::open([format!("127.0.0.1:{port}")])
@@ -40,37 +34,6 @@ fn store(port: u16) -> MemcachedStore {
 async fn app(server: &Memcached) -> App {
     let store = store(server.port);
     App::on(store, |f| f).await
-}
-
-/// A session's bytes with `owner` in them.
-fn session(owner: &str, filling: usize) -> Vec<u8> {
-    let rev = SessionId::random().to_hex();
-    let filling = "x".repeat(filling);
-    format!(
-        r#"{{"rev":"{}","expires":99999999999,"v":1,"created":1,"accessed":99999999999,"values":{{"owner":"{owner}","filling":"{filling}"}}}}"#,
-        &rev[..16]
-    )
-    .into_bytes()
-}
-
-fn save(bytes: &[u8], precondition: Precondition) -> Save<'_> {
-    Save {
-        bytes,
-        ttl: Duration::from_secs(60),
-        precondition,
-    }
-}
-
-async fn create(store: &MemcachedStore, owner: &str) -> SessionId {
-    let id = SessionId::random();
-    let save = Save {
-        bytes: &session(owner, 0),
-        ttl: Duration::from_secs(3600),
-        precondition: Precondition::Absent,
-    };
-    let saved = store.save_session(&id, save).await;
-    assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
-    id
 }
 
 #[async_test]
@@ -233,7 +196,7 @@ async fn repeatable_calls_are_repeated_after_a_cut() {
     let revisions: Vec<_> = loaded.map(|stored| stored.unwrap().revision).collect();
 
     proxy.cut();
-    let bytes = session("somebody", 0);
+    let bytes = session("somebody");
     let saves = ids.iter().zip(&revisions).map(|(id, revision)| {
         store.save_session(id, save(&bytes, Precondition::Revision(*revision)))
     });
@@ -327,7 +290,7 @@ async fn a_save_with_a_lost_request_or_response_counts_once() {
             let id = SessionId::random();
             let mut precondition = Precondition::Absent;
             for round in 0..3 {
-                let bytes = session("alice", round);
+                let bytes = filled_session("alice", round);
                 match arrived {
                     false => proxy.cut_at_requests(lost),
                     true => proxy.cut_at_responses(lost),
@@ -364,7 +327,7 @@ async fn a_deletion_of_a_revision_survives_losses_and_spares_others() {
             for arrived in [false, true] {
                 // Another process saved it.
                 let id = create(&direct, "alice").await;
-                let stranger = RecordHeader::read(&session("bob", 0))
+                let stranger = RecordHeader::read(&session("bob"))
                     .expect("it has one")
                     .revision;
                 let spared = store.delete_session_if(&id, stranger).await;
@@ -400,7 +363,7 @@ async fn a_lost_deletion_spares_a_later_save() {
     let gate = proxy.hold(b"mg ");
     let other = async {
         gate.arrived().await;
-        let theirs = session("theirs", 0);
+        let theirs = session("theirs");
         let saved = direct
             .save_session(&id, save(&theirs, Precondition::Revision(revision)))
             .await;
@@ -427,7 +390,7 @@ async fn a_call_lost_three_times_is_an_error() {
             match deletes {
                 true => store.delete_session_if(&id, revision).await.map(drop),
                 false => {
-                    let theirs = session("bob", 0);
+                    let theirs = session("bob");
                     let save = save(&theirs, Precondition::Revision(revision));
                     store.save_session(&id, save).await.map(drop)
                 }
@@ -460,7 +423,7 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
         let (store, direct) = (store(proxy.port), store(server.port));
         let id = create(&store, "alice").await;
         let before = store.load_session(&id).await.unwrap().expect("it is there");
-        let (ours, theirs) = (session("ours", 0), session("theirs", 0));
+        let (ours, theirs) = (session("ours"), session("theirs"));
         match arrived {
             false => proxy.cut_at_requests(1),
             true => proxy.cut_at_responses(1),
@@ -538,22 +501,7 @@ async fn an_acknowledged_save_counts_once_when_connections_are_cut() {
 async fn a_cancelled_request_never_leaves_its_response_to_another() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port);
-    let mut owners = Vec::new();
-    for owner in ["alice", "bob", "carol"] {
-        owners.push((owner, create(&store, owner).await));
-    }
-    proxy.delay(Duration::from_millis(2));
-    for round in 0..1000 {
-        let (owner, id) = &owners[round % 3];
-        let (_, other) = &owners[(round + 1) % 3];
-        // Given up at every moment between the command and its response.
-        let given_up = Duration::from_micros(round as u64 * 4);
-        let _ = tokio::time::timeout(given_up, store.load_session(other)).await;
-        let loaded = store.load_session(id).await.unwrap().expect("it is there");
-        let text = String::from_utf8(loaded.bytes).unwrap();
-        assert!(text.contains(owner), "{owner} was answered {text}");
-    }
+    keeps_responses_apart(&store(proxy.port), &proxy).await;
 }
 
 #[async_test]
@@ -608,7 +556,7 @@ async fn a_session_too_large_for_an_item_leaves_the_old_session() {
     ] {
         let now = store.load_session(&id).await.unwrap().expect("it is there");
         let save = Save {
-            bytes: &session("alice", size),
+            bytes: &filled_session("alice", size),
             ttl: Duration::from_secs(60),
             precondition: Precondition::Revision(now.revision),
         };
@@ -639,7 +587,7 @@ async fn a_full_server_never_causes_a_500_response() {
         for n in 0..400 {
             let id = SessionId::random();
             let save = Save {
-                bytes: &session(&n.to_string(), 60_000),
+                bytes: &filled_session(&n.to_string(), 60_000),
                 ttl: Duration::from_secs(60),
                 precondition: Precondition::Absent,
             };
@@ -670,7 +618,7 @@ async fn a_save_refused_by_a_full_server_keeps_the_old_session() {
         visitors.push(visitor);
     }
     let id = create(&store, "bob").await;
-    let (large, larger) = (session("bob", 60_000), session("bob", 60_500));
+    let (large, larger) = (filled_session("bob", 60_000), filled_session("bob", 60_500));
     let revision = store.load_session(&id).await.unwrap().unwrap().revision;
     let saved = store
         .save_session(&id, save(&large, Precondition::Revision(revision)))
@@ -681,7 +629,7 @@ async fn a_save_refused_by_a_full_server_keeps_the_old_session() {
     for size in [60_000, 120_000] {
         let mut refused = 0;
         while refused < 20 {
-            let filling = session("filling", size);
+            let filling = filled_session("filling", size);
             let saved = store
                 .save_session(&SessionId::random(), save(&filling, Precondition::Absent))
                 .await;
@@ -882,26 +830,8 @@ async fn a_session_saved_between_check_and_deletion_survives_a_sweep() {
     let server = Memcached::start();
     let proxy = Proxy::to(server.port);
     let (sweeping, direct) = (store(proxy.port), store(server.port));
-    let id = create(&direct, "old").await;
-    // No session is younger than that.
-    let gate = proxy.hold(b"md ");
-    let saves = async {
-        gate.arrived().await;
-        let there = direct
-            .load_session(&id)
-            .await
-            .unwrap()
-            .expect("it is there");
-        let bytes = session("saved meanwhile", 0);
-        let precondition = Precondition::Revision(there.revision);
-        let saved = direct.save_session(&id, save(&bytes, precondition)).await;
-        assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
-        gate.open_for_all();
-    };
-    let (swept, ()) = tokio::join!(sweeping.delete_old_sessions(0), saves);
-    let swept = swept.unwrap();
-    assert_eq!((swept.deleted, swept.remaining), (0, 1));
-    assert!(direct.has_session(&id).await.unwrap());
+    let deletions = proxy.hold(b"md ");
+    spares_a_session_saved_meanwhile(&sweeping, &direct, deletions).await;
 }
 
 #[async_test]
@@ -959,7 +889,7 @@ async fn a_list_ignores_keys_that_belong_to_another_server() {
             there.extend(key.map(|key| key.replace("%3A", ":").replace("%25", "%")));
         }
         for key in there {
-            let value = String::from_utf8(session("a stranger", 0)).unwrap();
+            let value = String::from_utf8(session("a stranger")).unwrap();
             let length = value.len();
             servers[to].ask(&format!("add {key} 0 0 {length}\r\n{value}"), "");
         }
@@ -1012,29 +942,8 @@ fn pretender_that_hangs_up(response: &'static str) -> u16 {
 
 #[test]
 fn a_store_works_in_a_second_runtime() {
-    let runtime = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     let server = Memcached::start();
-    let store = store(server.port);
-    let (first, second) = (runtime(), runtime());
-    let id = first.block_on(create(&store, "alice"));
-    assert!(second.block_on(store.has_session(&id)).unwrap());
-    drop(first);
-    assert!(second.block_on(store.load_session(&id)).unwrap().is_some());
-    drop(second);
-    let last = runtime();
-    assert!(last.block_on(store.delete_session(&id)).unwrap());
-    let key = Namespace::new("test").unwrap().key("count");
-    assert_eq!(last.block_on(store.increment(&key, 1, None)).unwrap(), 1);
-    drop(last);
-    assert_eq!(
-        runtime().block_on(store.increment(&key, 1, None)).unwrap(),
-        2
-    );
+    works_in_a_second_runtime(&store(server.port));
 }
 
 #[async_test]
@@ -1119,40 +1028,7 @@ async fn an_error_about_invalid_settings_names_the_key() {
 async fn every_item_has_an_expiry() {
     let server = Memcached::start();
     let app = app(&server).await;
-    let visitor = app.known_visitor().await;
-    for path in [
-        "/login/alice",
-        "/add/a/1",
-        "/renew",
-        "/clear",
-        "/logout",
-        "/set/a/1",
-    ] {
-        visitor.get(path).await;
-    }
-    let store = store(server.port);
-    let namespace = Namespace::new("test").unwrap();
-    let minute = Some(Duration::from_secs(60));
-    store
-        .set(&namespace.key("set"), b"1", minute)
-        .await
-        .unwrap();
-    store
-        .increment(&namespace.key("set"), 1, None)
-        .await
-        .unwrap();
-    store
-        .increment(&namespace.key("new"), 1, minute)
-        .await
-        .unwrap();
-    store
-        .swap(&namespace.key("swap"), None, b"1", minute)
-        .await
-        .unwrap();
-    store
-        .swap(&namespace.key("swap"), Some(b"1"), b"2", minute)
-        .await
-        .unwrap();
+    write_everything(&app, &store(server.port)).await;
     let mut items = Vec::new();
     wait_until("the server lists", || {
         items = server.ask("lru_crawler metadump hash", "END");

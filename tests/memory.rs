@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use rocket_session_kit::storable::{Error, ErrorKind, Image, from_slice};
+use rocket_session_kit::storable::{Image, from_slice};
+use rocket_session_kit::{DecodeError, DecodeErrorKind};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -30,7 +31,7 @@ fn hash(keys: u32) -> Vec<u8> {
 }
 
 /// Returns the most bytes that there were at once while `image` became any JSON.
-fn peak(image: &[u8]) -> (usize, Result<(), Error>) {
+fn peak(image: &[u8]) -> (usize, Result<(), DecodeError>) {
     let profiler = dhat::Profiler::builder().testing().build();
     let before = dhat::HeapStats::get().curr_bytes;
     let read = from_slice::<serde_json::Value>(image).map(drop);
@@ -120,7 +121,7 @@ fn an_image_takes_at_most_64_times_its_size() {
         );
         let told = match read {
             Ok(()) => fits,
-            Err(kind) => !fits && matches!(kind, ErrorKind::Growth | ErrorKind::Depth),
+            Err(kind) => !fits && matches!(kind, DecodeErrorKind::Growth | DecodeErrorKind::Depth),
         };
         if peak > TIMES * image.len() || !told {
             wrong.push(format!("{what}: {times:.1} times, {read:?}"));

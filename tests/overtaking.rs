@@ -177,16 +177,14 @@ async fn a_session_that_begins_beside_a_stale_cookie_is_never_lost() {
 async fn new_log_in_survives(app: &App, path: &str, wait: Duration) {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
-    let gate = app.gate("slow");
     let path = format!("{path}?gate=slow");
-    let again = async {
-        gate.arrived().await;
-        assert!(visitor.get("/logout").await.removes_session());
-        visitor.get("/login/bob").await;
-        app.clock.advance(wait);
-        gate.open();
-    };
-    let (response, ()) = join(visitor.get(&path), again).await;
+    let response = app
+        .held_at("slow", visitor.get(&path), async {
+            assert!(visitor.get("/logout").await.removes_session());
+            visitor.get("/login/bob").await;
+            app.clock.advance(wait);
+        })
+        .await;
     assert!(response.session_cookie().is_none(), "{path}: {response:?}");
     assert_eq!(visitor.get("/who").await.body, "bob", "{path}");
 }
@@ -217,16 +215,14 @@ async fn only_the_request_that_emptied_a_session_removes_its_cookie() {
     on_every_store(async |app| {
         for path in ["/renew", "/remove/n", "/clear", "/touch"] {
             let visitor = app.known_visitor().await;
-            let gate = app.gate("slow");
-            let emptied = async {
-                gate.arrived().await;
-                assert!(visitor.get("/clear").await.removes_session());
-                // The next session's cookie is in the browser before the slow response comes.
-                assert!(visitor.get("/set/a/1").await.sets_session());
-                gate.open();
-            };
             let slow = format!("{path}?gate=slow");
-            let (response, ()) = join(visitor.get(&slow), emptied).await;
+            let response = app
+                .held_at("slow", visitor.get(&slow), async {
+                    assert!(visitor.get("/clear").await.removes_session());
+                    // The next session's cookie is in the browser before the slow response comes.
+                    assert!(visitor.get("/set/a/1").await.sets_session());
+                })
+                .await;
             assert!(response.session_cookie().is_none(), "{path}: {response:?}");
             assert_eq!(visitor.get("/keys").await.body, "a", "{path}");
         }
@@ -239,13 +235,11 @@ async fn a_request_of_an_expired_session_does_not_disturb_a_log_in() {
     let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
     let visitor = app.known_visitor().await;
     app.clock.advance(11 * MINUTE);
-    let gate = app.gate("slow");
-    let log_in = async {
-        gate.arrived().await;
-        visitor.get("/login/alice").await;
-        gate.open();
-    };
-    let (response, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    let response = app
+        .held_at("slow", visitor.get("/touch?gate=slow"), async {
+            visitor.get("/login/alice").await;
+        })
+        .await;
     assert!(response.session_cookie().is_none(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "alice");
 }
@@ -257,13 +251,11 @@ async fn an_old_cookie_never_overwrites_a_new_one() {
             let app = App::configured(with_max_age).await;
             let visitor = app.known_visitor().await;
             app.clock.advance(2 * MINUTE);
-            let gate = app.gate("slow");
-            let renewal = async {
-                gate.arrived().await;
-                assert!(visitor.get(change).await.sets_session());
-                gate.open();
-            };
-            let (response, ()) = join(visitor.get(path), renewal).await;
+            let response = app
+                .held_at("slow", visitor.get(path), async {
+                    assert!(visitor.get(change).await.sets_session());
+                })
+                .await;
             assert!(response.session_cookie().is_none(), "{path}: {response:?}");
             assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{path} {change}");
         }
@@ -277,13 +269,11 @@ async fn a_touch_at_the_start_of_a_request_does_not_resend_the_cookie() {
     let visitor = app.known_visitor().await;
     // Past half of its idle timeout, the session is saved when it is loaded.
     app.clock.advance(6 * MINUTE);
-    let gate = app.gate("slow");
-    let log_in = async {
-        gate.arrived().await;
-        assert!(visitor.get("/login/alice").await.sets_session());
-        gate.open();
-    };
-    let (response, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    let response = app
+        .held_at("slow", visitor.get("/touch?gate=slow"), async {
+            assert!(visitor.get("/login/alice").await.sets_session());
+        })
+        .await;
     assert!(response.session_cookie().is_none(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "alice");
 }
@@ -293,13 +283,11 @@ async fn a_save_before_the_response_does_not_resend_a_stale_cookie() {
     let app = App::built(with_max_age, build).await;
     let visitor = app.known_visitor().await;
     app.clock.advance(2 * MINUTE);
-    let gate = app.gate("saved");
-    let renewal = async {
-        gate.arrived().await;
-        assert!(visitor.get("/login/alice").await.sets_session());
-        gate.open();
-    };
-    let (response, ()) = join(visitor.get("/save_and_wait"), renewal).await;
+    let response = app
+        .held_at("saved", visitor.get("/save_and_wait"), async {
+            assert!(visitor.get("/login/alice").await.sets_session());
+        })
+        .await;
     assert!(response.session_cookie().is_none(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "alice");
 }
@@ -311,15 +299,12 @@ async fn a_cookie_of_a_previous_key_never_overwrites_a_new_one() {
     let app = before
         .again(|f| f.merge(("sessions.previous_secret_keys", [vec![1_u8; 64]])))
         .await;
-    let visitor = app.visitor();
-    visitor.set_cookie("id", &known.cookie("id").unwrap());
-    let gate = app.gate("slow");
-    let log_in = async {
-        gate.arrived().await;
-        visitor.get("/login/alice").await;
-        gate.open();
-    };
-    let (response, ()) = join(visitor.get("/touch?gate=slow"), log_in).await;
+    let visitor = known.copy_to(&app);
+    let response = app
+        .held_at("slow", visitor.get("/touch?gate=slow"), async {
+            visitor.get("/login/alice").await;
+        })
+        .await;
     assert!(response.session_cookie().is_none(), "{response:?}");
     assert_eq!(visitor.get("/who").await.body, "alice");
 }
@@ -343,8 +328,7 @@ async fn a_cookie_is_resent_only_with_a_page_after_the_store_confirmed_it() {
         };
         app.clock.advance(2 * MINUTE);
         let visitor = |mode: Option<&str>| {
-            let visitor = app.visitor();
-            visitor.set_cookie("id", &known.cookie("id").unwrap());
+            let visitor = known.copy_to(&app);
             match mode {
                 Some(mode) => visitor.with("Sec-Fetch-Mode", mode),
                 None => visitor,
@@ -376,14 +360,12 @@ async fn a_save_by_another_request_does_not_stop_a_resent_cookie() {
     let app = App::configured(with_max_age).await;
     let visitor = app.known_visitor().await;
     app.clock.advance(2 * MINUTE);
-    let gate = app.gate("slow");
-    let save = async {
-        gate.arrived().await;
-        let other = visitor.copy().with("Sec-Fetch-Mode", "cors");
-        assert!(other.get("/add/a/1").await.session_cookie().is_none());
-        gate.open();
-    };
-    let (response, ()) = join(visitor.get("/touch?gate=slow"), save).await;
+    let response = app
+        .held_at("slow", visitor.get("/touch?gate=slow"), async {
+            let other = visitor.copy().with("Sec-Fetch-Mode", "cors");
+            assert!(other.get("/add/a/1").await.session_cookie().is_none());
+        })
+        .await;
     assert!(response.sets_session(), "{response:?}");
     assert_eq!(visitor.get("/get/a").await.body, "1");
 }
@@ -416,8 +398,7 @@ async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
             for logs_out in 0..3 {
                 let visitor = app.known_visitor().await;
                 visitor.get("/login/alice").await;
-                let elsewhere_too = elsewhere.visitor();
-                elsewhere_too.set_cookie("id", &visitor.cookie("id").unwrap());
+                let elsewhere_too = visitor.copy_to(&elsewhere);
                 let copies = [visitor.copy(), visitor.copy(), elsewhere_too];
                 let gates = [app.gate("slow"), app.gate("slow"), elsewhere.gate("slow")];
                 let path = format!("{renewal}?gate=slow");
@@ -491,14 +472,12 @@ async fn a_copy_that_is_in_use_does_not_outlive_the_log_out() {
         let [one, other] = two_copies(&app).await;
         assert_eq!(other.get("/push").await.status.code, 200);
         app.clock.advance(2 * MINUTE);
-        let gate = app.gate(path);
-        let log_out = async {
-            gate.arrived().await;
-            assert!(one.get("/logout").await.removes_session());
-            gate.open();
-        };
         let slow = format!("{path}?gate={path}");
-        let (response, ()) = join(other.get(&slow), log_out).await;
+        let response = app
+            .held_at(path, other.get(&slow), async {
+                assert!(one.get("/logout").await.removes_session());
+            })
+            .await;
         assert!(response.session_cookie().is_none(), "{path}: {response:?}");
         assert!(
             body.is_none_or(|body| body == response.body),
@@ -548,14 +527,12 @@ async fn a_log_in_whose_session_is_ended_before_the_response_gives_no_cookie() {
                 true => app.known_visitor().await,
                 false => app.visitor(),
             };
-            let gate = app.gate("saved");
-            let end = async {
-                gate.arrived().await;
-                let ended = app.sessions().end_all_of("alice", None).await;
-                assert_eq!(ended.unwrap(), 1);
-                gate.open();
-            };
-            let (response, ()) = join(visitor.get("/login_save_and_wait/alice"), end).await;
+            let response = app
+                .held_at("saved", visitor.get("/login_save_and_wait/alice"), async {
+                    let ended = app.sessions().end_all_of("alice", None).await;
+                    assert_eq!(ended.unwrap(), 1);
+                })
+                .await;
             assert!(!response.sets_session(), "{response:?}");
             assert_eq!(visitor.get("/who").await.body, "nobody");
             assert!(app.list().await.is_empty());
@@ -615,14 +592,12 @@ async fn a_renewal_after_a_renewal_and_a_log_out_leaves_no_session() {
         for path in ["/renew?gate=slow", "/login/alice?gate=slow"] {
             let visitor = app.known_visitor().await;
             let slow = visitor.copy();
-            let gate = app.gate("slow");
-            let others = async {
-                gate.arrived().await;
-                assert!(visitor.get("/login/alice").await.sets_session());
-                assert!(visitor.get("/logout").await.removes_session());
-                gate.open();
-            };
-            let (response, ()) = join(slow.get(path), others).await;
+            let response = app
+                .held_at("slow", slow.get(path), async {
+                    assert!(visitor.get("/login/alice").await.sets_session());
+                    assert!(visitor.get("/logout").await.removes_session());
+                })
+                .await;
             assert!(response.session_cookie().is_none(), "{path}: {response:?}");
             assert_eq!(slow.get("/who").await.body, "nobody", "{path}");
             assert!(app.list().await.is_empty(), "{path}");
@@ -663,13 +638,11 @@ async fn a_reader_keeps_the_cookie_of_a_session_emptied_by_another() {
     let visitor = app.known_visitor().await;
     let slow = visitor.copy();
     app.clock.advance(2 * MINUTE);
-    let gate = app.gate("slow");
-    let emptied = async {
-        gate.arrived().await;
-        assert!(visitor.get("/remove/n").await.removes_session());
-        gate.open();
-    };
-    let (response, ()) = join(slow.get("/touch?gate=slow"), emptied).await;
+    let response = app
+        .held_at("slow", slow.get("/touch?gate=slow"), async {
+            assert!(visitor.get("/remove/n").await.removes_session());
+        })
+        .await;
     assert!(response.session_cookie().is_none(), "{response:?}");
 }
 
@@ -678,13 +651,11 @@ async fn a_notification_taken_beside_another_change_sends_no_cookie() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.known_visitor().await;
     visitor.get("/push").await;
-    let gate = app.gate("slow");
-    let change = async {
-        gate.arrived().await;
-        visitor.get("/add/a/1").await;
-        gate.open();
-    };
-    let (response, ()) = join(visitor.get("/take?gate=slow"), change).await;
+    let response = app
+        .held_at("slow", visitor.get("/take?gate=slow"), async {
+            visitor.get("/add/a/1").await;
+        })
+        .await;
     assert_eq!(response.body, "1");
     assert!(response.session_cookie().is_none(), "{response:?}");
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rocket::error::ErrorKind::FailedFairings;
-use rocket::figment::Figment;
 use rocket::figment::providers::{Format, Toml};
 use rocket::futures::TryStreamExt;
 use rocket::futures::future::join_all;
@@ -18,17 +17,11 @@ use rocket_session_kit::{ErrorKind, RedisStore, SessionId, Sessions};
 
 use crate::support::proxy::Proxy;
 use crate::support::redis::{Cluster, Redis, Sentinels, wait_until_replicated};
+use crate::support::server::{
+    PATIENT, SOON, brief, create, keeps_responses_apart, save, session,
+    spares_a_session_saved_meanwhile, works_in_a_second_runtime, write_everything,
+};
 use crate::support::{App, PATIENCE, Visitor, figment, log};
-
-/// What no request of these tests may take: the time for one call, and a lot for a slow machine.
-const SOON: Duration = Duration::from_secs(8);
-
-/// How long a test waits for what must come.
-const PATIENT: Duration = Duration::from_secs(30);
-
-fn brief(figment: Figment) -> Figment {
-    figment.merge(("sessions.store_timeout", 400))
-}
 
 fn store(port: u16) -> RedisStore {
     RedisStore::open(&format!("redis://127.0.0.1:{port}"))
@@ -44,36 +37,6 @@ fn durable() -> Redis {
 async fn app(server: &Redis) -> App {
     let store = store(server.port);
     App::on(store, |f| f).await
-}
-
-/// A session's bytes with `owner` in them.
-fn session(owner: &str) -> Vec<u8> {
-    let rev = SessionId::random().to_hex();
-    format!(
-        r#"{{"rev":"{}","expires":99999999999,"v":1,"created":1,"accessed":99999999999,"values":{{"owner":"{owner}"}}}}"#,
-        &rev[..16]
-    )
-    .into_bytes()
-}
-
-fn save(bytes: &[u8], precondition: Precondition) -> Save<'_> {
-    Save {
-        bytes,
-        ttl: Duration::from_secs(60),
-        precondition,
-    }
-}
-
-async fn create(store: &RedisStore, owner: &str) -> SessionId {
-    let (id, bytes) = (SessionId::random(), session(owner));
-    let save = Save {
-        bytes: &bytes,
-        ttl: Duration::from_secs(3600),
-        precondition: Precondition::Absent,
-    };
-    let saved = store.save_session(&id, save).await;
-    assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
-    id
 }
 
 #[async_test]
@@ -382,51 +345,14 @@ async fn a_session_saved_between_check_and_deletion_survives_a_sweep() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);
     let (sweeping, direct) = (store(proxy.port), store(server.port));
-    let id = create(&direct, "old").await;
-    let gate = proxy.hold(b"EVALSHA");
-    let saves = async {
-        gate.arrived().await;
-        let there = direct
-            .load_session(&id)
-            .await
-            .unwrap()
-            .expect("it is there");
-        let bytes = session("saved meanwhile");
-        let precondition = Precondition::Revision(there.revision);
-        let saved = direct.save_session(&id, save(&bytes, precondition)).await;
-        assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
-        gate.open_for_all();
-    };
-    // No session is younger than that.
-    let (swept, ()) = tokio::join!(sweeping.delete_old_sessions(0), saves);
-    let swept = swept.unwrap();
-    assert_eq!((swept.deleted, swept.remaining), (0, 1));
-    assert!(direct.has_session(&id).await.unwrap());
+    let deletions = proxy.hold(b"EVALSHA");
+    spares_a_session_saved_meanwhile(&sweeping, &direct, deletions).await;
 }
 
 #[test]
 fn a_store_works_in_a_second_runtime() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.enable_all().build().unwrap()
-    };
     let server = Redis::start();
-    let store = store(server.port);
-    let (first, second) = (runtime(), runtime());
-    let id = first.block_on(create(&store, "alice"));
-    assert!(second.block_on(store.has_session(&id)).unwrap());
-    drop(first);
-    assert!(second.block_on(store.load_session(&id)).unwrap().is_some());
-    drop(second);
-    let last = runtime();
-    assert!(last.block_on(store.delete_session(&id)).unwrap());
-    let key = Namespace::new("test").unwrap().key("count");
-    assert_eq!(last.block_on(store.increment(&key, 1, None)).unwrap(), 1);
-    drop(last);
-    assert_eq!(
-        runtime().block_on(store.increment(&key, 1, None)).unwrap(),
-        2
-    );
+    works_in_a_second_runtime(&store(server.port));
 }
 
 #[async_test]
@@ -552,22 +478,7 @@ async fn a_full_server_refuses_no_log_out() {
 async fn a_cancelled_request_never_leaves_its_response_to_another() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);
-    let store = store(proxy.port);
-    let mut owners = Vec::new();
-    for owner in ["alice", "bob", "carol"] {
-        owners.push((owner, create(&store, owner).await));
-    }
-    proxy.delay(Duration::from_millis(2));
-    for round in 0..1000 {
-        let (owner, id) = &owners[round % 3];
-        let (_, other) = &owners[(round + 1) % 3];
-        // Given up at every moment between the command and its response.
-        let given_up = Duration::from_micros(round as u64 * 4);
-        let _ = tokio::time::timeout(given_up, store.load_session(other)).await;
-        let loaded = store.load_session(id).await.unwrap().expect("it is there");
-        let text = String::from_utf8(loaded.bytes).unwrap();
-        assert!(text.contains(owner), "{owner} was answered {text}");
-    }
+    keeps_responses_apart(&store(proxy.port), &proxy).await;
 }
 
 #[async_test]
@@ -683,40 +594,7 @@ async fn every_operation_takes_the_promised_round_trips() {
 async fn every_key_has_an_expiry() {
     let server = Redis::start();
     let app = app(&server).await;
-    let visitor = app.known_visitor().await;
-    for path in [
-        "/login/alice",
-        "/add/a/1",
-        "/renew",
-        "/clear",
-        "/logout",
-        "/set/a/1",
-    ] {
-        visitor.get(path).await;
-    }
-    let store = store(server.port);
-    let namespace = Namespace::new("test").unwrap();
-    let minute = Some(Duration::from_secs(60));
-    store
-        .set(&namespace.key("set"), b"1", minute)
-        .await
-        .unwrap();
-    store
-        .increment(&namespace.key("set"), 1, None)
-        .await
-        .unwrap();
-    store
-        .increment(&namespace.key("new"), 1, minute)
-        .await
-        .unwrap();
-    store
-        .swap(&namespace.key("swap"), None, b"1", minute)
-        .await
-        .unwrap();
-    store
-        .swap(&namespace.key("swap"), Some(b"1"), b"2", minute)
-        .await
-        .unwrap();
+    write_everything(&app, &store(server.port)).await;
     let keys = server.cli(&["KEYS", "*"]);
     assert!(keys.lines().count() >= 4, "{keys}");
     for key in keys.lines() {

@@ -70,15 +70,12 @@ async fn a_log_in_shows_nothing_of_the_previous_user() {
 async fn an_update_in_flight_during_a_renewal_is_not_lost() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
-    let gate = app.gate("slow");
     let slow = visitor.copy();
-    let writer = async { slow.get("/add/count/5?gate=slow").await };
-    let renewal = async {
-        gate.arrived().await;
-        visitor.get("/login/alice").await;
-        gate.open();
-    };
-    let (response, ()) = join(writer, renewal).await;
+    let response = app
+        .held_at("slow", slow.get("/add/count/5?gate=slow"), async {
+            visitor.get("/login/alice").await;
+        })
+        .await;
     assert_eq!(response.status.code, 200);
     // Whoever knew the old id may be somebody else: it learns nothing of the new one.
     assert!(response.session_cookie().is_none());
@@ -91,17 +88,13 @@ async fn an_update_in_flight_during_a_renewal_is_not_lost() {
 async fn an_update_is_carried_over_several_renewals() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
-    let gate = app.gate("slow");
     let slow = visitor.copy();
-    let writer = async { slow.get("/add/count/5?gate=slow").await };
-    let renewals = async {
-        gate.arrived().await;
+    app.held_at("slow", slow.get("/add/count/5?gate=slow"), async {
         visitor.get("/renew").await;
         visitor.get("/renew").await;
         visitor.get("/login/alice").await;
-        gate.open();
-    };
-    join(writer, renewals).await;
+    })
+    .await;
     assert_eq!(visitor.get("/get/count").await.body, "5");
 }
 
@@ -152,15 +145,12 @@ async fn a_request_with_the_old_cookie_is_asked_to_retry() {
 async fn two_concurrent_log_ins_both_succeed() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
-    let gate = app.gate("slow");
     let slow = visitor.copy();
-    let second = async { slow.get("/login/alice?gate=slow").await };
-    let first = async {
-        gate.arrived().await;
-        visitor.get("/login/alice").await;
-        gate.open();
-    };
-    let (response, ()) = join(second, first).await;
+    let response = app
+        .held_at("slow", slow.get("/login/alice?gate=slow"), async {
+            visitor.get("/login/alice").await;
+        })
+        .await;
     assert!(response.sets_session());
     for visitor in [&visitor, &slow] {
         assert_eq!(visitor.get("/who").await.body, "alice");
@@ -179,15 +169,12 @@ async fn a_user_set_during_a_renewal_does_not_reach_the_renewed_session() {
     for attack in ["/login/mallory", "/set_user/mallory"] {
         let app = App::launch().await;
         let visitor = app.known_visitor().await;
-        let gate = app.gate("slow");
         let attacker = visitor.copy();
-        let attack = async { attacker.get(&format!("{attack}?gate=slow")).await };
-        let login = async {
-            gate.arrived().await;
+        let attack = format!("{attack}?gate=slow");
+        app.held_at("slow", attacker.get(&attack), async {
             visitor.get("/login/alice").await;
-            gate.open();
-        };
-        join(attack, login).await;
+        })
+        .await;
         assert_eq!(visitor.get("/who").await.body, "alice");
     }
 }
@@ -245,14 +232,11 @@ async fn a_removed_user_stays_removed_during_renewals() {
                 let visitor = app.known_visitor().await;
                 visitor.get("/login/alice").await;
                 let slow = visitor.copy();
-                let gate = app.gate("slow");
-                let renewals = async {
-                    gate.arrived().await;
+                app.held_at("slow", slow.get("/set_user/nobody?gate=slow"), async {
                     app.gate("late").open();
                     visitor.get(renewal).await;
-                    gate.open();
-                };
-                join(slow.get("/set_user/nobody?gate=slow"), renewals).await;
+                })
+                .await;
                 assert_eq!(visitor.get("/who").await.body, "nobody", "{renewal}");
                 assert_eq!(visitor.get("/get/n").await.body, "\"0\"", "{renewal}");
             }
@@ -267,13 +251,10 @@ async fn a_user_removed_during_a_log_in_does_not_log_out_the_next_user() {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
     let slow = visitor.copy();
-    let gate = app.gate("slow");
-    let renewals = async {
-        gate.arrived().await;
+    app.held_at("slow", slow.get("/set_user/nobody?gate=slow"), async {
         visitor.get("/login/bob").await;
-        gate.open();
-    };
-    join(slow.get("/set_user/nobody?gate=slow"), renewals).await;
+    })
+    .await;
     assert_eq!(visitor.get("/who").await.body, "bob");
 }
 
@@ -284,12 +265,11 @@ async fn a_user_removed_before_a_reload_does_not_log_out_the_next_user() {
         let visitor = app.known_visitor().await;
         visitor.get("/login/alice").await;
         let slow = visitor.copy();
-        let log_in = async {
-            app.gate("slow").arrived().await;
-            visitor.get(&format!("/login/{next}")).await;
-            app.gate("slow").open();
-        };
-        let (response, ()) = join(slow.get("/leave_and_reload"), log_in).await;
+        let response = app
+            .held_at("slow", slow.get("/leave_and_reload"), async {
+                visitor.get(&format!("/login/{next}")).await;
+            })
+            .await;
         assert_eq!(response.body, "true");
         assert_eq!(visitor.get("/who").await.body, user);
     }
@@ -301,13 +281,10 @@ async fn a_concurrent_change_is_kept_when_the_user_is_removed() {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
     let slow = visitor.copy();
-    let gate = app.gate("slow");
-    let meanwhile = async {
-        gate.arrived().await;
+    app.held_at("slow", slow.get("/add/count/5?gate=slow"), async {
         visitor.get("/renew").await;
         visitor.get("/set_user/nobody").await;
-        gate.open();
-    };
-    join(slow.get("/add/count/5?gate=slow"), meanwhile).await;
+    })
+    .await;
     assert_eq!(visitor.get("/get/count").await.body, "5");
 }

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use libfuzzer_sys::fuzz_target;
-use rocket_session_kit::storable::{Error, Image, Kind, Options, Value};
+use rocket_session_kit::DecodeError;
+use rocket_session_kit::storable::{Image, Kind, Options, Value};
 use serde::Deserialize;
 
 /// A type that asks for much of what serde knows, and contains itself.
@@ -68,7 +69,7 @@ fn as_type<'i, T: Deserialize<'i>>(image: &'i Image<'_>, bytes: &[u8]) {
 }
 
 /// An error has a place within the image, and a text.
-fn check(error: &Error, bytes: &[u8]) {
+fn check(error: &DecodeError, bytes: &[u8]) {
     assert!(error.offset().is_none_or(|offset| offset <= bytes.len()));
     assert!(!error.to_string().is_empty());
 }

@@ -9,9 +9,9 @@ use fs2::FileExt;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::error::{Error, ErrorKind};
 use super::machine::MAX_INPUT;
 use super::session3::session3;
+use crate::decode_error::{DecodeError, DecodeErrorKind};
 use crate::record::Record;
 
 /// The sessions in a directory of Session3's `DirectorySessionStore`, as an iterator.
@@ -47,10 +47,11 @@ impl Session3Directory {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, DecodeError> {
         let path = path.as_ref().to_owned();
-        let failed = |error: io::Error| Error::new(ErrorKind::Io(error.kind()), "directory");
-        let entries = path.read_dir().map_err(failed)?;
+        let entries = path
+            .read_dir()
+            .map_err(|error| failed(&error, "directory"))?;
         Ok(Self {
             path,
             entries,
@@ -66,16 +67,15 @@ impl Session3Directory {
     }
 
     /// Returns the session in the file, or `None` if it holds something else.
-    fn read(&mut self, name: &OsString) -> Result<Option<Record>, Error> {
-        let failed = |error: io::Error| Error::new(ErrorKind::Io(error.kind()), "file");
-        let bytes = self.bytes(name).map_err(failed)?;
+    fn read(&mut self, name: &OsString) -> Result<Option<Record>, DecodeError> {
+        let bytes = self.bytes(name).map_err(|error| failed(&error, "file"))?;
         self.empty += u64::from(bytes.as_ref().is_some_and(Vec::is_empty));
         // Session3 writes protocol 2 or 4, which begin with this byte.
         let Some(bytes) = bytes.filter(|bytes| bytes.first() == Some(&0x80)) else {
             return Ok(None);
         };
         match session3(&bytes) {
-            Err(error) if *error.kind() == ErrorKind::NotASession => Ok(None),
+            Err(error) if error.kind() == DecodeErrorKind::NotASession => Ok(None),
             read => read.map(Some),
         }
     }
@@ -112,15 +112,14 @@ impl Session3Directory {
 }
 
 impl Iterator for Session3Directory {
-    type Item = (OsString, Result<Record, Error>);
+    type Item = (OsString, Result<Record, DecodeError>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let entry = match self.entries.next() {
                 Some(Ok(entry)) => entry,
                 Some(Err(error)) => {
-                    let kind = ErrorKind::Io(error.kind());
-                    return Some((OsString::new(), Err(Error::new(kind, "directory"))));
+                    return Some((OsString::new(), Err(failed(&error, "directory"))));
                 }
                 None => {
                     self.warn_of_empty();
@@ -138,4 +137,9 @@ impl Iterator for Session3Directory {
             }
         }
     }
+}
+
+/// Returns the error about a file or directory that cannot be read.
+fn failed(error: &io::Error, what: &'static str) -> DecodeError {
+    DecodeError::new(DecodeErrorKind::Io(error.kind())).of(what)
 }

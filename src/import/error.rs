@@ -1,98 +1,43 @@
-//! The error of an import, and its kinds.
+//! The errors about a session of a Python system.
 
 use std::fmt;
 
-/// The kind of an import [`Error`]. It names types and classes, and holds no value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The input, or its form in JSON, is longer than 1 MiB, or reading it takes too much work.
-    TooLarge,
-    /// Lists and dicts are nested more than 100 deep.
-    TooDeep,
-    /// A value contains itself.
-    Recursive,
-    /// The input ends too early.
-    Truncated,
-    /// Python's `pickle` and `json` write no such input.
-    Malformed(&'static str),
-    /// The input holds a value of a type that has no form in JSON, or that is invalid in its place.
-    Type(String),
-    /// The input can be read, and is no session.
-    NotASession,
-    /// The file or directory cannot be read.
-    Io(std::io::ErrorKind),
+use crate::decode_error::{DecodeError, DecodeErrorKind};
+
+/// Returns the error about a pickle that Python does not write. `why` is a sentence.
+pub(super) fn malformed(why: &'static str) -> DecodeError {
+    DecodeError::new(DecodeErrorKind::Malformed).saying(why)
 }
 
-/// Why a session cannot be imported: the kind of the error, and its offset in the input.
-///
-/// It reads as a sentence, and shows no data of a visitor.
-///
-/// # Example
-///
-/// ```rust
-/// use std::time::SystemTime;
-/// use rocket_session_kit::import::{self, ErrorKind};
-///
-/// // pickle.dumps({"visits": 3}, 2), without its end.
-/// let session = b"\x80\x02}q\x00X\x06\x00\x00\x00visi";
-/// let error = import::pycket(Some(session), None, SystemTime::now()).unwrap_err();
-///
-/// assert_eq!(error.kind(), &ErrorKind::Truncated);
-/// assert_eq!(error.offset(), Some(5));
-/// assert_eq!(error.to_string(), "byte 5 of the pickled session: it ends too early");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
-    kind: ErrorKind,
-    offset: Option<usize>,
-    what: &'static str,
+/// Returns the error about a value without a form in JSON. `found` names its type or class.
+pub(super) fn holds(found: impl fmt::Display) -> DecodeError {
+    DecodeError::new(DecodeErrorKind::Type).saying(format!("it holds {found}"))
 }
 
-impl Error {
-    /// Returns an error about the whole of `what`.
-    pub(super) fn new(kind: ErrorKind, what: &'static str) -> Self {
-        Self {
-            kind,
-            offset: None,
-            what,
-        }
-    }
-
-    /// Adds the offset.
-    pub(super) fn at(mut self, offset: usize) -> Self {
-        self.offset = Some(offset);
-        self
-    }
-
-    /// Returns the kind of the error.
-    pub fn kind(&self) -> &ErrorKind {
-        &self.kind
-    }
-
-    /// Returns the offset of the invalid byte, counted from 0; `None` if the error is about the whole input.
-    pub fn offset(&self) -> Option<usize> {
-        self.offset
-    }
+/// Returns the error about a `str` of Python that is no text.
+pub(super) fn lone_surrogate() -> DecodeError {
+    let why = "it holds a str that is no text (a lone surrogate)";
+    DecodeError::new(DecodeErrorKind::Text).saying(why)
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(offset) = self.offset {
-            write!(f, "byte {offset} of ")?;
-        }
-        write!(f, "the {}: ", self.what)?;
-        match &self.kind {
-            ErrorKind::TooLarge => f.write_str("it is too large"),
-            ErrorKind::TooDeep => f.write_str("it is nested too deep"),
-            ErrorKind::Recursive => f.write_str("a value in it contains itself"),
-            ErrorKind::Truncated => f.write_str("it ends too early"),
-            ErrorKind::Malformed(why) => f.write_str(why),
-            ErrorKind::Type(found) => write!(f, "it holds {found}"),
-            ErrorKind::NotASession => f.write_str("it is something else"),
-            ErrorKind::Io(kind) => write!(f, "{kind}"),
-        }
-    }
+/// Returns the error about a number in digits that is none.
+pub(super) fn no_number(why: &'static str) -> DecodeError {
+    DecodeError::new(DecodeErrorKind::Number).saying(why)
 }
 
-impl std::error::Error for Error {}
+pub(super) fn truncated() -> DecodeError {
+    DecodeError::new(DecodeErrorKind::Truncated)
+}
+
+pub(super) fn too_large() -> DecodeError {
+    DecodeError::new(DecodeErrorKind::TooLarge)
+}
+
+pub(super) fn underflow() -> DecodeError {
+    malformed("an instruction in it takes more than its stack holds")
+}
+
+/// Returns the error about an input, called `what`, that can be read and is no session.
+pub(super) fn not_a_session(what: &'static str) -> DecodeError {
+    DecodeError::new(DecodeErrorKind::NotASession).of(what)
+}

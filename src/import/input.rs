@@ -1,6 +1,7 @@
 //! The bytes of a pickle, read from the first to the last.
 
-use super::error::ErrorKind;
+use super::error::{malformed, truncated};
+use crate::decode_error::DecodeError;
 
 /// The bytes of a pickle, and the rest that is not read yet.
 pub(super) struct Input<'a> {
@@ -27,60 +28,57 @@ impl<'a> Input<'a> {
         self.rest.is_empty()
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, ErrorKind> {
+    pub(super) fn byte(&mut self) -> Result<u8, DecodeError> {
         Ok(self.take(1)?[0])
     }
 
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], ErrorKind> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(ErrorKind::Truncated)?;
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], ErrorKind> {
-        self.take(N)?.try_into().map_err(|_| ErrorKind::Truncated)
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| truncated())
     }
 
     /// Reads bytes after their number in one byte.
-    pub(super) fn counted_1(&mut self) -> Result<&'a [u8], ErrorKind> {
+    pub(super) fn counted_1(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.byte()?;
         self.take(len.into())
     }
 
     /// Reads bytes after their number in four bytes.
-    pub(super) fn counted_4(&mut self) -> Result<&'a [u8], ErrorKind> {
+    pub(super) fn counted_4(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = u32::from_le_bytes(self.array()?);
-        self.take(usize::try_from(len).map_err(|_| ErrorKind::Truncated)?)
+        self.take(usize::try_from(len).map_err(|_| truncated())?)
     }
 
     /// Reads bytes after their number in eight bytes.
-    pub(super) fn counted_8(&mut self) -> Result<&'a [u8], ErrorKind> {
+    pub(super) fn counted_8(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = u64::from_le_bytes(self.array()?);
-        self.take(usize::try_from(len).map_err(|_| ErrorKind::Truncated)?)
+        self.take(usize::try_from(len).map_err(|_| truncated())?)
     }
 
     /// Reads a line, and returns it without its end.
-    pub(super) fn line(&mut self) -> Result<&'a [u8], ErrorKind> {
+    pub(super) fn line(&mut self) -> Result<&'a [u8], DecodeError> {
         let end = self.rest.iter().position(|&byte| byte == b'\n');
-        let line = self.take(end.ok_or(ErrorKind::Truncated)?)?;
+        let line = self.take(end.ok_or_else(truncated)?)?;
         self.byte()?;
         Ok(line)
     }
 
     /// Reads a line with the number of an entry of the memo.
-    pub(super) fn memo_line(&mut self) -> Result<u32, ErrorKind> {
+    pub(super) fn memo_line(&mut self) -> Result<u32, DecodeError> {
         std::str::from_utf8(self.line()?)
             .ok()
             .and_then(|text| text.parse().ok())
-            .ok_or(ErrorKind::Malformed("an entry of its memo has no number"))
+            .ok_or_else(|| malformed("an entry of its memo has no number"))
     }
 
     /// Reads two lines with the module and the name of a class or function.
-    pub(super) fn class_lines(&mut self) -> Result<String, ErrorKind> {
-        let not_text = |_| ErrorKind::Malformed("the name of a class in it is not text");
+    pub(super) fn class_lines(&mut self) -> Result<String, DecodeError> {
+        let not_text = |_| malformed("the name of a class in it is not text");
         let module = std::str::from_utf8(self.line()?).map_err(not_text)?;
         let name = std::str::from_utf8(self.line()?).map_err(not_text)?;
         qualified(module, name)
@@ -88,11 +86,9 @@ impl<'a> Input<'a> {
 }
 
 /// Returns the full name of a class or function.
-pub(super) fn qualified(module: &str, name: &str) -> Result<String, ErrorKind> {
+pub(super) fn qualified(module: &str, name: &str) -> Result<String, DecodeError> {
     if module.len() + name.len() > 256 {
-        return Err(ErrorKind::Malformed(
-            "the name of a class in it is too long",
-        ));
+        return Err(malformed("the name of a class in it is too long"));
     }
     Ok(format!("{module}.{name}"))
 }

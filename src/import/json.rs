@@ -1,9 +1,10 @@
 //! The values of a pickle, written as JSON.
 
-use super::error::{Error, ErrorKind};
+use super::error::{holds, too_large};
 use super::machine::MAX_INPUT;
 use super::node::{At, Node};
-use super::pickle::{Fault, Pickle};
+use super::pickle::Pickle;
+use crate::decode_error::{DecodeError, DecodeErrorKind};
 
 /// The length of the longest JSON text that a pickle may become, in bytes. It bounds the work too: a
 /// value that a memo names again is written again.
@@ -13,9 +14,9 @@ const MAX_DEPTH: usize = 100;
 
 impl Pickle<'_> {
     /// Returns the value at `at` as JSON text.
-    pub(super) fn json(&self, at: At) -> Result<String, Error> {
+    pub(super) fn json(&self, at: At) -> Result<String, DecodeError> {
         let mut writer = Writer::new(self);
-        writer.write(at).map_err(|fault| self.locate(fault))?;
+        writer.write(at)?;
         Ok(writer.out)
     }
 }
@@ -38,13 +39,15 @@ impl<'p, 'a> Writer<'p, 'a> {
     }
 
     /// Writes the value at `at`.
-    fn write(&mut self, at: At) -> Result<(), Fault> {
-        let fail = |kind| (at, kind);
+    fn write(&mut self, at: At) -> Result<(), DecodeError> {
+        let fail = |error| self.pickle.about(at, error);
         if self.path.contains(&at) {
-            return Err(fail(ErrorKind::Recursive));
+            let error = DecodeError::new(DecodeErrorKind::Cycle);
+            return Err(fail(error.saying("a value in it contains itself")));
         }
         if self.path.len() > MAX_DEPTH {
-            return Err(fail(ErrorKind::TooDeep));
+            let error = DecodeError::new(DecodeErrorKind::Depth);
+            return Err(fail(error.saying("it is nested too deep")));
         }
         match self.pickle.node(at) {
             Node::None => self.out.push_str("null"),
@@ -52,11 +55,11 @@ impl<'p, 'a> Writer<'p, 'a> {
             Node::Bool(false) => self.out.push_str("false"),
             Node::Int(digits) => self.out.push_str(digits),
             Node::Float(float) if float.is_finite() => {
-                let json = serde_json::to_string(float).map_err(|_| self.no_form(at))?;
+                let json = serde_json::to_string(float).map_err(|_| self.pickle.refuse(at))?;
                 self.out.push_str(&json);
             }
             Node::Text(_) | Node::Bytes(_) => {
-                let text = self.pickle.text(at).ok_or_else(|| self.no_form(at))?;
+                let text = self.pickle.text(at).ok_or_else(|| self.pickle.refuse(at))?;
                 self.string(text).map_err(fail)?;
             }
             Node::Items(items) | Node::Tuple(items) => {
@@ -74,7 +77,7 @@ impl<'p, 'a> Writer<'p, 'a> {
             Node::Dict(_) => {
                 self.path.push(at);
                 self.out.push('{');
-                let entries = self.pickle.entries(at)?;
+                let entries = self.pickle.dict(at)?;
                 for (n, (name, value)) in entries.into_iter().enumerate() {
                     if n > 0 {
                         self.out.push(',');
@@ -87,26 +90,21 @@ impl<'p, 'a> Writer<'p, 'a> {
                 self.path.pop();
             }
             Node::Float(_) | Node::Global(_) | Node::Object { .. } => {
-                return Err(self.no_form(at));
+                return Err(self.pickle.refuse(at));
             }
         }
         if self.out.len() > MAX_OUTPUT {
-            return Err(fail(ErrorKind::TooLarge));
+            return Err(fail(too_large()));
         }
         Ok(())
     }
 
-    fn no_form(&self, at: At) -> Fault {
-        (at, ErrorKind::Type(self.pickle.describe(at)))
-    }
-
-    fn string(&mut self, text: &str) -> Result<(), ErrorKind> {
+    fn string(&mut self, text: &str) -> Result<(), DecodeError> {
         // The check comes before the text: a memo can name one long text many times.
         if self.out.len() + text.len() > MAX_OUTPUT {
-            return Err(ErrorKind::TooLarge);
+            return Err(too_large());
         }
-        let json = serde_json::to_string(text)
-            .map_err(|_| ErrorKind::Type("a str that is no text".into()))?;
+        let json = serde_json::to_string(text).map_err(|_| holds("a str that is no text"))?;
         self.out.push_str(&json);
         Ok(())
     }

@@ -2,19 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::error::ErrorKind;
+use super::error::{holds, lone_surrogate, malformed, too_large, underflow};
 use super::input::Input;
 use super::node::{At, Node, printable};
 use super::opcode::STOP;
+use crate::decode_error::{DecodeError, DecodeErrorKind};
 
 /// The length of the longest pickle or JSON text that is read, in bytes.
 pub(super) const MAX_INPUT: usize = 1 << 20;
 /// How many items and bytes of one pickle may be copied. With a memo, a small pickle can name one
 /// large value many times.
 const MAX_COPIED: usize = 4 * MAX_INPUT;
-
-pub(super) const UNDERFLOW: ErrorKind =
-    ErrorKind::Malformed("an instruction in it takes more than its stack holds");
 
 /// The machine while it runs.
 pub(super) struct Machine<'a> {
@@ -46,10 +44,10 @@ impl<'a> Machine<'a> {
     }
 
     /// Runs the whole pickle, of protocol 0 to 5, and returns the outermost value.
-    pub(super) fn run(&mut self) -> Result<At, ErrorKind> {
+    pub(super) fn run(&mut self) -> Result<At, DecodeError> {
         if self.input.len() > MAX_INPUT {
             self.offset = MAX_INPUT;
-            return Err(ErrorKind::TooLarge);
+            return Err(too_large());
         }
         let root = loop {
             self.offset = self.input.offset();
@@ -60,16 +58,17 @@ impl<'a> Machine<'a> {
         };
         self.offset = self.input.offset();
         if !self.input.is_at_end() {
-            return Err(ErrorKind::Malformed("there is something after its end"));
+            let error = DecodeError::new(DecodeErrorKind::TrailingBytes);
+            return Err(error.saying("there is something after its end"));
         }
         Ok(root)
     }
 
     /// Adds to what was copied so far.
-    pub(super) fn count_copied(&mut self, items_or_bytes: usize) -> Result<(), ErrorKind> {
+    pub(super) fn count_copied(&mut self, items_or_bytes: usize) -> Result<(), DecodeError> {
         self.copied = self.copied.saturating_add(items_or_bytes);
         match self.copied > MAX_COPIED {
-            true => Err(ErrorKind::TooLarge),
+            true => Err(too_large()),
             false => Ok(()),
         }
     }
@@ -86,16 +85,15 @@ impl<'a> Machine<'a> {
         self.stack.push(at);
     }
 
-    pub(super) fn push_text(&mut self, bytes: &'a [u8]) -> Result<(), ErrorKind> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| ErrorKind::Type("a str that is no text (a lone surrogate)".into()))?;
+    pub(super) fn push_text(&mut self, bytes: &'a [u8]) -> Result<(), DecodeError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| lone_surrogate())?;
         self.push(Node::Text(text.into()));
         Ok(())
     }
 
-    pub(super) fn push_object(&mut self, class: At) -> Result<(), ErrorKind> {
+    pub(super) fn push_object(&mut self, class: At) -> Result<(), DecodeError> {
         let Node::Global(class) = self.get(class) else {
-            return Err(ErrorKind::Malformed("it makes an object without a class"));
+            return Err(malformed("it makes an object without a class"));
         };
         let class = class.clone();
         self.count_copied(class.len())?;
@@ -103,75 +101,73 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    pub(super) fn top(&self) -> Result<At, ErrorKind> {
+    pub(super) fn top(&self) -> Result<At, DecodeError> {
         if self.marks.last() == Some(&self.stack.len()) {
-            return Err(UNDERFLOW);
+            return Err(underflow());
         }
-        self.stack.last().copied().ok_or(UNDERFLOW)
+        self.stack.last().copied().ok_or_else(underflow)
     }
 
-    pub(super) fn pop(&mut self) -> Result<At, ErrorKind> {
+    pub(super) fn pop(&mut self) -> Result<At, DecodeError> {
         let top = self.top()?;
         self.stack.pop();
         Ok(top)
     }
 
     /// Takes all values above the last mark.
-    pub(super) fn pop_mark(&mut self) -> Result<Vec<At>, ErrorKind> {
-        let mark = self.marks.pop().ok_or(UNDERFLOW)?;
+    pub(super) fn pop_mark(&mut self) -> Result<Vec<At>, DecodeError> {
+        let mark = self.marks.pop().ok_or_else(underflow)?;
         Ok(self.stack.split_off(mark))
     }
 
     /// Returns the number of the next entry that `MEMOIZE` makes.
-    pub(super) fn next_memo(&self) -> Result<u32, ErrorKind> {
-        u32::try_from(self.memo.len()).map_err(|_| ErrorKind::TooLarge)
+    pub(super) fn next_memo(&self) -> Result<u32, DecodeError> {
+        u32::try_from(self.memo.len()).map_err(|_| too_large())
     }
 
-    pub(super) fn memoize(&mut self, id: u32) -> Result<(), ErrorKind> {
+    pub(super) fn memoize(&mut self, id: u32) -> Result<(), DecodeError> {
         let top = self.top()?;
         self.memo.insert(id, top);
         Ok(())
     }
 
-    pub(super) fn recall(&mut self, id: u32) -> Result<(), ErrorKind> {
-        let missing = ErrorKind::Malformed("it recalls a value that it did not memoize");
-        let at = *self.memo.get(&id).ok_or(missing)?;
+    pub(super) fn recall(&mut self, id: u32) -> Result<(), DecodeError> {
+        let at = *self.memo.get(&id).ok_or_else(|| {
+            let error = DecodeError::new(DecodeErrorKind::Tag);
+            error.saying("it recalls a value that it did not memoize")
+        })?;
         self.stack.push(at);
         Ok(())
     }
 
     /// Adds items to the list or set on top of the stack.
-    pub(super) fn extend(&mut self, new: Vec<At>) -> Result<(), ErrorKind> {
+    pub(super) fn extend(&mut self, new: Vec<At>) -> Result<(), DecodeError> {
         let top = self.top()?;
         match &mut self.nodes[top.0 as usize] {
             Node::Items(items) => items.extend(new),
             Node::Object { class, .. } => {
                 let name = printable(class);
-                return Err(ErrorKind::Type(format!("an object of the class `{name}`")));
+                return Err(holds(format!("an object of the class `{name}`")));
             }
             _ => {
-                return Err(ErrorKind::Malformed(
-                    "it appends to a value that is no list",
-                ));
+                return Err(malformed("it appends to a value that is no list"));
             }
         }
         Ok(())
     }
 
     /// Sets keys of the dict on top of the stack.
-    pub(super) fn set(&mut self, items: &[At]) -> Result<(), ErrorKind> {
+    pub(super) fn set(&mut self, items: &[At]) -> Result<(), DecodeError> {
         let new = pairs(items)?;
         let top = self.top()?;
         match &mut self.nodes[top.0 as usize] {
             Node::Dict(all) => all.extend(new),
             Node::Object { class, .. } => {
                 let name = printable(class);
-                return Err(ErrorKind::Type(format!("an object of the class `{name}`")));
+                return Err(holds(format!("an object of the class `{name}`")));
             }
             _ => {
-                return Err(ErrorKind::Malformed(
-                    "it sets a key of a value that is no dict",
-                ));
+                return Err(malformed("it sets a key of a value that is no dict"));
             }
         }
         Ok(())
@@ -179,9 +175,9 @@ impl<'a> Machine<'a> {
 }
 
 /// Returns keys and values that alternate in `items` as pairs.
-pub(super) fn pairs(items: &[At]) -> Result<Vec<(At, At)>, ErrorKind> {
+pub(super) fn pairs(items: &[At]) -> Result<Vec<(At, At)>, DecodeError> {
     let (pairs, []) = items.as_chunks::<2>() else {
-        return Err(ErrorKind::Malformed("a key in it has no value"));
+        return Err(malformed("a key in it has no value"));
     };
     Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
 }

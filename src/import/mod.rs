@@ -1,8 +1,8 @@
 //! The import of sessions from the Python systems pycket, pyramid_kvs and Session3.
 //!
 //! A pickle is read as data, with limits on size, depth and work. No class in it is loaded, and no
-//! function is called. A value that cannot be written as JSON is an error, which names the type or class
-//! and the offset, and shows no value.
+//! function is called. A value that cannot be written as JSON is a [`DecodeError`], which names the type or
+//! class and the offset, and shows no value.
 
 mod directory;
 mod error;
@@ -22,16 +22,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
+use crate::decode_error::DecodeError;
+use crate::error::{Error, ErrorKind};
 use crate::id::SessionId;
 use crate::message::StoredMessage;
 use crate::record::Record;
 use crate::store::{Precondition, Save, Saved, SessionStore};
+use error::{holds, malformed, not_a_session, too_large, truncated};
 use machine::MAX_INPUT;
 use node::{At, Node};
 use pickle::Pickle;
 
 pub use directory::Session3Directory;
-pub use error::{Error, ErrorKind};
 pub use session3::session3;
 
 /// The names of the two forms of a session in errors.
@@ -67,7 +69,7 @@ pub fn pycket(
     session: Option<&[u8]>,
     notifications: Option<&[u8]>,
     now: SystemTime,
-) -> Result<Record, Error> {
+) -> Result<Record, DecodeError> {
     let mut record = Record::new(seconds(now), None);
     if let Some(session) = session {
         for (name, value) in pickled_dict(session, PICKLED)? {
@@ -104,7 +106,7 @@ pub fn pycket(
 /// let record = import::pyramid_kvs(session, SystemTime::now()).unwrap();
 /// assert_eq!(record.keys(), ["visits"]);
 /// ```
-pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
+pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, DecodeError> {
     // pyramid_kvs tries its own codec first, and then `pickle`. No session is both, because no pickle
     // begins with a brace.
     let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
@@ -122,12 +124,8 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, Error> {
             continue;
         };
         let queue = if queue.is_empty() { "info" } else { queue };
-        let messages: Vec<Box<RawValue>> = serde_json::from_str(value.get()).map_err(|_| {
-            Error::new(
-                ErrorKind::Type("flashed messages that are no list".into()),
-                what,
-            )
-        })?;
+        let messages: Vec<Box<RawValue>> = serde_json::from_str(value.get())
+            .map_err(|_| holds("flashed messages that are no list").of(what))?;
         for message in messages {
             // A message that is no text is shown as JSON.
             let text = serde_json::from_str(message.get());
@@ -170,7 +168,7 @@ pub async fn keep(
     store: &dyn SessionStore,
     mut record: Record,
     ttl: Duration,
-) -> crate::Result<Option<SessionId>> {
+) -> Result<Option<SessionId>, Error> {
     if !record.has_info() {
         return Ok(None);
     }
@@ -190,44 +188,46 @@ pub async fn keep(
         Saved::Saved(_) => Ok(Some(id)),
         Saved::Changed | Saved::Gone => {
             let why = "a new id was taken already";
-            let kind = crate::ErrorKind::Unavailable;
-            Err(crate::Error::new(kind, "keep a session").because(why))
+            let kind = ErrorKind::Unavailable;
+            Err(Error::new(kind, "keep a session").because(why))
         }
     }
 }
 
 /// Returns the values of the pickled dict `bytes`, which errors call `what`.
-fn pickled_dict(bytes: &[u8], what: &'static str) -> Result<Named, Error> {
+fn pickled_dict(bytes: &[u8], what: &'static str) -> Result<Named, DecodeError> {
     let pickle = Pickle::read(bytes, what)?;
     if !matches!(pickle.node(pickle.root), Node::Dict(_)) {
-        return Err(Error::new(ErrorKind::NotASession, what));
+        return Err(not_a_session(what));
     }
     values(&pickle, pickle.root)
 }
 
 /// Returns the values of the dict at `at`.
-fn values(pickle: &Pickle<'_>, at: At) -> Result<Named, Error> {
+fn values(pickle: &Pickle<'_>, at: At) -> Result<Named, DecodeError> {
     // The dict becomes one text first, so that the bounds apply to all of it.
     json_object(pickle.json(at)?.as_bytes())
 }
 
 /// Returns the values of the JSON object `bytes`.
-fn json_object(bytes: &[u8]) -> Result<Named, Error> {
+fn json_object(bytes: &[u8]) -> Result<Named, DecodeError> {
     if bytes.len() > MAX_INPUT {
-        return Err(Error::new(ErrorKind::TooLarge, JSON).at(MAX_INPUT));
+        return Err(too_large().of(JSON).at(MAX_INPUT));
     }
     // This finds values that no session could read later: numbers beyond the range of a float, half a
     // surrogate pair, too deep a nesting.
     serde_json::from_slice::<serde_json::Value>(bytes).map_err(|error| {
         if error.is_eof() {
-            return Error::new(ErrorKind::Truncated, JSON).at(bytes.len());
+            return truncated().of(JSON).at(bytes.len());
         }
-        let kind = ErrorKind::Malformed("it is not JSON that can be read");
         let lines = bytes.split_inclusive(|&byte| byte == b'\n');
         let before: usize = lines.take(error.line().max(1) - 1).map(<[u8]>::len).sum();
-        Error::new(kind, JSON).at(before + error.column().max(1) - 1)
+        let offset = before + error.column().max(1) - 1;
+        malformed("it is not JSON that can be read")
+            .of(JSON)
+            .at(offset)
     })?;
-    serde_json::from_slice(bytes).map_err(|_| Error::new(ErrorKind::NotASession, JSON))
+    serde_json::from_slice(bytes).map_err(|_| not_a_session(JSON))
 }
 
 fn seconds(time: SystemTime) -> u64 {

@@ -2,9 +2,10 @@
 
 use indexmap::IndexMap;
 
-use super::error::{Error, ErrorKind};
+use super::error::holds;
 use super::machine::Machine;
 use super::node::{At, Node, printable};
+use crate::decode_error::DecodeError;
 
 /// The values of a pickle, with the outermost one.
 pub(super) struct Pickle<'a> {
@@ -15,16 +16,13 @@ pub(super) struct Pickle<'a> {
     what: &'static str,
 }
 
-/// The error about a value.
-pub(super) type Fault = (At, ErrorKind);
-
 impl<'a> Pickle<'a> {
     /// Reads all of `bytes`, a pickle of protocol 0 to 5, which errors call `what`.
-    pub(super) fn read(bytes: &'a [u8], what: &'static str) -> Result<Self, Error> {
+    pub(super) fn read(bytes: &'a [u8], what: &'static str) -> Result<Self, DecodeError> {
         let mut machine = Machine::new(bytes);
         let root = machine
             .run()
-            .map_err(|kind| Error::new(kind, what).at(machine.offset))?;
+            .map_err(|error| error.of(what).at(machine.offset))?;
         Ok(Self {
             nodes: machine.nodes,
             offsets: machine.offsets,
@@ -46,13 +44,8 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Returns the entries of the dict at `at`, in its order.
-    pub(super) fn dict(&self, at: At) -> Result<IndexMap<&str, At>, Error> {
-        self.entries(at).map_err(|fault| self.locate(fault))
-    }
-
     /// Returns the items of the list, tuple or set at `at`.
-    pub(super) fn items(&self, at: At) -> Result<&[At], Error> {
+    pub(super) fn items(&self, at: At) -> Result<&[At], DecodeError> {
         match self.node(at) {
             Node::Items(items) | Node::Tuple(items) => Ok(items),
             _ => Err(self.refuse(at)),
@@ -60,19 +53,21 @@ impl<'a> Pickle<'a> {
     }
 
     /// Returns the error that names the type of the value at `at`, and does not show the value.
-    pub(super) fn refuse(&self, at: At) -> Error {
-        self.locate((at, ErrorKind::Type(self.describe(at))))
+    pub(super) fn refuse(&self, at: At) -> DecodeError {
+        self.about(at, holds(self.describe(at)))
     }
 
-    /// Returns the error about a value, with its offset.
-    pub(super) fn locate(&self, (at, kind): Fault) -> Error {
-        Error::new(kind, self.what).at(self.offsets[at.0 as usize])
+    /// Returns the error about the value at `at`, with its offset.
+    pub(super) fn about(&self, at: At, error: DecodeError) -> DecodeError {
+        error.of(self.what).at(self.offsets[at.0 as usize])
     }
 
-    /// As [`dict`](Self::dict). Like Python's `json`, it makes text of a key that is a whole number.
-    pub(super) fn entries(&self, at: At) -> Result<IndexMap<&str, At>, Fault> {
+    /// Returns the entries of the dict at `at`, in its order.
+    ///
+    /// Like Python's `json`, it makes text of a key that is a whole number.
+    pub(super) fn dict(&self, at: At) -> Result<IndexMap<&str, At>, DecodeError> {
         let Node::Dict(pairs) = self.node(at) else {
-            return Err((at, ErrorKind::Type(self.describe(at))));
+            return Err(self.refuse(at));
         };
         let mut entries = IndexMap::with_capacity(pairs.len());
         for &(key, value) in pairs {
@@ -82,16 +77,13 @@ impl<'a> Pickle<'a> {
             };
             let name = name.ok_or_else(|| {
                 let found = self.describe(key);
-                (
-                    key,
-                    ErrorKind::Type(format!("a dict's key that is {found}")),
-                )
+                self.about(key, holds(format!("a dict's key that is {found}")))
             })?;
             // Python writes no key twice, but 1, "1" and b"1" are three keys. Refusing the second one
             // also bounds the work: a memo can name one long key many times.
             if entries.insert(name, value).is_some() {
                 let same = "two keys of a dict with the same text";
-                return Err((key, ErrorKind::Type(same.into())));
+                return Err(self.about(key, holds(same)));
             }
         }
         Ok(entries)

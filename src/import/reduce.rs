@@ -4,19 +4,20 @@
 
 use std::borrow::Cow;
 
-use super::error::ErrorKind;
+use super::error::{holds, malformed};
 use super::machine::Machine;
 use super::node::{At, Node, printable};
 use super::spelling::{iso_8601, latin_1};
+use crate::decode_error::DecodeError;
 
 impl<'a> Machine<'a> {
     /// Returns the value that `function` returns for `arguments`.
-    pub(super) fn reduce(&mut self, function: At, arguments: At) -> Result<Node<'a>, ErrorKind> {
+    pub(super) fn reduce(&mut self, function: At, arguments: At) -> Result<Node<'a>, DecodeError> {
         self.count_copied(self.cost(arguments))?;
         let (Node::Global(function), Node::Tuple(arguments)) =
             (self.get(function), self.get(arguments))
         else {
-            return Err(ErrorKind::Malformed("it calls a value that is no function"));
+            return Err(malformed("it calls a value that is no function"));
         };
         let arguments: Vec<_> = arguments.iter().map(|&at| self.get(at)).collect();
         let node = match function.as_str() {
@@ -27,7 +28,7 @@ impl<'a> Machine<'a> {
         };
         node.ok_or_else(|| {
             let name = printable(function);
-            ErrorKind::Type(format!("the result of `{name}`"))
+            holds(format!("the result of `{name}`"))
         })
     }
 
@@ -71,7 +72,7 @@ impl<'a> Machine<'a> {
 
 /// Returns the value that `function` returns for `arguments`, or `None` if it is not known, or takes
 /// other arguments.
-fn result<'a>(function: &str, arguments: &[&Node<'a>]) -> Result<Option<Node<'a>>, ErrorKind> {
+fn result<'a>(function: &str, arguments: &[&Node<'a>]) -> Result<Option<Node<'a>>, DecodeError> {
     Ok(Some(match (function, arguments) {
         (
             "builtins.set" | "builtins.frozenset" | "__builtin__.set" | "__builtin__.frozenset",

@@ -1,10 +1,13 @@
 //! The import of a session of Session3, which is a pickled object.
 
-use super::error::{Error, ErrorKind};
+use super::error::{holds, not_a_session};
 use super::node::{At, Node};
 use super::pickle::Pickle;
 use super::{Named, PICKLED, json_object, values};
 use crate::change::TOKENS;
+use crate::decode_error::DecodeError;
+#[cfg(doc)]
+use crate::decode_error::DecodeErrorKind;
 use crate::record::Record;
 
 /// The attributes that every session of Session3 has.
@@ -28,21 +31,21 @@ const YEAR_9999: u64 = 253_402_300_799;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::NotASession`] when `bytes` are no object with Session3's attributes; another error
+/// [`DecodeErrorKind::NotASession`] when `bytes` are no object with Session3's attributes; another error
 /// when they cannot be read, or hold a value without a form in JSON.
 ///
 /// # Example
 ///
 /// ```rust
-/// use rocket_session_kit::import::{self, ErrorKind};
+/// use rocket_session_kit::{DecodeErrorKind, import};
 ///
 /// // pickle.dumps({"visits": 3}, 2): a dict, which is no session of Session3.
 /// let error = import::session3(b"\x80\x02}q\x00X\x06\x00\x00\x00visitsq\x01K\x03s.").unwrap_err();
-/// assert_eq!(error.kind(), &ErrorKind::NotASession);
+/// assert_eq!(error.kind(), DecodeErrorKind::NotASession);
 /// ```
-pub fn session3(bytes: &[u8]) -> Result<Record, Error> {
+pub fn session3(bytes: &[u8]) -> Result<Record, DecodeError> {
     let pickle = Pickle::read(bytes, PICKLED)?;
-    let something_else = || Error::new(ErrorKind::NotASession, PICKLED);
+    let something_else = || not_a_session(PICKLED);
     let Node::Object {
         state: Some(state), ..
     } = pickle.node(pickle.root)
@@ -89,8 +92,8 @@ pub fn session3(bytes: &[u8]) -> Result<Record, Error> {
         };
         for (name, value) in inner {
             if record.values.get(&name).is_some() {
-                let twice = ErrorKind::Type("an attribute and a value with the same name".into());
-                return Err(Error::new(twice, PICKLED));
+                let twice = "an attribute and a value with the same name";
+                return Err(holds(twice).of(PICKLED));
             }
             record.put(&name, value.get());
         }
@@ -98,7 +101,7 @@ pub fn session3(bytes: &[u8]) -> Result<Record, Error> {
     Ok(record)
 }
 
-fn text(pickle: &Pickle<'_>, at: At) -> Result<String, Error> {
+fn text(pickle: &Pickle<'_>, at: At) -> Result<String, DecodeError> {
     let text = pickle.text(at).ok_or_else(|| pickle.refuse(at))?;
     Ok(text.to_owned())
 }

@@ -1,6 +1,7 @@
 //! The spelling of numbers, texts and dates in a pickle.
 
-use super::error::ErrorKind;
+use super::error::{holds, lone_surrogate, malformed, no_number};
+use crate::decode_error::DecodeError;
 
 /// The length of the largest whole number, in bytes. Readers of JSON refuse numbers that are too large
 /// for a float.
@@ -9,16 +10,16 @@ const MAX_INT: usize = 128;
 const MAX_DIGITS: usize = 308;
 
 /// Returns the decimal number in the form of JSON.
-pub(super) fn decimal(text: &[u8]) -> Result<String, ErrorKind> {
+pub(super) fn decimal(text: &[u8]) -> Result<String, DecodeError> {
     let (sign, digits) = match text.strip_prefix(b"-") {
         Some(digits) => ("-", digits),
         None => ("", text),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(ErrorKind::Malformed("an int in it is no number"));
+        return Err(no_number("an int in it is no number"));
     }
     let digits = std::str::from_utf8(digits)
-        .map_err(|_| ErrorKind::Malformed("an int in it is no number"))?
+        .map_err(|_| no_number("an int in it is no number"))?
         .trim_start_matches('0');
     match digits {
         "" => Ok("0".into()),
@@ -27,12 +28,12 @@ pub(super) fn decimal(text: &[u8]) -> Result<String, ErrorKind> {
     }
 }
 
-fn too_many_digits() -> ErrorKind {
-    ErrorKind::Type(format!("an int of more than {MAX_DIGITS} digits"))
+fn too_many_digits() -> DecodeError {
+    holds(format!("an int of more than {MAX_DIGITS} digits"))
 }
 
 /// Returns the little-endian number in two's complement as decimal digits.
-pub(super) fn from_twos_complement(bytes: &[u8]) -> Result<String, ErrorKind> {
+pub(super) fn from_twos_complement(bytes: &[u8]) -> Result<String, DecodeError> {
     if bytes.len() > MAX_INT {
         return Err(too_many_digits());
     }
@@ -68,11 +69,11 @@ pub(super) fn from_twos_complement(bytes: &[u8]) -> Result<String, ErrorKind> {
 }
 
 /// Returns the string whose `repr` in Python 2 is `line`.
-pub(super) fn unquote(line: &[u8]) -> Result<Vec<u8>, ErrorKind> {
-    const BAD: ErrorKind = ErrorKind::Malformed("a string in it is not spelled as in Python");
+pub(super) fn unquote(line: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let bad = || malformed("a string in it is not spelled as in Python");
     let inner = match line {
         [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
-        _ => return Err(BAD),
+        _ => return Err(bad()),
     };
     let mut out = Vec::with_capacity(inner.len());
     let mut bytes = inner.iter();
@@ -87,19 +88,19 @@ pub(super) fn unquote(line: &[u8]) -> Result<Vec<u8>, ErrorKind> {
             Some(b't') => b'\t',
             Some(&quoted @ (b'\\' | b'\'' | b'"')) => quoted,
             Some(b'x') => {
-                let hex = bytes.as_slice().get(..2).ok_or(BAD)?;
+                let hex = bytes.as_slice().get(..2).ok_or_else(bad)?;
                 bytes = bytes.as_slice()[2..].iter();
-                u8::try_from(code(hex).ok_or(BAD)?).map_err(|_| BAD)?
+                u8::try_from(code(hex).ok_or_else(bad)?).map_err(|_| bad())?
             }
-            _ => return Err(BAD),
+            _ => return Err(bad()),
         });
     }
     Ok(out)
 }
 
 /// Returns the text that Python's codec `raw-unicode-escape` writes as `line`.
-pub(super) fn unescape(line: &[u8]) -> Result<String, ErrorKind> {
-    const BAD: ErrorKind = ErrorKind::Malformed("a str in it is not spelled as in Python");
+pub(super) fn unescape(line: &[u8]) -> Result<String, DecodeError> {
+    let bad = || malformed("a str in it is not spelled as in Python");
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
     while let Some((&byte, after)) = rest.split_first() {
@@ -116,12 +117,8 @@ pub(super) fn unescape(line: &[u8]) -> Result<String, ErrorKind> {
                 continue;
             }
         };
-        let code = code(rest.get(2..2 + digits).ok_or(BAD)?).ok_or(BAD)?;
-        out.push(
-            char::from_u32(code).ok_or_else(|| {
-                ErrorKind::Type("a str that is no text (a lone surrogate)".into())
-            })?,
-        );
+        let code = code(rest.get(2..2 + digits).ok_or_else(bad)?).ok_or_else(bad)?;
+        out.push(char::from_u32(code).ok_or_else(lone_surrogate)?);
         rest = &rest[2 + digits..];
     }
     Ok(out)
@@ -135,9 +132,9 @@ fn code(hex: &[u8]) -> Option<u32> {
 }
 
 /// Returns the bytes whose text in Latin-1 is `text`.
-pub(super) fn latin_1(text: &str) -> Result<Vec<u8>, ErrorKind> {
+pub(super) fn latin_1(text: &str) -> Result<Vec<u8>, DecodeError> {
     text.chars()
-        .map(|c| u8::try_from(c).map_err(|_| ErrorKind::Malformed("bytes in it are not bytes")))
+        .map(|c| u8::try_from(c).map_err(|_| malformed("bytes in it are not bytes")))
         .collect()
 }
 

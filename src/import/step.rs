@@ -2,20 +2,22 @@
 //!
 //! Each function handles one kind of instruction, and passes every other on to the next function.
 
-use super::error::ErrorKind;
+use super::error::{holds, malformed, no_number, underflow};
 use super::input::qualified;
-use super::machine::{Machine, UNDERFLOW, pairs};
+use super::machine::{Machine, pairs};
 use super::node::Node;
 use super::opcode::*;
 use super::spelling::{decimal, from_twos_complement, unescape, unquote};
+use crate::decode_error::{DecodeError, DecodeErrorKind};
 
 impl Machine<'_> {
     /// Carries out `instruction`, whose arguments come next in the input.
-    pub(super) fn step(&mut self, instruction: u8) -> Result<(), ErrorKind> {
+    pub(super) fn step(&mut self, instruction: u8) -> Result<(), DecodeError> {
         match instruction {
             PROTO => {
                 if self.input.byte()? > 5 {
-                    return Err(ErrorKind::Malformed("its protocol is newer than 5"));
+                    let error = DecodeError::new(DecodeErrorKind::Version);
+                    return Err(error.saying("its protocol is newer than 5"));
                 }
             }
             FRAME => drop(self.input.take(8)?),
@@ -60,7 +62,7 @@ impl Machine<'_> {
     }
 
     /// Pushes `None`, a bool or a number.
-    fn push_number(&mut self, instruction: u8) -> Result<(), ErrorKind> {
+    fn push_number(&mut self, instruction: u8) -> Result<(), DecodeError> {
         let input = &mut self.input;
         let node = match instruction {
             NONE => Node::None,
@@ -80,7 +82,7 @@ impl Machine<'_> {
                 let float = std::str::from_utf8(input.line()?)
                     .ok()
                     .and_then(|text| text.parse().ok());
-                Node::Float(float.ok_or(ErrorKind::Malformed("a float in it is no number"))?)
+                Node::Float(float.ok_or_else(|| no_number("a float in it is no number"))?)
             }
             BININT => Node::Int(i32::from_le_bytes(input.array()?).to_string()),
             BININT1 => Node::Int(input.byte()?.to_string()),
@@ -95,7 +97,7 @@ impl Machine<'_> {
     }
 
     /// Pushes text or bytes.
-    fn push_string(&mut self, instruction: u8) -> Result<(), ErrorKind> {
+    fn push_string(&mut self, instruction: u8) -> Result<(), DecodeError> {
         let input = &mut self.input;
         let bytes = match instruction {
             STRING => unquote(input.line()?)?.into(),
@@ -126,14 +128,14 @@ impl Machine<'_> {
     }
 
     /// Makes or extends a tuple, a list or a set.
-    fn step_sequence(&mut self, instruction: u8) -> Result<(), ErrorKind> {
+    fn step_sequence(&mut self, instruction: u8) -> Result<(), DecodeError> {
         match instruction {
             EMPTY_TUPLE => self.push(Node::Tuple(Vec::new())),
             TUPLE1..=TUPLE3 => {
                 let len = usize::from(instruction - TUPLE1 + 1);
-                let from = self.stack.len().checked_sub(len).ok_or(UNDERFLOW)?;
+                let from = self.stack.len().checked_sub(len).ok_or_else(underflow)?;
                 if self.marks.last().is_some_and(|&mark| mark > from) {
-                    return Err(UNDERFLOW);
+                    return Err(underflow());
                 }
                 let items = self.stack.split_off(from);
                 self.push(Node::Tuple(items));
@@ -161,7 +163,7 @@ impl Machine<'_> {
     }
 
     /// Makes or extends a dict.
-    fn step_dict(&mut self, instruction: u8) -> Result<(), ErrorKind> {
+    fn step_dict(&mut self, instruction: u8) -> Result<(), DecodeError> {
         match instruction {
             EMPTY_DICT => self.push(Node::Dict(Vec::new())),
             DICT => {
@@ -183,7 +185,7 @@ impl Machine<'_> {
     }
 
     /// Names a class or function, or makes an object.
-    fn step_object(&mut self, instruction: u8) -> Result<(), ErrorKind> {
+    fn step_object(&mut self, instruction: u8) -> Result<(), DecodeError> {
         match instruction {
             GLOBAL => {
                 let class = self.input.class_lines()?;
@@ -195,7 +197,7 @@ impl Machine<'_> {
                 let (Node::Text(module), Node::Text(name)) = (self.get(module), self.get(name))
                 else {
                     let why = "the name of a class in it is not text";
-                    return Err(ErrorKind::Malformed(why));
+                    return Err(malformed(why));
                 };
                 let class = qualified(module, name)?;
                 self.count_copied(class.len())?;
@@ -221,7 +223,7 @@ impl Machine<'_> {
                 self.push(Node::Object { class, state: None });
             }
             OBJ => {
-                let class = *self.pop_mark()?.first().ok_or(UNDERFLOW)?;
+                let class = *self.pop_mark()?.first().ok_or_else(underflow)?;
                 self.push_object(class)?;
             }
             BUILD => {
@@ -231,15 +233,17 @@ impl Machine<'_> {
                     Node::Object { state, .. } => *state = Some(new),
                     _ => {
                         let why = "it gives a state to a value that is no object";
-                        return Err(ErrorKind::Malformed(why));
+                        return Err(malformed(why));
                     }
                 }
             }
             PERSID | BINPERSID | EXT1..=EXT4 | NEXT_BUFFER | READONLY_BUFFER => {
-                let found = "an object that is kept outside of the pickle";
-                return Err(ErrorKind::Type(found.into()));
+                return Err(holds("an object that is kept outside of the pickle"));
             }
-            _ => return Err(ErrorKind::Malformed("it holds an unknown instruction")),
+            _ => {
+                let error = DecodeError::new(DecodeErrorKind::Opcode);
+                return Err(error.saying("it holds an unknown instruction"));
+            }
         }
         Ok(())
     }

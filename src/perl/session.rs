@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use super::ACT;
+use crate::decode_error::DecodeError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storable::{self, Image, Kind, Options, Value};
 
@@ -122,6 +123,6 @@ fn hash<'i>(image: &'i Image<'_>) -> Result<Value<'i>> {
 }
 
 /// Returns the error about an image without the `detail` of the original, which may repeat data.
-fn unread(error: &storable::Error) -> Error {
+fn unread(error: &DecodeError) -> Error {
     Error::new(ErrorKind::Value, ACT).because(error.to_string())
 }

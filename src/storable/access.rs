@@ -5,10 +5,11 @@ use serde::de::{
     Unexpected, VariantAccess, Visitor,
 };
 
-use super::error::{Error, Result};
+use super::error::Result;
 use super::string::PerlString;
 use super::value::{Elements, Entries, Value};
 use super::walk::{Inside, Place};
+use crate::decode_error::DecodeError;
 
 impl<'de> Place<'_, 'de> {
     /// Hands the elements to `visitor`.
@@ -22,7 +23,7 @@ impl<'de> Place<'_, 'de> {
         let value = visitor.visit_seq(&mut array)?;
         match array.left() {
             0 => Ok(value),
-            _ => Err(Error::invalid_length(length, &"fewer")),
+            _ => Err(DecodeError::invalid_length(length, &"fewer")),
         }
     }
 
@@ -50,7 +51,10 @@ impl<'de> Place<'_, 'de> {
                     value,
                 })
             }
-            _ => Err(Error::invalid_type(Unexpected::Map, &"a hash with one key")),
+            _ => Err(DecodeError::invalid_type(
+                Unexpected::Map,
+                &"a hash with one key",
+            )),
         }
     }
 }
@@ -73,7 +77,7 @@ impl<'w, 'de> Array<'w, 'de> {
 }
 
 impl<'de> SeqAccess<'de> for Array<'_, 'de> {
-    type Error = Error;
+    type Error = DecodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
         self.elements
@@ -106,7 +110,7 @@ impl<'w, 'de> Hash<'w, 'de> {
 }
 
 impl<'de> MapAccess<'de> for Hash<'_, 'de> {
-    type Error = Error;
+    type Error = DecodeError;
 
     fn next_key_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
         let Some((key, value)) = self.entries.next() else {
@@ -120,7 +124,7 @@ impl<'de> MapAccess<'de> for Hash<'_, 'de> {
         let value = self
             .value
             .take()
-            .ok_or_else(|| Error::custom("a value was read before its key"))?;
+            .ok_or_else(|| DecodeError::custom("a value was read before its key"))?;
         self.inside.read(value, seed)
     }
 
@@ -137,7 +141,7 @@ struct Variant<'w, 'de> {
 }
 
 impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
-    type Error = Error;
+    type Error = DecodeError;
     type Variant = Self;
 
     fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self)> {
@@ -147,7 +151,7 @@ impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
 }
 
 impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
-    type Error = Error;
+    type Error = DecodeError;
 
     fn unit_variant(self) -> Result<()> {
         Deserialize::deserialize(self.inside.place(self.value))

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use super::arena::{Arena, ClassId, Data, Entry, NO_CLASS, NO_NODE, Node, NodeId, Reference, Span};
-use super::error::{Error, Result};
-use super::error_kind::{ErrorKind, Refused};
+use super::error::{Result, invalid};
 use super::header::{self, Layout};
 use super::input::Input;
 use super::opcode::*;
+use crate::decode_error::{DecodeError, DecodeErrorKind, Refused};
 
 /// The smallest size of a hash entry, in bytes: a value and the length of the key, without and with
 /// flags.
@@ -20,7 +20,10 @@ pub(super) fn decode(image: &[u8], trailing_bytes: bool) -> Result<Arena<'_>> {
     let mut decoder = Decoder::new(image)?;
     let root = decoder.root()?;
     if decoder.input.left() > 0 && !trailing_bytes {
-        return Err(Error::new(ErrorKind::TrailingBytes, decoder.input.offset()));
+        return Err(invalid(
+            DecodeErrorKind::TrailingBytes,
+            decoder.input.offset(),
+        ));
     }
     let mut arena = decoder.done();
     arena.root = root;
@@ -65,7 +68,8 @@ impl<'a> Decoder<'a> {
     /// Reads the header of an image.
     fn new(image: &'a [u8]) -> Result<Self> {
         if u32::try_from(image.len()).is_err() {
-            return Err(Error::new(ErrorKind::TooLarge, 0));
+            let error = invalid(DecodeErrorKind::TooLarge, 0);
+            return Err(error.saying("it has four gibibytes or more"));
         }
         let mut input = Input::new(image);
         let layout = header::read(&mut input)?;
@@ -166,7 +170,7 @@ impl<'a> Decoder<'a> {
                 TIED_KEY => return Err(refused(Refused::TiedKey, at)),
                 TIED_IDX => return Err(refused(Refused::TiedIndex, at)),
                 LOBJECT => return Err(refused(Refused::LargeObject, at)),
-                _ => return Err(Error::new(ErrorKind::Opcode, at)),
+                _ => return Err(invalid(DecodeErrorKind::Opcode, at)),
             };
             return Ok(Some(self.add(at, class, data)));
         }
@@ -275,8 +279,8 @@ fn reference_to(target: NodeId) -> Reference {
 }
 
 /// Returns the error about something that only Perl code can restore.
-pub(super) fn refused(what: Refused, at: usize) -> Error {
-    Error::new(ErrorKind::Refused(what), at)
+pub(super) fn refused(what: Refused, at: usize) -> DecodeError {
+    invalid(DecodeErrorKind::Refused(what), at)
 }
 
 fn append<T>(list: &mut Vec<T>, items: impl Iterator<Item = T>) -> Span {

@@ -6,10 +6,11 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::cost;
-use super::error::{Error, Result};
+use super::error::Result;
 use super::image::Image;
 use super::value::{Kind, Value};
 use super::walk::{Place, Walk};
+use crate::decode_error::DecodeError;
 
 impl Image<'_> {
     /// Returns the outermost value as a `T`.
@@ -27,9 +28,9 @@ impl Image<'_> {
     /// let image = Image::parse(b"\x05\x0b\x02\0\0\0\x02\x08\x81\x0a\x012")?;
     ///
     /// assert_eq!(image.deserialize::<[u8; 2]>()?, [1, 2]);
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
-    pub fn deserialize<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Error> {
+    pub fn deserialize<'de, T: Deserialize<'de>>(&'de self) -> Result<T, DecodeError> {
         self.root().deserialize()
     }
 }
@@ -52,9 +53,9 @@ impl<'de> Value<'de> {
     ///
     /// let cart: Vec<u32> = image.root().get("cart").expect("a cart").deserialize()?;
     /// assert_eq!(cart, [7]);
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
-    pub fn deserialize<T: Deserialize<'de>>(self) -> Result<T, Error> {
+    pub fn deserialize<T: Deserialize<'de>>(self) -> Result<T, DecodeError> {
         let walk = Walk::new(self.image());
         let place = Place::outermost(&walk, self);
         T::deserialize(place).map_err(|error| error.at(self.offset()))
@@ -75,7 +76,7 @@ macro_rules! of_scalars {
 }
 
 impl<'de> Deserializer<'de> for Place<'_, 'de> {
-    type Error = Error;
+    type Error = DecodeError;
 
     of_scalars! {
         deserialize_any() deserialize_unit() deserialize_bool()

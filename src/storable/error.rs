@@ -1,170 +1,125 @@
-//! The error about an image, with its offset.
+//! The errors about an image, among them those that serde's types report while they are deserialized.
 
 use std::fmt;
 
-use super::error_kind::ErrorKind;
+use serde::de::{self, Expected, Unexpected};
 
-/// The result of this module's functions: a `T`, or an [`Error`].
-pub(super) type Result<T, E = Error> = std::result::Result<T, E>;
+use crate::decode_error::{DecodeError, DecodeErrorKind};
 
-/// Why an image cannot be read: the kind of the error, and its offset in the image.
-///
-/// It reads as a sentence, and shows no data of the image, which may be secret. Only
-/// [`detail`](Self::detail) may do so: it is the message of a type that refuses a value.
-///
-/// # Example
-///
-/// ```rust
-/// use rocket_session_kit::storable::{self, ErrorKind};
-///
-/// // An array of two, which ends after the first.
-/// let error = storable::from_slice::<Vec<u8>>(b"\x05\x0b\x02\0\0\0\x02\x08\x81").unwrap_err();
-///
-/// assert_eq!(error.kind(), ErrorKind::Truncated);
-/// assert_eq!(error.offset(), Some(9));
-/// assert_eq!(error.to_string(), "byte 9 of the Storable image: it ends too early");
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Error(Box<Parts>);
+/// The result of this module's functions: a `T`, or a [`DecodeError`].
+pub(super) type Result<T, E = DecodeError> = std::result::Result<T, E>;
 
-/// The parts of an error, in a box: most results are no errors, and are passed on often.
-#[derive(Clone, PartialEq, Eq)]
-struct Parts {
-    kind: ErrorKind,
-    offset: Option<usize>,
-    words: Option<String>,
-    detail: Option<String>,
+/// Returns the error about the byte at `offset` of an image.
+pub(super) fn invalid(kind: DecodeErrorKind, offset: usize) -> DecodeError {
+    about_image(kind).at(offset)
 }
 
-impl Error {
-    pub(super) fn with(
-        kind: ErrorKind,
-        offset: Option<usize>,
-        words: Option<String>,
-        detail: Option<String>,
-    ) -> Self {
-        Self(Box::new(Parts {
-            kind,
-            offset,
-            words,
-            detail,
-        }))
+fn about_image(kind: DecodeErrorKind) -> DecodeError {
+    DecodeError::new(kind).of("Storable image")
+}
+
+/// Returns an error about a type, without an offset yet.
+fn mismatch(words: String) -> DecodeError {
+    about_image(DecodeErrorKind::Type).saying(words)
+}
+
+/// No error repeats the value that it is about.
+impl de::Error for DecodeError {
+    fn custom<T: fmt::Display>(words: T) -> Self {
+        about_image(DecodeErrorKind::Type).with_detail(words.to_string())
     }
 
-    pub(super) fn new(kind: ErrorKind, offset: usize) -> Self {
-        Self::with(kind, Some(offset), None, None)
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        mismatch(format!("found {}, expected {expected}", sort(found)))
     }
 
-    /// Returns an error about a type, without an offset yet.
-    pub(super) fn mismatch(words: String) -> Self {
-        Self::with(ErrorKind::Type, None, Some(words), None)
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        mismatch(format!(
+            "found {} that does not fit, expected {expected}",
+            sort(found)
+        ))
     }
 
-    /// Adds the offset, unless the error has one further inside.
-    pub(super) fn at(mut self, offset: usize) -> Self {
-        self.0.offset.get_or_insert(offset);
-        self
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        mismatch(format!("found {length} elements, expected {expected}"))
     }
 
-    /// Returns the kind of the error.
-    ///
-    /// # Example
-    ///
-    /// ```rust
-    /// use rocket_session_kit::storable::{ErrorKind, Image, Refused};
-    ///
-    /// let error = Image::parse(b"\x05\x0b\x1a\x0a\x02{}").unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Refused(Refused::Code));
-    /// ```
-    pub fn kind(&self) -> ErrorKind {
-        self.0.kind
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        mismatch(format!(
+            "found an unknown variant, expected {}",
+            OneOf(expected)
+        ))
     }
 
-    /// Returns the offset of the invalid byte in the image, counted from 0.
-    ///
-    /// `None` only if a type of the caller reports an error outside of any value.
-    ///
-    /// # Example
-    ///
-    /// ```rust
-    /// use rocket_session_kit::storable;
-    ///
-    /// // The output of `nfreeze([1, "x"])`.
-    /// let error = storable::from_slice::<Vec<u8>>(b"\x05\x0b\x02\0\0\0\x02\x08\x81\x0a\x01x").unwrap_err();
-    /// assert_eq!(error.offset(), Some(9));
-    /// ```
-    pub fn offset(&self) -> Option<usize> {
-        self.0.offset
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        mismatch(format!(
+            "found an unknown field, expected {}",
+            OneOf(expected)
+        ))
     }
 
-    /// Returns the message of the requested type when it refuses a value.
-    ///
-    /// It comes from the `Deserialize` of that type. It may repeat data of the image, and is therefore
-    /// no part of the error's text.
-    ///
-    /// # Example
-    ///
-    /// ```rust
-    /// use std::net::IpAddr;
-    ///
-    /// use rocket_session_kit::storable;
-    ///
-    /// let error = storable::from_slice::<IpAddr>(b"\x05\x0b\x0a\x04home").unwrap_err();
-    /// assert_eq!(error.to_string(), "byte 2 of the Storable image: the requested type refuses the value");
-    /// assert_eq!(error.detail(), Some("invalid IP address syntax"));
-    /// ```
-    pub fn detail(&self) -> Option<&str> {
-        self.0.detail.as_deref()
+    fn missing_field(field: &'static str) -> Self {
+        mismatch(format!("the field `{field}` is missing"))
     }
 
-    fn describe(&self) -> &str {
-        match &self.0.words {
-            Some(words) => words,
-            None => self.0.kind.describe(),
-        }
+    fn duplicate_field(field: &'static str) -> Self {
+        mismatch(format!("the field `{field}` is there twice"))
     }
 }
 
-impl fmt::Display for Error {
+/// Returns the name of the sort of value that was found, without the value.
+fn sort(found: Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "an integer",
+        Unexpected::Float(_) => "a double",
+        Unexpected::Char(_) | Unexpected::Str(_) => "a string",
+        Unexpected::Bytes(_) => "bytes",
+        Unexpected::Unit => "undef",
+        Unexpected::Option => "an optional value",
+        Unexpected::NewtypeStruct => "a wrapped value",
+        Unexpected::Seq => "an array",
+        Unexpected::Map => "a hash",
+        Unexpected::Enum => "an enum",
+        Unexpected::UnitVariant => "a variant without data",
+        Unexpected::NewtypeVariant => "a variant with a value",
+        Unexpected::TupleVariant => "a variant with an array",
+        Unexpected::StructVariant => "a variant with a hash",
+        Unexpected::Other(_) => "something else",
+    }
+}
+
+/// The names that a type knows, as text.
+struct OneOf(&'static [&'static str]);
+
+impl fmt::Display for OneOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.offset {
-            Some(offset) => write!(f, "byte {offset} of the Storable image: ")?,
-            None => f.write_str("the Storable image: ")?,
-        }
-        f.write_str(self.describe())?;
-        match self.0.kind {
-            ErrorKind::Refused(_) => f.write_str(" cannot be read without running Perl"),
-            _ => Ok(()),
-        }
+        let Some((first, rest)) = self.0.split_first() else {
+            return f.write_str("none");
+        };
+        write!(f, "`{first}`")?;
+        rest.iter().try_for_each(|name| write!(f, ", `{name}`"))
     }
 }
-
-impl fmt::Debug for Error {
-    /// Like `Display`, so that no data of the image ends up in a log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {self}", self.0.kind)
-    }
-}
-
-impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {
     use serde::de::{Error as _, Unexpected};
 
-    use super::super::error_kind::Refused;
     use super::*;
+    use crate::decode_error::Refused;
 
     #[test]
     fn an_error_reads_as_a_sentence() {
-        let hook = Error::new(ErrorKind::Refused(Refused::Hook), 2);
+        let hook = invalid(DecodeErrorKind::Refused(Refused::Hook), 2);
         assert_eq!(
             hook.to_string(),
             "byte 2 of the Storable image: an object frozen by a hook of its class cannot be read without running Perl"
         );
 
-        let field = Error::unknown_field("secret", &["name", "age"]).at(7).at(2);
+        let field = DecodeError::unknown_field("secret", &["name", "age"])
+            .at(7)
+            .at(2);
         assert_eq!(
             field.to_string(),
             "byte 7 of the Storable image: found an unknown field, expected `name`, `age`"
@@ -184,13 +139,13 @@ mod tests {
             Unexpected::Other("secret 4711"),
         ];
         let mut errors = vec![
-            Error::custom("secret 4711"),
-            Error::unknown_field("secret 4711", &[]),
-            Error::unknown_variant("secret 4711", &["one"]),
+            DecodeError::custom("secret 4711"),
+            DecodeError::unknown_field("secret 4711", &[]),
+            DecodeError::unknown_variant("secret 4711", &["one"]),
         ];
         for secret in secrets {
-            errors.push(Error::invalid_type(secret, &"a name"));
-            errors.push(Error::invalid_value(secret, &"a name"));
+            errors.push(DecodeError::invalid_type(secret, &"a name"));
+            errors.push(DecodeError::invalid_value(secret, &"a name"));
         }
         for error in errors {
             for text in [error.to_string(), format!("{error:?}")] {
@@ -199,6 +154,9 @@ mod tests {
                 }
             }
         }
-        assert_eq!(Error::custom("secret 4711").detail(), Some("secret 4711"));
+        assert_eq!(
+            DecodeError::custom("secret 4711").detail(),
+            Some("secret 4711")
+        );
     }
 }

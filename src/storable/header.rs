@@ -1,8 +1,8 @@
 //! The header of an image: its format, and the number layout of the machine that wrote it.
 
-use super::error::{Error, Result};
-use super::error_kind::ErrorKind;
+use super::error::{Result, invalid};
 use super::input::Input;
+use crate::decode_error::DecodeErrorKind;
 
 /// The layout of the numbers in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ const IMPLAUSIBLE_MAJOR: u8 = 4;
 /// Reads the header of an image, with or without the magic number of a file.
 pub(super) fn read(input: &mut Input<'_>) -> Result<Layout> {
     if input.skip(b"perl-store") {
-        return Err(Error::new(ErrorKind::Version, 0));
+        return Err(invalid(DecodeErrorKind::Version, 0));
     }
     input.skip(b"pst0");
 
@@ -62,12 +62,12 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<Layout> {
     let (major, network) = (first >> 1, first & 1 == 1);
     match major {
         MAJOR => {}
-        IMPLAUSIBLE_MAJOR.. => return Err(Error::new(ErrorKind::NotAnImage, start)),
-        _ => return Err(Error::new(ErrorKind::Version, start)),
+        IMPLAUSIBLE_MAJOR.. => return Err(invalid(DecodeErrorKind::NotAnImage, start)),
+        _ => return Err(invalid(DecodeErrorKind::Version, start)),
     }
     let minor = input.byte()?;
     if minor > NEWEST_MINOR {
-        return Err(Error::new(ErrorKind::Version, start + 1));
+        return Err(invalid(DecodeErrorKind::Version, start + 1));
     }
     if network {
         Ok(Layout::Network)
@@ -85,14 +85,14 @@ fn native(input: &mut Input<'_>, minor: u8) -> Result<Layout> {
         b"4321" => (Order::Big, IntegerSize::Four),
         b"12345678" => (Order::Little, IntegerSize::Eight),
         b"87654321" => (Order::Big, IntegerSize::Eight),
-        _ => return Err(Error::new(ErrorKind::Machine, start)),
+        _ => return Err(invalid(DecodeErrorKind::Machine, start)),
     };
 
     // The sizes of an int, a long and a pointer, which do not matter.
     for _ in 0..3 {
         let at = input.offset();
         if !matches!(input.byte()?, 4 | 8) {
-            return Err(Error::new(ErrorKind::Machine, at));
+            return Err(invalid(DecodeErrorKind::Machine, at));
         }
     }
 
@@ -105,7 +105,7 @@ fn native(input: &mut Input<'_>, minor: u8) -> Result<Layout> {
         8 => DoubleSize::Eight,
         12 => DoubleSize::Twelve,
         16 => DoubleSize::Sixteen,
-        _ => return Err(Error::new(ErrorKind::Machine, at)),
+        _ => return Err(invalid(DecodeErrorKind::Machine, at)),
     };
     Ok(Layout::Native {
         order,
@@ -182,32 +182,40 @@ mod tests {
 
     #[test]
     fn a_header_of_another_format_or_machine_is_refused() {
-        let refused: [(&[u8], ErrorKind, usize); 14] = [
-            (b"", ErrorKind::Truncated, 0),
-            (b"pst0", ErrorKind::Truncated, 4),
-            (b"perl-store\x041234", ErrorKind::Version, 0),
-            (b"perl-store\0\x041234", ErrorKind::Version, 0),
-            (b"pst0\x02\x041234\x04\x04\x04", ErrorKind::Version, 4),
-            (b"\x03\x03", ErrorKind::Version, 0),
-            (b"\x07\x00", ErrorKind::Version, 0),
-            (b"\x05\x0d", ErrorKind::Version, 1),
-            (b"\x05\xff", ErrorKind::Version, 1),
-            (b"{\"a\":1}", ErrorKind::NotAnImage, 0),
-            (b"\x04\x0b\x043412\x04\x04\x04\x08", ErrorKind::Machine, 2),
+        let refused: [(&[u8], DecodeErrorKind, usize); 14] = [
+            (b"", DecodeErrorKind::Truncated, 0),
+            (b"pst0", DecodeErrorKind::Truncated, 4),
+            (b"perl-store\x041234", DecodeErrorKind::Version, 0),
+            (b"perl-store\0\x041234", DecodeErrorKind::Version, 0),
+            (b"pst0\x02\x041234\x04\x04\x04", DecodeErrorKind::Version, 4),
+            (b"\x03\x03", DecodeErrorKind::Version, 0),
+            (b"\x07\x00", DecodeErrorKind::Version, 0),
+            (b"\x05\x0d", DecodeErrorKind::Version, 1),
+            (b"\x05\xff", DecodeErrorKind::Version, 1),
+            (b"{\"a\":1}", DecodeErrorKind::NotAnImage, 0),
+            (
+                b"\x04\x0b\x043412\x04\x04\x04\x08",
+                DecodeErrorKind::Machine,
+                2,
+            ),
             (
                 b"\x04\x0b\xff1234\x04\x04\x04\x08",
-                ErrorKind::Truncated,
+                DecodeErrorKind::Truncated,
                 11,
             ),
-            (b"\x04\x0b\x041234\x04\x02\x04\x08", ErrorKind::Machine, 8),
-            (b"\x04\x0b\x041234\x04\x04\x04\x04", ErrorKind::Machine, 10),
+            (
+                b"\x04\x0b\x041234\x04\x02\x04\x08",
+                DecodeErrorKind::Machine,
+                8,
+            ),
+            (
+                b"\x04\x0b\x041234\x04\x04\x04\x04",
+                DecodeErrorKind::Machine,
+                10,
+            ),
         ];
         for (header, kind, offset) in refused {
-            assert_eq!(
-                layout_of(header),
-                Err(Error::new(kind, offset)),
-                "{header:x?}"
-            );
+            assert_eq!(layout_of(header), Err(invalid(kind, offset)), "{header:x?}");
         }
     }
 }

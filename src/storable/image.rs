@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::arena::Arena;
 use super::decode::decode;
-use super::error::Error;
 use super::options::Options;
+use crate::decode_error::DecodeError;
 
 /// An image of Perl's Storable, decoded.
 ///
@@ -22,7 +22,7 @@ use super::options::Options;
 ///
 /// assert_eq!(image.root().class().as_deref(), Some("Foo"));
 /// assert!(matches!(image.root().kind(), Kind::Array(elements) if elements.len() == 0));
-/// # Ok::<(), rocket_session_kit::storable::Error>(())
+/// # Ok::<(), rocket_session_kit::DecodeError>(())
 /// ```
 #[derive(Clone)]
 pub struct Image<'a> {
@@ -42,13 +42,14 @@ impl<'a> Image<'a> {
     /// # Example
     ///
     /// ```rust
-    /// use rocket_session_kit::storable::{ErrorKind, Image};
+    /// use rocket_session_kit::DecodeErrorKind;
+    /// use rocket_session_kit::storable::Image;
     ///
     /// // The output of `nstore({}, $file)`, and JSON.
     /// assert!(Image::parse(b"pst0\x05\x0b\x03\0\0\0\0").is_ok());
-    /// assert_eq!(Image::parse(b"{}").unwrap_err().kind(), ErrorKind::NotAnImage);
+    /// assert_eq!(Image::parse(b"{}").unwrap_err().kind(), DecodeErrorKind::NotAnImage);
     /// ```
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         Self::parse_with(bytes, Options::new())
     }
 
@@ -68,7 +69,7 @@ impl<'a> Image<'a> {
     /// assert!(Image::parse(image).is_err());
     /// assert!(Image::parse_with(image, Options::new().trailing_bytes(true)).is_ok());
     /// ```
-    pub fn parse_with(bytes: &'a [u8], options: Options) -> Result<Self, Error> {
+    pub fn parse_with(bytes: &'a [u8], options: Options) -> Result<Self, DecodeError> {
         Ok(Self {
             arena: decode(bytes, options.trailing_bytes)?,
             options,

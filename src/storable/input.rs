@@ -1,7 +1,7 @@
 //! The bytes of an image, read from the first to the last.
 
-use super::error::{Error, Result};
-use super::error_kind::ErrorKind;
+use super::error::{Result, invalid};
+use crate::decode_error::DecodeErrorKind;
 
 /// The bytes of an image, and the offset of the next one.
 pub(super) struct Input<'a> {
@@ -32,7 +32,7 @@ impl<'a> Input<'a> {
         let rest = &self.image[self.offset..];
         let array = rest
             .first_chunk()
-            .ok_or_else(|| Error::new(ErrorKind::Truncated, self.image.len()))?;
+            .ok_or_else(|| invalid(DecodeErrorKind::Truncated, self.image.len()))?;
         self.offset += N;
         Ok(*array)
     }
@@ -41,7 +41,7 @@ impl<'a> Input<'a> {
         let rest = &self.image[self.offset..];
         let taken = rest
             .get(..length)
-            .ok_or_else(|| Error::new(ErrorKind::Truncated, self.image.len()))?;
+            .ok_or_else(|| invalid(DecodeErrorKind::Truncated, self.image.len()))?;
         self.offset += length;
         Ok(taken)
     }

@@ -3,7 +3,7 @@
 //! 1. [`from_slice`] turns an image into any type that serde can deserialize, `serde_json::Value`
 //!    among them.
 //! 2. [`Image`] shows what such a type cannot hold: classes of objects, shared values, cycles.
-//! 3. [`Options`] are the limits of both.
+//! 3. [`Options`] are the limits of both, and a [`DecodeError`] says why an image cannot be read.
 //!
 //! ```rust
 //! use rocket_session_kit::storable;
@@ -20,15 +20,15 @@
 //!
 //! let login: Login = storable::from_slice(image)?;
 //! assert_eq!((login.user.as_str(), login.visits), ("ann", 3));
-//! # Ok::<(), storable::Error>(())
+//! # Ok::<(), rocket_session_kit::DecodeError>(())
 //! ```
 //!
 //! # Images
 //!
 //! This module reads the formats 2.0 to 2.12, which Storable writes since its version 0.7: in network
 //! order, and in the number layout of machines with 32 or 64 bits and either byte order; from memory,
-//! and from files with their magic number `pst0`. An older or newer format is an
-//! [`ErrorKind::Version`]. An image in Base64 has to be decoded first.
+//! and from files with their magic number `pst0`. An older or newer format is a
+//! [`DecodeErrorKind::Version`]. An image in Base64 has to be decoded first.
 //!
 //! # Conversion
 //!
@@ -43,10 +43,10 @@
 //! | a hash, restricted or not       | a map, a struct; with one key also an enum's variant                          |
 //! | a string                        | also an enum's variant without data                                           |
 //! | a shared value                  | repeated, within [`Options::max_growth`]                                      |
-//! | a value that contains itself    | [`ErrorKind::Cycle`], unless the type ignores that part                       |
+//! | a value that contains itself    | [`DecodeErrorKind::Cycle`], unless the type ignores that part                 |
 //! | a version string                | the string it is                                                              |
 //! | a regular expression            | the string Perl prints for it, such as `(?^i:ab+)`                            |
-//! | hooks, code, ties               | [`ErrorKind::Refused`], for the whole image                                   |
+//! | hooks, code, ties               | [`DecodeErrorKind::Refused`], for the whole image                             |
 //!
 //! # Policies
 //!
@@ -57,11 +57,12 @@
 //!   in the image.
 //! - **Bytes and text.** A string without Perl's mark for text is read as UTF-8 if it is valid, and
 //!   otherwise as Latin-1, as in Perl: `J\xf6rg` is `Jörg`. A type that needs bytes, such as
-//!   `Vec<u8>`, gets them unchanged. A string that is marked as UTF-8 and not valid in Rust is an
-//!   [`ErrorKind::Text`] for a type that needs text.
+//!   `Vec<u8>`, gets them unchanged. A string that is marked as UTF-8 and not valid in Rust is a
+//!   [`DecodeErrorKind::Text`] for a type that needs text.
 //! - **Floating-point numbers** of 8 bytes are exact. The x87's of 80 bits (in 12 bytes, or in 16
-//!   with zeros behind them) become the nearest `f64`. Every other size is an [`ErrorKind::Number`],
-//!   and so is a native number in network order. Images without such numbers are read.
+//!   with zeros behind them) become the nearest `f64`. Every other size is a
+//!   [`DecodeErrorKind::Number`], and so is a native number in network order. Images without such
+//!   numbers are read.
 //! - **Trailing bytes** are an error, unless [`Options::trailing_bytes`] allows them.
 //! - **Duplicate keys.** The last one counts.
 //! - **Images by Perl 5.6** with 64-bit integers on a 32-bit machine say that their integers have
@@ -81,7 +82,6 @@ mod cost;
 mod decode;
 mod deserialize;
 mod error;
-mod error_kind;
 mod header;
 mod image;
 mod input;
@@ -91,15 +91,17 @@ mod opcode;
 mod options;
 mod parts;
 mod scalar;
-mod serde_error;
 mod string;
 mod value;
 mod walk;
 
 use serde::de::DeserializeOwned;
 
-pub use error::Error;
-pub use error_kind::{ErrorKind, Refused};
+use crate::decode_error::DecodeError;
+#[cfg(doc)]
+use crate::decode_error::DecodeErrorKind;
+
+pub use crate::decode_error::Refused;
 pub use image::Image;
 pub use options::Options;
 pub use string::PerlString;
@@ -113,7 +115,7 @@ pub use value::{Elements, Entries, Kind, Value};
 /// # Errors
 ///
 /// When the bytes are no whole image, contain something that only Perl code can restore, or do not fit
-/// the type. [`ErrorKind`] lists the causes.
+/// the type. [`DecodeErrorKind`] lists the causes.
 ///
 /// # Example
 ///
@@ -128,9 +130,9 @@ pub use value::{Elements, Entries, Kind, Value};
 ///
 /// let json: serde_json::Value = storable::from_slice(image)?;
 /// assert_eq!(json, serde_json::json!([1, "2", null]));
-/// # Ok::<(), storable::Error>(())
+/// # Ok::<(), rocket_session_kit::DecodeError>(())
 /// ```
-pub fn from_slice<T: DeserializeOwned>(image: &[u8]) -> Result<T, Error> {
+pub fn from_slice<T: DeserializeOwned>(image: &[u8]) -> Result<T, DecodeError> {
     from_slice_with(image, Options::new())
 }
 
@@ -150,6 +152,9 @@ pub fn from_slice<T: DeserializeOwned>(image: &[u8]) -> Result<T, Error> {
 /// assert!(storable::from_slice::<u8>(image).is_err());
 /// assert_eq!(storable::from_slice_with(image, Options::new().trailing_bytes(true)), Ok(5u8));
 /// ```
-pub fn from_slice_with<T: DeserializeOwned>(image: &[u8], options: Options) -> Result<T, Error> {
+pub fn from_slice_with<T: DeserializeOwned>(
+    image: &[u8],
+    options: Options,
+) -> Result<T, DecodeError> {
     Image::parse_with(image, options)?.deserialize()
 }

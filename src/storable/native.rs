@@ -1,9 +1,9 @@
 //! The numbers of an image, converted from the machine that wrote it.
 
-use super::error::{Error, Result};
-use super::error_kind::ErrorKind;
+use super::error::{Result, invalid};
 use super::header::{DoubleSize, IntegerSize, Layout, Order};
 use super::input::Input;
+use crate::decode_error::DecodeErrorKind;
 
 impl Layout {
     /// Reads a number of four bytes.
@@ -27,7 +27,7 @@ impl Layout {
         let at = input.offset();
         let length = self.number(input)?;
         if u64::from(length) * each as u64 > input.left() as u64 {
-            return Err(Error::new(ErrorKind::Length, at));
+            return Err(invalid(DecodeErrorKind::Length, at));
         }
         Ok(length)
     }
@@ -35,7 +35,7 @@ impl Layout {
     /// Reads a native integer.
     pub(super) fn integer(self, input: &mut Input<'_>) -> Result<i64> {
         let Self::Native { order, integer, .. } = self else {
-            return Err(Error::new(ErrorKind::Number, input.offset()));
+            return Err(invalid(DecodeErrorKind::Number, input.offset()));
         };
         Ok(match (integer, order) {
             (IntegerSize::Four, Order::Little) => i32::from_le_bytes(input.array()?).into(),
@@ -48,9 +48,9 @@ impl Layout {
     /// Reads a native floating-point number.
     pub(super) fn double(self, input: &mut Input<'_>) -> Result<f64> {
         let at = input.offset();
-        let refused = Error::new(ErrorKind::Number, at);
+        let refused = || invalid(DecodeErrorKind::Number, at);
         let Self::Native { order, double, .. } = self else {
-            return Err(refused);
+            return Err(refused());
         };
         match (double, order) {
             (DoubleSize::Eight, Order::Little) => Ok(f64::from_le_bytes(input.array()?)),
@@ -58,18 +58,18 @@ impl Layout {
             (DoubleSize::Twelve, Order::Little) => {
                 let extended = input.array()?;
                 input.array::<2>()?;
-                extended_to_double(extended).ok_or(refused)
+                extended_to_double(extended).ok_or_else(refused)
             }
             (DoubleSize::Sixteen, Order::Little) => {
                 let extended = input.array()?;
                 // Here a quadruple has its exponent, and an extended double has zeros.
                 let padding = input.array::<6>()?;
                 if padding != [0; 6] {
-                    return Err(refused);
+                    return Err(refused());
                 }
-                extended_to_double(extended).ok_or(refused)
+                extended_to_double(extended).ok_or_else(refused)
             }
-            (DoubleSize::Twelve | DoubleSize::Sixteen, Order::Big) => Err(refused),
+            (DoubleSize::Twelve | DoubleSize::Sixteen, Order::Big) => Err(refused()),
         }
     }
 }

@@ -5,7 +5,8 @@
 /// # Example
 ///
 /// ```rust
-/// use rocket_session_kit::storable::{ErrorKind, Options, from_slice_with};
+/// use rocket_session_kit::DecodeErrorKind;
+/// use rocket_session_kit::storable::{Options, from_slice_with};
 ///
 /// // An array, a reference to an array in it, and an integer: three levels.
 /// let image = b"\x05\x0b\x02\0\0\0\x01\x04\x02\0\0\0\x01\x08\x87";
@@ -15,7 +16,7 @@
 ///
 /// let flat = Options::new().max_depth(2);
 /// let error = from_slice_with::<Vec<Vec<u8>>>(image, flat).unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::Depth);
+/// assert_eq!(error.kind(), DecodeErrorKind::Depth);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -81,7 +82,8 @@ impl Options {
     /// # Example
     ///
     /// ```rust
-    /// use rocket_session_kit::storable::{ErrorKind, Options, from_slice_with};
+    /// use rocket_session_kit::DecodeErrorKind;
+    /// use rocket_session_kit::storable::{Options, from_slice_with};
     ///
     /// // The output of `my $x = "x" x 60_000; nfreeze([\$x, \$x])`.
     /// let text = [b"\x04\x01\0\0\xea\x60", &[b'x'; 60_000][..]].concat();
@@ -89,7 +91,7 @@ impl Options {
     ///
     /// assert!(from_slice_with::<Vec<String>>(&image, Options::new().max_growth(3)).is_ok());
     /// let error = from_slice_with::<Vec<String>>(&image, Options::new().max_growth(1)).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Growth);
+    /// assert_eq!(error.kind(), DecodeErrorKind::Growth);
     /// ```
     #[must_use]
     pub const fn max_growth(mut self, times: usize) -> Self {

@@ -2,10 +2,10 @@
 
 use super::arena::{ClassId, Data, Entry, NodeId, Span};
 use super::decode::{Decoder, refused};
-use super::error::{Error, Result};
-use super::error_kind::{ErrorKind, Refused};
+use super::error::{Result, invalid};
 use super::opcode::*;
 use super::string::Encoding;
+use crate::decode_error::{DecodeErrorKind, Refused};
 
 impl Decoder<'_> {
     /// Reads the key that follows a value, and returns the entry; `None` for a placeholder, which says
@@ -36,7 +36,7 @@ impl Decoder<'_> {
         if known {
             Ok(node)
         } else {
-            Err(Error::new(ErrorKind::Tag, at))
+            Err(invalid(DecodeErrorKind::Tag, at))
         }
     }
 
@@ -62,7 +62,7 @@ impl Decoder<'_> {
         if known {
             Ok(class)
         } else {
-            Err(Error::new(ErrorKind::Class, at))
+            Err(invalid(DecodeErrorKind::Class, at))
         }
     }
 
@@ -92,7 +92,7 @@ impl Decoder<'_> {
         let start = self.input.offset() as u32;
         match self.input.take(length as usize) {
             Ok(_) => Ok(Span { start, length }),
-            Err(_) => Err(Error::new(ErrorKind::Length, length_at)),
+            Err(_) => Err(invalid(DecodeErrorKind::Length, length_at)),
         }
     }
 }

@@ -10,10 +10,10 @@ use serde::de::value::CowStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::error::{Error, Result};
-use super::error_kind::ErrorKind;
+use super::error::{Result, invalid};
 use super::number::{exact_integer, format_double, parse_double, parse_integer};
 use super::value::Kind;
+use crate::decode_error::{DecodeError, DecodeErrorKind};
 
 /// A scalar or a hash key that becomes a Rust value.
 pub(super) struct Scalar<'de> {
@@ -26,7 +26,7 @@ pub(super) struct Scalar<'de> {
 impl<'de> Scalar<'de> {
     /// Returns the scalar as Perl prints it: `None` for undef.
     fn text(&self) -> Result<Option<Cow<'de, str>>> {
-        let no_text = || Error::new(ErrorKind::Text, self.offset);
+        let no_text = || invalid(DecodeErrorKind::Text, self.offset);
         Ok(Some(match &self.kind {
             Kind::Boolean(true) => Cow::Borrowed("1"),
             Kind::Boolean(false) => Cow::Borrowed(""),
@@ -80,7 +80,7 @@ impl<'de> Scalar<'de> {
 
     fn wrapped(mut self) -> Result<Self> {
         let left = self.levels_left.checked_sub(1);
-        self.levels_left = left.ok_or_else(|| Error::new(ErrorKind::Depth, self.offset))?;
+        self.levels_left = left.ok_or_else(|| invalid(DecodeErrorKind::Depth, self.offset))?;
         Ok(self)
     }
 
@@ -129,7 +129,7 @@ impl<'de> Scalar<'de> {
         let value = visitor.visit_seq(&mut bytes)?;
         match bytes.0.len() {
             0 => Ok(value),
-            _ => Err(Error::invalid_length(string.bytes().len(), &"fewer")),
+            _ => Err(DecodeError::invalid_length(string.bytes().len(), &"fewer")),
         }
     }
 }
@@ -144,7 +144,7 @@ macro_rules! alike {
 }
 
 impl<'de> Deserializer<'de> for Scalar<'de> {
-    type Error = Error;
+    type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.kind {
@@ -224,7 +224,7 @@ impl<'de> Deserializer<'de> for Scalar<'de> {
 struct Bytes<'de>(slice::Iter<'de, u8>);
 
 impl<'de> SeqAccess<'de> for Bytes<'de> {
-    type Error = Error;
+    type Error = DecodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
         self.0
@@ -242,14 +242,14 @@ impl<'de> SeqAccess<'de> for Bytes<'de> {
 struct Byte(u8);
 
 impl<'de> Deserializer<'de> for Byte {
-    type Error = Error;
+    type Error = DecodeError;
 
     fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         visitor.visit_u8(self.0)
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value> {
-        Err(Error::invalid_type(Unexpected::Str(""), &"an array"))
+        Err(DecodeError::invalid_type(Unexpected::Str(""), &"an array"))
     }
 
     forward_to_deserialize_any! {

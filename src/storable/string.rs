@@ -19,7 +19,7 @@ use std::fmt;
 ///
 /// assert_eq!(name.bytes(), b"J\xf6rg");
 /// assert_eq!(name.text().as_deref(), Some("Jörg"));
-/// # Ok::<(), rocket_session_kit::storable::Error>(())
+/// # Ok::<(), rocket_session_kit::DecodeError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PerlString<'i> {
@@ -53,7 +53,7 @@ impl<'i> PerlString<'i> {
     /// let image = Image::parse(b"\x05\x0b\x17\x03\xe2\x98\xba")?;
     /// let Kind::String(smile) = image.root().kind() else { panic!("not a string") };
     /// assert_eq!(smile.bytes(), "☺".as_bytes());
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
     pub fn bytes(self) -> &'i [u8] {
         self.bytes
@@ -73,7 +73,7 @@ impl<'i> PerlString<'i> {
     /// let image = Image::parse(b"\x05\x0b\x17\x03\xed\xa0\x80")?;
     /// let Kind::String(half) = image.root().kind() else { panic!("not a string") };
     /// assert_eq!(half.text(), None);
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
     pub fn text(self) -> Option<Cow<'i, str>> {
         match (self.encoding, std::str::from_utf8(self.bytes)) {

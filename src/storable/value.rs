@@ -21,7 +21,7 @@ impl Image<'_> {
     /// let image = Image::parse(b"\x05\x0b\x08\x85")?;
     ///
     /// assert!(matches!(image.root().kind(), Kind::Integer(5)));
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
     pub fn root(&self) -> Value<'_> {
         self.value(self.arena().root)
@@ -52,7 +52,7 @@ impl Image<'_> {
 /// let (key, value) = entries.next().expect("an entry");
 /// assert_eq!(key.text().as_deref(), Some("me"));
 /// assert_eq!(value.referent(), Some(root));
-/// # Ok::<(), rocket_session_kit::storable::Error>(())
+/// # Ok::<(), rocket_session_kit::DecodeError>(())
 /// ```
 #[derive(Clone, Copy)]
 pub struct Value<'i> {
@@ -103,7 +103,7 @@ impl<'i> Value<'i> {
     /// let Kind::Array(elements) = image.root().kind() else { panic!("not an array") };
     /// let kinds: Vec<_> = elements.map(|element| element.kind()).collect();
     /// assert!(matches!(kinds[..], [Kind::Integer(1), Kind::Integer(2)]));
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
     pub fn kind(self) -> Kind<'i> {
         let arena = self.image.arena();
@@ -150,7 +150,7 @@ impl<'i> Value<'i> {
     ///
     /// assert_eq!(user.class(), None);
     /// assert_eq!(user.referent().and_then(Value::class).as_deref(), Some("User"));
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
     pub fn class(self) -> Option<Cow<'i, str>> {
         let class = self.node().class;
@@ -177,7 +177,7 @@ impl<'i> Value<'i> {
     ///
     /// assert!(matches!(three.root().referent().map(|end| end.kind()), Some(Kind::Integer(5))));
     /// assert_eq!(circle.root().referent(), None);
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
     pub fn referent(self) -> Option<Self> {
         self.follow().map(|(referent, _)| referent)
@@ -206,7 +206,7 @@ impl<'i> Value<'i> {
     ///
     /// assert!(image.root().get("a").is_some());
     /// assert!(image.root().get("b").is_none());
-    /// # Ok::<(), rocket_session_kit::storable::Error>(())
+    /// # Ok::<(), rocket_session_kit::DecodeError>(())
     /// ```
     pub fn get(self, key: &str) -> Option<Self> {
         let Kind::Hash(mut entries) = self.referent()?.kind() else {

@@ -6,12 +6,12 @@ use std::collections::HashSet;
 use serde::de::DeserializeSeed;
 
 use super::cost;
-use super::error::{Error, Result};
-use super::error_kind::ErrorKind;
+use super::error::{Result, invalid};
 use super::image::Image;
 use super::scalar::Scalar;
 use super::string::PerlString;
 use super::value::{Kind, Value};
+use crate::decode_error::DecodeErrorKind;
 
 /// One walk through an image, from a value to all values inside.
 pub(super) struct Walk<'de> {
@@ -36,7 +36,7 @@ impl<'de> Walk<'de> {
     pub(super) fn spend(&self, bytes: usize, offset: usize) -> Result<()> {
         let left = self.budget.get().checked_sub(bytes);
         self.budget
-            .set(left.ok_or_else(|| Error::new(ErrorKind::Growth, offset))?);
+            .set(left.ok_or_else(|| invalid(DecodeErrorKind::Growth, offset))?);
         Ok(())
     }
 }
@@ -79,7 +79,7 @@ impl<'w, 'de> Place<'w, 'de> {
     pub(super) fn follow(&mut self) -> Result<usize> {
         let offset = self.value.offset();
         let end = self.value.follow();
-        let (value, references) = end.ok_or_else(|| Error::new(ErrorKind::Cycle, offset))?;
+        let (value, references) = end.ok_or_else(|| invalid(DecodeErrorKind::Cycle, offset))?;
         self.value = value;
         Ok(references)
     }
@@ -88,7 +88,7 @@ impl<'w, 'de> Place<'w, 'de> {
     pub(super) fn deeper(mut self, levels: usize) -> Result<Self> {
         self.depth += levels;
         if self.depth > self.walk.max_depth {
-            return Err(Error::new(ErrorKind::Depth, self.value.offset()));
+            return Err(invalid(DecodeErrorKind::Depth, self.value.offset()));
         }
         Ok(self)
     }
@@ -115,7 +115,7 @@ impl<'w, 'de> Inside<'w, 'de> {
     pub(super) fn enter(place: Place<'w, 'de>) -> Result<Self> {
         let Place { walk, value, depth } = place.deeper(1)?;
         if !walk.open.borrow_mut().insert(value) {
-            return Err(Error::new(ErrorKind::Cycle, value.offset()));
+            return Err(invalid(DecodeErrorKind::Cycle, value.offset()));
         }
         Ok(Self { walk, value, depth })
     }

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use rocket_session_kit::storable::{self, ErrorKind, Image, Kind, Refused, Value};
+use rocket_session_kit::DecodeErrorKind;
+use rocket_session_kit::storable::{self, Image, Kind, Refused, Value};
 use serde_json::Value as Json;
 
 use super::support::{Sample, expectation, expected, same, samples};
@@ -49,7 +50,7 @@ fn a_version_string_beyond_unicode_is_readable_only_as_bytes() {
         assert_eq!(bytes, expected, "{}", path.display());
 
         let error = storable::from_slice::<Json>(&image).expect_err("no text of Rust's");
-        assert_eq!(error.kind(), ErrorKind::Text, "{}", path.display());
+        assert_eq!(error.kind(), DecodeErrorKind::Text, "{}", path.display());
         read += 1;
     }
     assert_eq!(read, 4);
@@ -94,7 +95,7 @@ fn every_image_that_contains_itself_is_a_cycle_and_can_be_walked() {
             .expect_err("a tree cannot contain itself");
         assert_eq!(
             error.kind(),
-            ErrorKind::Cycle,
+            DecodeErrorKind::Cycle,
             "{}: {error}",
             path.display()
         );
@@ -119,7 +120,7 @@ fn every_image_with_hooks_is_refused_as_such() {
         let error = storable::from_slice::<Json>(&image).expect_err("a hook cannot be read");
         assert_eq!(
             error.kind(),
-            ErrorKind::Refused(Refused::Hook),
+            DecodeErrorKind::Refused(Refused::Hook),
             "{}: {error}",
             path.display()
         );

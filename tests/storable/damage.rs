@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use rocket_session_kit::storable::{Error, ErrorKind, Image, Options};
+use rocket_session_kit::storable::{Image, Options};
+use rocket_session_kit::{DecodeError, DecodeErrorKind};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::support::{NATIVE, NETWORK, hex, samples};
 
 /// Reads an image as far as it goes, and looks at the error if there is one.
-fn read(image: &[u8]) -> Result<(), Error> {
+fn read(image: &[u8]) -> Result<(), DecodeError> {
     let parsed = Image::parse(image).inspect_err(|error| check(error, image))?;
     as_type::<Json>(&parsed, image);
     as_type::<Vec<Option<String>>>(&parsed, image);
@@ -22,7 +23,7 @@ fn as_type<T: DeserializeOwned>(parsed: &Image<'_>, image: &[u8]) {
     }
 }
 
-fn check(error: &Error, image: &[u8]) {
+fn check(error: &DecodeError, image: &[u8]) {
     assert!(
         error.offset().is_some_and(|offset| offset <= image.len()),
         "{error}"
@@ -59,9 +60,9 @@ fn every_image_cut_short_is_an_error() {
         for length in 0..image.len() {
             let error = read(&image[..length]).expect_err("not the whole image");
             let known = match error.kind() {
-                ErrorKind::Truncated | ErrorKind::Length => true,
+                DecodeErrorKind::Truncated | DecodeErrorKind::Length => true,
                 // A part of the magic number is no image.
-                ErrorKind::NotAnImage => length < 4 && image.starts_with(b"pst0"),
+                DecodeErrorKind::NotAnImage => length < 4 && image.starts_with(b"pst0"),
                 _ => false,
             };
             assert!(known, "{}: {error}", sample.path.display());
@@ -113,7 +114,7 @@ fn every_image_with_a_byte_more_or_less_is_read_or_is_an_error() {
         let error = read(&[&sample.image[..], b"\0"].concat()).expect_err("a byte after the end");
         assert!(matches!(
             error.kind(),
-            ErrorKind::TrailingBytes | ErrorKind::Refused(_)
+            DecodeErrorKind::TrailingBytes | DecodeErrorKind::Refused(_)
         ));
         let trailing = [&sample.image[..], b"\0"].concat();
         let allowed = Image::parse_with(&trailing, Options::new().trailing_bytes(true));
@@ -165,7 +166,7 @@ fn every_wrong_length_is_an_error() {
                 let error = read(&image(length)).expect_err("longer than the image");
                 assert_eq!(
                     (error.kind(), error.offset()),
-                    (ErrorKind::Length, Some(at)),
+                    (DecodeErrorKind::Length, Some(at)),
                     "{template}"
                 );
             }
@@ -187,18 +188,21 @@ fn every_corpus_file_of_the_fuzzer_is_read_or_is_an_error() {
 
 #[test]
 fn bytes_that_are_no_image_are_an_error() {
-    assert_eq!(read(b"").expect_err("nothing").kind(), ErrorKind::Truncated);
+    assert_eq!(
+        read(b"").expect_err("nothing").kind(),
+        DecodeErrorKind::Truncated
+    );
     assert_eq!(
         read(b"{\"user\":\"ann\"}").expect_err("JSON").kind(),
-        ErrorKind::NotAnImage
+        DecodeErrorKind::NotAnImage
     );
     assert_eq!(
         read(b"BQsDAAAA").expect_err("Base64").kind(),
-        ErrorKind::NotAnImage
+        DecodeErrorKind::NotAnImage
     );
     assert_eq!(
         read(b"\x80\x04K\x01.").expect_err("a pickle").kind(),
-        ErrorKind::NotAnImage
+        DecodeErrorKind::NotAnImage
     );
     for first in 0..=255 {
         for second in 0..=255 {

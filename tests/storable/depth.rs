@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use rocket_session_kit::storable::{self, ErrorKind, Image, Kind, Options, from_slice_with};
+use rocket_session_kit::storable::{Image, Kind, Options, from_slice_with};
+use rocket_session_kit::{DecodeError, DecodeErrorKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -74,7 +75,7 @@ fn the_default_depth_fits_a_worker_threads_stack() {
                 let expected = if more == 0 {
                     Ok(())
                 } else {
-                    Err(ErrorKind::Depth)
+                    Err(DecodeErrorKind::Depth)
                 };
                 assert_eq!(read::<Json>(&image), expected, "{open:x?} and {more} more");
                 assert_eq!(
@@ -89,7 +90,7 @@ fn the_default_depth_fits_a_worker_threads_stack() {
     }
 }
 
-fn read<T: DeserializeOwned>(image: &[u8]) -> Result<(), ErrorKind> {
+fn read<T: DeserializeOwned>(image: &[u8]) -> Result<(), DecodeErrorKind> {
     from_slice_with::<T>(image, Options::new())
         .map(drop)
         .map_err(|error| error.kind())
@@ -125,9 +126,12 @@ struct Key(Option<Box<Key>>);
 fn a_type_that_wraps_itself_endlessly_is_an_error() {
     on_a_small_stack(STACK, || {
         let image = network(b"\x02\0\0\0\0");
-        assert_eq!(read::<Wrapped>(&image), Err(ErrorKind::Depth));
+        assert_eq!(read::<Wrapped>(&image), Err(DecodeErrorKind::Depth));
         let image = network(b"\x03\0\0\0\x01\x05\0\0\0\x01a");
-        assert_eq!(read::<BTreeMap<Key, Json>>(&image), Err(ErrorKind::Depth));
+        assert_eq!(
+            read::<BTreeMap<Key, Json>>(&image),
+            Err(DecodeErrorKind::Depth)
+        );
     });
 }
 
@@ -136,18 +140,18 @@ fn wrappers_of_the_rust_type_count_as_levels() {
     #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
     struct Meters(u8);
     let with = |levels| Options::new().max_depth(levels);
-    let depth = |result: Result<(), storable::Error>| result.expect_err("one too deep").kind();
+    let depth = |result: Result<(), DecodeError>| result.expect_err("one too deep").kind();
 
     let number = network(b"\x08\x87");
     assert_eq!(from_slice_with(&number, with(2)), Ok(Some(Some(7))));
     assert_eq!(
         depth(from_slice_with::<Option<Option<u8>>>(&number, with(1)).map(drop)),
-        ErrorKind::Depth
+        DecodeErrorKind::Depth
     );
     assert_eq!(from_slice_with(&number, with(2)), Ok(Some(Meters(7))));
     assert_eq!(
         depth(from_slice_with::<Option<Meters>>(&number, with(1)).map(drop)),
-        ErrorKind::Depth
+        DecodeErrorKind::Depth
     );
 
     let hash = network(b"\x03\0\0\0\x01\x05\0\0\0\x017");
@@ -155,7 +159,7 @@ fn wrappers_of_the_rust_type_count_as_levels() {
     assert_eq!(from_slice_with(&hash, with(3)), Ok(keyed(Some(Meters(7)))));
     assert_eq!(
         depth(from_slice_with::<BTreeMap<Option<Meters>, ()>>(&hash, with(2)).map(drop)),
-        ErrorKind::Depth
+        DecodeErrorKind::Depth
     );
 }
 
@@ -188,7 +192,7 @@ fn the_depth_is_counted_and_can_be_set() {
         from_slice_with::<Json>(&image, Options::new().max_depth(limit)).expect("just deep enough");
         let error = from_slice_with::<Json>(&image, Options::new().max_depth(limit - 1))
             .expect_err("too deep by one");
-        assert_eq!(error.kind(), ErrorKind::Depth, "{open:x?}");
+        assert_eq!(error.kind(), DecodeErrorKind::Depth, "{open:x?}");
     }
 
     let image = nested(b"\x04\x02\0\0\0\x01", b"", 20_000);

@@ -1,7 +1,8 @@
 //! What is shared is repeated, what contains itself is refused, and neither costs more than was
 //! allowed.
 
-use rocket_session_kit::storable::{self, ErrorKind, Image, Kind, Options, from_slice_with};
+use rocket_session_kit::DecodeErrorKind;
+use rocket_session_kit::storable::{self, Image, Kind, Options, from_slice_with};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value as Json, json};
@@ -100,7 +101,7 @@ fn data_that_contains_itself_is_a_cycle() {
         ] {
             assert_eq!(
                 error.expect_err("a cycle").kind(),
-                ErrorKind::Cycle,
+                DecodeErrorKind::Cycle,
                 "{cycle:x?}"
             );
         }
@@ -193,7 +194,7 @@ fn a_type_that_ignores_the_cyclic_field_is_read() {
         storable::from_slice::<Json>(&image)
             .expect_err("a cycle")
             .kind(),
-        ErrorKind::Cycle
+        DecodeErrorKind::Cycle
     );
 }
 
@@ -209,7 +210,7 @@ fn exponential_repetition_is_an_error() {
         let image = laughs(levels);
         Image::parse(&image).expect("an image takes no more than its size");
         let error = storable::from_slice::<Json>(&image).expect_err("too many leaves");
-        assert_eq!(error.kind(), ErrorKind::Growth, "{levels}");
+        assert_eq!(error.kind(), DecodeErrorKind::Growth, "{levels}");
     }
     storable::from_slice::<IgnoredAny>(&laughs(500)).expect("nobody looks");
 }
@@ -232,14 +233,18 @@ fn repeated_text_and_keys_count_towards_the_growth_limit() {
             storable::from_slice::<Json>(&image).map(drop),
             storable::from_slice::<Vec<Option<Json>>>(&image).map(drop),
         ] {
-            assert_eq!(error.expect_err(what).kind(), ErrorKind::Growth, "{what}");
+            assert_eq!(
+                error.expect_err(what).kind(),
+                DecodeErrorKind::Growth,
+                "{what}"
+            );
         }
         from_slice_with::<Vec<IgnoredAny>>(&image, Options::new()).expect("nobody looks");
     }
 
     let ignored = many(&[&b"\x02\0\0\xff\xff"[..], &[5; 65_535]].concat(), 2);
     let error = storable::from_slice::<Vec<Vec<IgnoredAny>>>(&ignored).expect_err("655 million");
-    assert_eq!(error.kind(), ErrorKind::Growth);
+    assert_eq!(error.kind(), DecodeErrorKind::Growth);
 }
 
 #[test]
@@ -268,11 +273,11 @@ fn an_image_without_sharing_is_read_unless_mostly_empty() {
     }
     for each in [&b"\x05"[..], b"\x03\0\0\0\x01\x05\0\0\0\0"] {
         let error = storable::from_slice::<Json>(&image(each)).expect_err("more than that");
-        assert_eq!(error.kind(), ErrorKind::Growth);
+        assert_eq!(error.kind(), DecodeErrorKind::Growth);
     }
     let none = Options::new().max_growth(0);
     let error = from_slice_with::<Json>(&image(b"\x05"), none).expect_err("nothing is allowed");
-    assert_eq!(error.kind(), ErrorKind::Growth);
+    assert_eq!(error.kind(), DecodeErrorKind::Growth);
 }
 
 #[test]
@@ -281,7 +286,7 @@ fn trailing_bytes_are_an_error_unless_allowed() {
     let error = storable::from_slice::<u8>(&image).expect_err("a line feed");
     assert_eq!(
         (error.kind(), error.offset()),
-        (ErrorKind::TrailingBytes, Some(4))
+        (DecodeErrorKind::TrailingBytes, Some(4))
     );
     assert_eq!(
         from_slice_with(&image, Options::new().trailing_bytes(true)),

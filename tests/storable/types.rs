@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 
-use rocket_session_kit::storable::{self, Error, ErrorKind, Image};
+use rocket_session_kit::storable::{self, Image};
+use rocket_session_kit::{DecodeError, DecodeErrorKind};
 use serde::de::{DeserializeOwned, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
@@ -12,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::support::{NATIVE, network};
 
 /// Returns what an image in network order with this body is as a `T`.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     storable::from_slice(&network(body))
 }
 
@@ -26,7 +27,7 @@ fn refused<T: DeserializeOwned + Debug>(body: &[u8]) -> String {
     let error = read::<T>(body).expect_err("of another type");
     assert_eq!(
         (error.kind(), error.offset()),
-        (ErrorKind::Type, Some(2)),
+        (DecodeErrorKind::Type, Some(2)),
         "{error}"
     );
     error.to_string()
@@ -200,7 +201,10 @@ fn text_that_is_not_unicode_is_an_error_only_for_text_types() {
             read::<char>(&body).map(drop),
         ] {
             let error = error.expect_err("no text");
-            assert_eq!((error.kind(), error.offset()), (ErrorKind::Text, Some(2)));
+            assert_eq!(
+                (error.kind(), error.offset()),
+                (DecodeErrorKind::Text, Some(2))
+            );
         }
         assert_eq!(read(&body), Ok(bytes.to_vec()));
         assert_eq!(read(&body), Ok(Raw(bytes.to_vec())));

@@ -1,6 +1,7 @@
 //! Small images, made by Perl 5.36 or by hand, one for each thing an image can hold.
 
-use rocket_session_kit::storable::{self, ErrorKind, Image, Kind, Refused};
+use rocket_session_kit::DecodeErrorKind;
+use rocket_session_kit::storable::{self, Image, Kind, Refused};
 use serde_json::{Value as Json, json};
 
 use super::support::{NATIVE, NETWORK, hex, network};
@@ -166,7 +167,7 @@ fn an_image_with_long_doubles_is_read_if_the_doubles_convert() {
         storable::from_slice::<f64>(&[&head[..], quadruple].concat()).expect_err("a quadruple");
     assert_eq!(
         (error.kind(), error.offset()),
-        (ErrorKind::Number, Some(16))
+        (DecodeErrorKind::Number, Some(16))
     );
 }
 
@@ -174,7 +175,10 @@ fn an_image_with_long_doubles_is_read_if_the_doubles_convert() {
 fn native_numbers_are_refused_in_network_order() {
     for body in [&b"\x06\0\0\0\0\0\0\0\x01"[..], b"\x07\0\0\0\0\0\0\0\0"] {
         let error = Image::parse(&network(body)).expect_err("of unknown layout");
-        assert_eq!((error.kind(), error.offset()), (ErrorKind::Number, Some(3)));
+        assert_eq!(
+            (error.kind(), error.offset()),
+            (DecodeErrorKind::Number, Some(3))
+        );
     }
 }
 
@@ -203,7 +207,7 @@ fn constructs_that_need_perl_are_refused_by_name() {
             let error = Image::parse(&image).expect_err("cannot be read without Perl");
             assert_eq!(
                 (error.kind(), error.offset()),
-                (ErrorKind::Refused(what), Some(at)),
+                (DecodeErrorKind::Refused(what), Some(at)),
                 "{body}"
             );
         }
@@ -214,28 +218,32 @@ fn constructs_that_need_perl_are_refused_by_name() {
         .expect_err("a key that is an object");
     assert_eq!(
         (error.kind(), error.offset()),
-        (ErrorKind::Refused(Refused::KeyObject), Some(10))
+        (DecodeErrorKind::Refused(Refused::KeyObject), Some(10))
     );
 }
 
 #[test]
 fn unknown_format_bytes_are_an_error() {
     let wrong = [
-        ("24", ErrorKind::Opcode, 2),
-        ("69", ErrorKind::Opcode, 2),
-        ("ff", ErrorKind::Opcode, 2),
-        ("0000000000", ErrorKind::Tag, 2),
-        ("02000000010000000001", ErrorKind::Tag, 7),
-        ("02000000010080000000", ErrorKind::Tag, 7),
-        ("12000885", ErrorKind::Class, 3),
-        ("1103466f6f12010885", ErrorKind::Class, 8),
-        ("1103466f6f12ff800000000885", ErrorKind::Class, 8),
-        ("088500", ErrorKind::TrailingBytes, 4),
+        ("24", DecodeErrorKind::Opcode, 2),
+        ("69", DecodeErrorKind::Opcode, 2),
+        ("ff", DecodeErrorKind::Opcode, 2),
+        ("0000000000", DecodeErrorKind::Tag, 2),
+        ("02000000010000000001", DecodeErrorKind::Tag, 7),
+        ("02000000010080000000", DecodeErrorKind::Tag, 7),
+        ("12000885", DecodeErrorKind::Class, 3),
+        ("1103466f6f12010885", DecodeErrorKind::Class, 8),
+        ("1103466f6f12ff800000000885", DecodeErrorKind::Class, 8),
+        ("088500", DecodeErrorKind::TrailingBytes, 4),
         // Counts of one more than there can be, and of as many as there can be, but are not.
-        ("02000000030881", ErrorKind::Length, 3),
-        ("02000000020881", ErrorKind::Truncated, 9),
-        ("03000000020500000000", ErrorKind::Length, 3),
-        ("19000000000205000000000000000000", ErrorKind::Length, 4),
+        ("02000000030881", DecodeErrorKind::Length, 3),
+        ("02000000020881", DecodeErrorKind::Truncated, 9),
+        ("03000000020500000000", DecodeErrorKind::Length, 3),
+        (
+            "19000000000205000000000000000000",
+            DecodeErrorKind::Length,
+            4,
+        ),
     ];
     for (body, kind, at) in wrong {
         let error = Image::parse(&network(&hex(body))).expect_err("wrong");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rocket::figment::Figment;
 use rocket::figment::providers::Serialized;
 use rocket::futures::TryStreamExt;
+use rocket::futures::future::join;
 use rocket::http::Status;
 use rocket::local::asynchronous::Client;
 use rocket::{Build, Rocket, Route, State, get};
@@ -172,6 +173,22 @@ impl App {
     pub(crate) fn gate(&self, name: &str) -> Gate {
         let gates: &Gates = self.client.rocket().state().expect("it is managed");
         gates.named(name)
+    }
+
+    /// Returns the response to `slow`, which waits at a gate until `meanwhile` has happened.
+    pub(crate) async fn held_at<T>(
+        &self,
+        gate: &str,
+        slow: impl Future<Output = T>,
+        meanwhile: impl Future<Output = ()>,
+    ) -> T {
+        let gate = self.gate(gate);
+        let meanwhile = async {
+            gate.arrived().await;
+            meanwhile.await;
+            gate.open();
+        };
+        join(slow, meanwhile).await.0
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {

@@ -11,6 +11,8 @@ pub(crate) mod proxy;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 pub(crate) mod served;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+pub(crate) mod server;
 mod visitor;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
