@@ -29,27 +29,25 @@ pub(crate) struct Entry {
 }
 
 impl Values {
-    /// Returns the values at these places of `text`. Each name there is a JSON string.
-    pub(crate) fn in_text(text: String, mut entries: Vec<Entry>) -> Self {
+    /// Returns the values at these places of `text`. `escaped` are the names that have escapes there,
+    /// each with its place among the entries.
+    pub(crate) fn in_text(
+        text: String,
+        entries: Vec<Entry>,
+        escaped: Vec<(usize, String)>,
+    ) -> Self {
         let mut values = Self {
             text,
-            ..Self::default()
+            entries,
+            size: 0,
         };
-        for Entry { name, value } in &mut entries {
-            let json = &values.text[name.clone()];
-            values.size += value.len();
-            *name = match json.contains('\\') {
-                false => {
-                    values.size += name.len() - 2;
-                    name.start + 1..name.end - 1
-                }
-                true => {
-                    let name = serde_json::from_str::<String>(json);
-                    values.append(&name.expect("the reader accepted it as a string"))
-                }
-            };
+        for (at, name) in escaped {
+            values.entries[at].name = values.append(&name);
         }
-        values.entries = entries;
+        let sizes = values.entries.iter();
+        values.size = sizes
+            .map(|entry| entry.name.len() + entry.value.len())
+            .sum();
         if values.has_duplicates() {
             values.remove_duplicates();
         }
@@ -116,7 +114,7 @@ impl Values {
             if at > 0 {
                 json.push(b',');
             }
-            serde_json::to_writer(&mut *json, name).expect("a string has a form in JSON");
+            write_name(json, name);
             json.push(b':');
             json.extend_from_slice(value.as_bytes());
         }
@@ -160,15 +158,31 @@ impl Values {
 
     /// Returns whether two values have the same name.
     fn has_duplicates(&self) -> bool {
-        if self.len() <= FEW {
-            return (1..self.len()).any(|at| {
-                let name = &self.text[self.entries[at].name.clone()];
-                self.position(name) != Some(at)
-            });
+        if self.len() > FEW {
+            let mut names = HashSet::with_capacity(self.len());
+            return !self.iter().all(|(name, _)| names.insert(name));
         }
-        let mut names = HashSet::with_capacity(self.len());
-        !self.iter().all(|(name, _)| names.insert(name))
+        let name = |entry: &Entry| &self.text.as_bytes()[entry.name.clone()];
+        self.entries.iter().enumerate().any(|(at, entry)| {
+            let own = name(entry);
+            // Names of one length mostly differ in their last byte.
+            let mut earlier = self.entries[..at].iter().map(name);
+            earlier
+                .any(|other| own.len() == other.len() && own.last() == other.last() && own == other)
+        })
     }
+}
+
+/// Appends `name` to `json` as a JSON string.
+fn write_name(json: &mut Vec<u8>, name: &str) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.bytes().all(is_plain) {
+        json.push(b'"');
+        json.extend_from_slice(name.as_bytes());
+        json.push(b'"');
+        return;
+    }
+    serde_json::to_writer(json, name).expect("a string has a form in JSON");
 }
 
 #[cfg(test)]

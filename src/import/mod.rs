@@ -178,6 +178,7 @@ pub async fn keep(
     record.created = record.created.min(now);
     record.accessed = record.accessed.min(now);
     record.tag();
+    record.revise();
     let bytes = record.encode(&id, now.saturating_add(ttl.as_secs()));
     let save = Save {
         bytes: &bytes,

@@ -128,8 +128,8 @@ impl Batches {
             next.record = record;
             return Ok(Some((Place::Follower(next.outcome.clone()), rev, edited)));
         }
-        let rev = Record::random_revision();
-        record.rev = rev;
+        record.revise();
+        let rev = record.rev;
         let (start, starts) = oneshot::channel();
         let (followers, outcome) = watch::channel(None);
         slot.next = Some(NextBatch {

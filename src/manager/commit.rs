@@ -268,7 +268,7 @@ impl SessionManager {
     ) -> Outcome {
         let id = leader.id();
         let ttl = self.lifetime(&record);
-        let bytes = self.encode_revision(&id, &mut record, ttl);
+        let bytes = self.encode(&id, &mut record, ttl);
         let saved = self
             .send(&id, &bytes, ttl, Precondition::Revision(revision))
             .await;

@@ -163,6 +163,7 @@ impl SessionManager {
         unanswered: &mut Unanswered,
     ) -> Result<Saved> {
         let ttl = self.lifetime(record);
+        record.revise();
         let bytes = self.encode(id, record, ttl);
         unanswered.note(record.rev, changes);
         let saved = self.send(id, &bytes, ttl, precondition).await?;
@@ -179,20 +180,16 @@ impl SessionManager {
         ttl: Duration,
         precondition: Precondition,
     ) -> Result<Saved> {
+        record.revise();
         let bytes = self.encode(id, record, ttl);
         self.send(id, &bytes, ttl, precondition).await
     }
 
+    /// Returns the bytes of `record` with the present time and the lifetime `ttl`.
     fn encode(&self, id: &SessionId, record: &mut Record, ttl: Duration) -> Vec<u8> {
-        record.rev = Record::random_revision();
-        self.encode_revision(id, record, ttl)
-    }
-
-    /// As [`encode`](Self::encode), with the revision that the record has.
-    fn encode_revision(&self, id: &SessionId, record: &mut Record, ttl: Duration) -> Vec<u8> {
         let now = self.clock.seconds();
         record.accessed = now;
-        record.encode_revision(id, now + ttl.as_secs())
+        record.encode(id, now + ttl.as_secs())
     }
 
     async fn send(

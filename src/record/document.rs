@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::memchr2;
 use serde_json::value::RawValue;
 
 /// A JSON document, and the place up to which it was read.
@@ -13,38 +12,30 @@ use serde_json::value::RawValue;
 pub(super) struct Document<'a> {
     json: &'a str,
     at: usize,
-    /// Whether there are control characters. They may stand between values, but not in a string.
-    has_controls: bool,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(json: &'a str) -> Self {
-        Self {
-            json,
-            at: 0,
-            has_controls: json
-                .as_bytes()
-                .iter()
-                .fold(false, |any, byte| any | (*byte < b' ')),
-        }
+        Self { json, at: 0 }
     }
 
-    /// Reads an object, and calls `entry` with the place of each name. It must read the value.
+    /// Reads an object, and calls `entry` with each name and its place. It must read the value.
     pub(super) fn object(
         &mut self,
-        mut entry: impl FnMut(&mut Self, Range<usize>) -> Option<()>,
+        mut entry: impl FnMut(&mut Self, Cow<'a, str>, Range<usize>) -> Option<()>,
     ) -> Option<()> {
         self.expect(b'{')?;
         if self.expect(b'}').is_some() {
             return Some(());
         }
         loop {
-            if self.peek()? != b'"' {
-                return None;
-            }
-            let name = self.value()?;
+            let (place, is_plain_string) = self.next()?;
+            let name = match is_plain_string {
+                true => Cow::Borrowed(&self.json[place.start + 1..place.end - 1]),
+                false => self.string(&place)?,
+            };
             self.expect(b':')?;
-            entry(self, name)?;
+            entry(self, name, place)?;
             if self.expect(b',').is_none() {
                 return self.expect(b'}');
             }
@@ -53,19 +44,24 @@ impl<'a> Document<'a> {
 
     /// Reads a value, and returns its place.
     pub(super) fn value(&mut self) -> Option<Range<usize>> {
+        self.next().map(|(place, _)| place)
+    }
+
+    /// Reads a value, and returns its place and whether it is a string without escapes.
+    fn next(&mut self) -> Option<(Range<usize>, bool)> {
         let first = self.peek()?;
         let start = self.at;
         let rest = &self.json[start..];
-        let length = match first {
-            b'"' if !self.has_controls => plain_string(rest.as_bytes()),
-            b'0'..=b'9' => whole_number(rest.as_bytes()),
-            _ => None,
+        let (length, is_plain_string) = match first {
+            b'"' => (plain_string(rest.as_bytes()), true),
+            b'0'..=b'9' => (whole_number(rest.as_bytes()), false),
+            _ => (None, false),
         };
         self.at += match length {
             Some(length) => length,
             None => any_value(rest)?,
         };
-        Some(start..self.at)
+        Some((start..self.at, is_plain_string && length.is_some()))
     }
 
     /// Returns whether nothing more follows.
@@ -80,9 +76,9 @@ impl<'a> Document<'a> {
     /// Returns the string at `place`, if it is one.
     pub(super) fn string(&self, place: &Range<usize>) -> Option<Cow<'a, str>> {
         let json = self.text(place);
-        match json.strip_prefix('"')?.strip_suffix('"') {
-            Some(inner) if !inner.contains('\\') => Some(Cow::Borrowed(inner)),
-            _ => serde_json::from_str(json).ok().map(Cow::Owned),
+        match plain_string(json.as_bytes()) {
+            Some(_) => Some(Cow::Borrowed(&json[1..json.len() - 1])),
+            None => serde_json::from_str(json).ok().map(Cow::Owned),
         }
     }
 
@@ -104,10 +100,37 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Returns the length of the string at the start of `json`, unless it has an escape.
+/// Returns the length of the string at the start of `json`, if it is one without escapes and control
+/// characters.
 fn plain_string(json: &[u8]) -> Option<usize> {
-    let end = 1 + memchr2(b'"', b'\\', &json[1..])?;
-    (json[end] == b'"').then_some(end + 1)
+    let (b'"', rest) = json.split_first()? else {
+        return None;
+    };
+    let length = special_character(rest)?;
+    (rest[length] == b'"').then_some(length + 2)
+}
+
+/// Returns the place of the first quote, backslash or control character.
+///
+/// It looks at eight bytes at a time, which halves the instructions for a record of short values. The
+/// test for a zero byte is from Anderson, *Bit Twiddling Hacks*, "Determine if a word has a byte less
+/// than n". A byte above the first match may match wrongly, and is not looked at.
+fn special_character(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    let less = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word;
+    let equal = |word: u64, byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = (less(word, b' ') | equal(word, b'"') | equal(word, b'\\')) & HIGHS;
+        if found != 0 {
+            return Some(8 * at + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+    let at = rest.iter().position(is_special)?;
+    Some(8 * words.len() + at)
 }
 
 /// Returns the length of the number at the start of `json`, if it is whole.
@@ -138,10 +161,9 @@ mod tests {
     fn entries(json: &str) -> Option<Entries> {
         let mut found = Vec::new();
         let mut document = Document::new(json);
-        document.object(|document, name| {
+        document.object(|document, name, _| {
             let value = document.value()?;
-            let name = document.string(&name)?.into_owned();
-            found.push((name, document.text(&value).to_owned()));
+            found.push((name.into_owned(), document.text(&value).to_owned()));
             Some(())
         })?;
         document.is_at_end().then_some(found)

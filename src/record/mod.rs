@@ -119,21 +119,15 @@ impl Record {
         record.filter(|record| record.tombstone.is_none() && record.has_info())
     }
 
-    /// Returns the bytes for a store to save under `id`, with a new revision.
-    pub(crate) fn encode(&mut self, id: &SessionId, expires: u64) -> Vec<u8> {
-        self.rev = Self::random_revision();
-        self.encode_revision(id, expires)
-    }
-
-    /// Returns a new revision.
-    pub(crate) fn random_revision() -> u64 {
+    /// Gives it a new revision, which each save needs.
+    pub(crate) fn revise(&mut self) {
         let (high, low) = Uuid::new_v4().as_u64_pair();
         // Each half has fixed bits for the version, at different positions. So all bits are random.
-        high ^ low
+        self.rev = high ^ low;
     }
 
-    /// As [`encode`](Self::encode), with the revision that the record has.
-    pub(crate) fn encode_revision(&mut self, id: &SessionId, expires: u64) -> Vec<u8> {
+    /// Returns the bytes for a store to save under `id`.
+    pub(crate) fn encode(&mut self, id: &SessionId, expires: u64) -> Vec<u8> {
         self.expires = expires;
         self.id = Some(*id);
         let messages = self.notifications.len() * 64 + self.messages_size();

@@ -1,19 +1,21 @@
 //! Reads a record from the JSON document that stores keep.
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
 
 use super::document::Document;
 use super::{Record, VERSION};
 use crate::values::{Entry, Values};
 
-/// The fields of a record. The first ones are required.
+/// The fields of a record, in the order in which they are written.
 const FIELDS: [&str; 15] = [
     "rev",
     "expires",
     "v",
+    "id",
     "created",
     "accessed",
-    "id",
     "user",
     "address",
     "tag",
@@ -24,7 +26,7 @@ const FIELDS: [&str; 15] = [
     "csrf",
     "parting",
 ];
-const REQUIRED: usize = 5;
+const REQUIRED: [&str; 5] = ["rev", "expires", "v", "created", "accessed"];
 
 /// The number of values for which there is room at first.
 const VALUES: usize = 16;
@@ -35,28 +37,23 @@ impl Record {
     /// The values stay in the text, and only their places are noted.
     pub(super) fn read(json: String) -> Option<Self> {
         let mut record = Self::new(0, None);
-        let mut values = Vec::new();
-        let mut seen = [false; FIELDS.len()];
+        let mut values = Places::default();
+        let mut seen = Seen::default();
         let mut document = Document::new(&json);
-        document.object(|document, name| {
-            let name = document.string(&name)?;
-            let known = FIELDS.iter().position(|field| *field == name);
-            // No store writes a field twice.
-            if known.is_some_and(|known| std::mem::replace(&mut seen[known], true)) {
-                return None;
-            }
+        document.object(|document, name, _| {
+            seen.note(&name)?;
             if name == "values" {
-                values = read_values(document)?;
+                values = Places::read(document)?;
                 return Some(());
             }
             let place = document.value()?;
             let value = document.text(&place);
             match &*name {
                 "rev" => record.rev = u64::from_str_radix(&document.string(&place)?, 16).ok()?,
-                "expires" => record.expires = field(value)?,
-                "v" => _ = field(value).filter(|version: &u8| *version == VERSION)?,
-                "created" => record.created = field(value)?,
-                "accessed" => record.accessed = field(value)?,
+                "expires" => record.expires = number(value)?,
+                "v" => _ = number(value).filter(|version| *version == u64::from(VERSION))?,
+                "created" => record.created = number(value)?,
+                "accessed" => record.accessed = number(value)?,
                 "id" => record.id = Some(document.string(&place)?.parse().ok()?),
                 "user" => record.user = field(value)?,
                 "address" => record.address = field(value)?,
@@ -70,23 +67,69 @@ impl Record {
             }
             Some(())
         })?;
-        if !document.is_at_end() || seen[..REQUIRED].contains(&false) {
+        if !document.is_at_end() || !seen.has_required() {
             return None;
         }
-        record.values = Values::in_text(json, values);
+        record.values = Values::in_text(json, values.entries, values.escaped);
         Some(record)
     }
 }
 
-/// Reads an object, and returns the places of its names and values.
-fn read_values(document: &mut Document<'_>) -> Option<Vec<Entry>> {
-    let mut values = Vec::with_capacity(VALUES);
-    document.object(|document, name| {
-        let value = document.value()?;
-        values.push(Entry { name, value });
-        Some(())
-    })?;
-    Some(values)
+/// The places of the values in the document, and the names that are escaped there, each with the
+/// number of its value.
+#[derive(Default)]
+struct Places {
+    entries: Vec<Entry>,
+    escaped: Vec<(usize, String)>,
+}
+
+impl Places {
+    fn read(document: &mut Document<'_>) -> Option<Self> {
+        let mut places = Self {
+            entries: Vec::with_capacity(VALUES),
+            ..Self::default()
+        };
+        document.object(|document, name, place| {
+            if let Cow::Owned(name) = name {
+                places.escaped.push((places.entries.len(), name));
+            }
+            places.entries.push(Entry {
+                name: place.start + 1..place.end - 1,
+                value: document.value()?,
+            });
+            Some(())
+        })?;
+        Some(places)
+    }
+}
+
+/// The known fields that were read.
+#[derive(Default)]
+struct Seen {
+    fields: [bool; FIELDS.len()],
+    /// The field that comes next in the usual order.
+    next: usize,
+}
+
+impl Seen {
+    /// Notes the field `name`. Returns `None` if it was read before: no store writes a field twice.
+    fn note(&mut self, name: &str) -> Option<()> {
+        let places = (self.next..FIELDS.len()).chain(0..self.next);
+        let Some(at) = places.into_iter().find(|at| FIELDS[*at] == name) else {
+            return Some(());
+        };
+        self.next = at + 1;
+        (!std::mem::replace(&mut self.fields[at], true)).then_some(())
+    }
+
+    fn has_required(&self) -> bool {
+        let mut fields = FIELDS.iter().zip(self.fields);
+        fields.all(|(field, seen)| seen || !REQUIRED.contains(field))
+    }
+}
+
+fn number(json: &str) -> Option<u64> {
+    json.parse().ok()
 }
 
 fn field<T: DeserializeOwned>(json: &str) -> Option<T> {

@@ -46,19 +46,22 @@ impl RecordHeader {
             .position(|byte| !byte.is_ascii_digit())
             .filter(|&at| expires[at] == b',')?;
         Some(Self {
-            revision: Revision(u64::from_str_radix(lower_hex(revision)?, 16).ok()?),
+            revision: Revision(lower_hex(revision)?),
             expires: std::str::from_utf8(&expires[..digits]).ok()?.parse().ok()?,
         })
     }
 }
 
-fn lower_hex(digits: &[u8]) -> Option<&str> {
-    let canonical = digits
-        .iter()
-        .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    canonical
-        .then(|| std::str::from_utf8(digits).ok())
-        .flatten()
+/// Returns the number that these lower-case digits are.
+fn lower_hex(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |number, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u64::from(digit))
+    })
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl Subject {
         ttl: Duration,
         precondition: Precondition,
     ) -> Saved {
+        record.revise();
         let bytes = record.encode(id, self.clock.seconds() + ttl.as_secs());
         self.save_bytes(id, &bytes, ttl, precondition).await
     }

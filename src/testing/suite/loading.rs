@@ -27,7 +27,9 @@ pub async fn a_created_session_loads_byte_for_byte(subject: Subject) {
     subject.setup().await;
     let id = SessionId::random();
     let end = subject.clock.seconds() + HOUR.as_secs();
-    let bytes = subject.record(7).encode(&id, end);
+    let mut record = subject.record(7);
+    record.revise();
+    let bytes = record.encode(&id, end);
     let saved = subject.save_bytes(&id, &bytes, HOUR, Precondition::Absent);
     revision(saved.await);
     assert_eq!(subject.load_existing(&id).await.bytes, bytes);
@@ -50,6 +52,7 @@ pub async fn large_sessions_with_every_character_load_unchanged(subject: Subject
     let large = write_value(&"x".repeat(200_000)).expect("text is JSON");
     record.put("large", large.get());
     record.put("number", "123456789012345678901234567890.10");
+    record.revise();
     let bytes = record.encode(&id, subject.clock.seconds() + HOUR.as_secs());
     let saved = subject.save_bytes(&id, &bytes, HOUR, Precondition::Absent);
     revision(saved.await);
