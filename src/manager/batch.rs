@@ -78,6 +78,11 @@ pub(super) struct Leader<'a> {
 }
 
 impl Batches {
+    /// Returns whether a request leads the saves of the session under `id`.
+    pub(super) fn is_led(&self, id: &SessionId) -> bool {
+        self.0.lock().contains_key(id)
+    }
+
     /// Leads the saves of the session under `id`, with the save of `record`. Returns `None` if
     /// another request leads them.
     pub(super) fn lead(&self, id: SessionId, record: &Record) -> Option<Leader<'_>> {

@@ -132,11 +132,46 @@ impl SessionManager {
         mut version: Version,
         edit: &mut impl Edit,
     ) -> Result<CommitOutcome> {
+        let mut tried = None;
+        if !self.batches.is_led(&version.id) {
+            match self.save_over(&version, &mut record, edit).await? {
+                Saved::Saved(revision) => {
+                    version.revision = revision;
+                    return Ok(committed(record, version, false, false));
+                }
+                Saved::Gone => return Ok(CommitOutcome::Ended),
+                Saved::Changed => tried = Some(record.rev),
+            }
+        }
+        // In a box, because conflicts are rare and this future is large.
+        Box::pin(self.save_with_others(record, version, tried, edit)).await
+    }
+
+    /// Saves `record` over `version` once.
+    async fn save_over(
+        &self,
+        version: &Version,
+        record: &mut Record,
+        edit: &mut impl Edit,
+    ) -> Result<Saved> {
+        let precondition = Precondition::Revision(version.revision);
+        let (unanswered, changes) = edit.attempts();
+        self.save(&version.id, record, precondition, changes, unanswered)
+            .await
+    }
+
+    /// Saves `record` over `version`, beside other requests that save the same session. `tried` is the
+    /// revision of the last save, if it met a conflict.
+    async fn save_with_others(
+        &self,
+        mut record: Record,
+        mut version: Version,
+        mut tried: Option<u64>,
+        edit: &mut impl Edit,
+    ) -> Result<CommitOutcome> {
         let tag = record.tag;
         let mut retry = SaveRetry::new(self);
         let (mut has_moved, mut revived) = (false, false);
-        // The revision of the last save, if it met a conflict.
-        let mut tried = None;
         loop {
             if tried.is_some() {
                 retry.lock(version.id).await?;
@@ -189,11 +224,7 @@ impl SessionManager {
                 }
                 retry.unlock();
             }
-            let precondition = Precondition::Revision(version.revision);
-            let (unanswered, changes) = edit.attempts();
-            let saved = self
-                .save(&version.id, &mut record, precondition, changes, unanswered)
-                .await;
+            let saved = self.save_over(&version, &mut record, edit).await;
             if let Some(leader) = leader {
                 leader.finish(&saved);
             }

@@ -33,7 +33,8 @@ impl SessionManager {
     pub(crate) async fn load(&self, id: &SessionId) -> Result<Lookup> {
         match self.reload(id).await? {
             Lookup::Live(record, version) if self.is_past_half_of_timeout(&record) => {
-                self.prolong(record, version).await
+                // In a box, as every rare path of a load: it would make the future of each load larger.
+                Box::pin(self.prolong(record, version)).await
             }
             found => Ok(found),
         }
@@ -96,7 +97,8 @@ impl SessionManager {
         let Some(tag) = record.tag.filter(|_| record.forked) else {
             return Ok(false);
         };
-        let tombstone = self.read(&SessionId::of_lineage(tag)).await?;
+        let id = SessionId::of_lineage(tag);
+        let tombstone = Box::pin(self.read(&id)).await?;
         Ok(tombstone.is_some_and(|(record, _)| record.tombstone == Some(Tombstone::Ended)))
     }
 

@@ -87,7 +87,7 @@ impl Session {
         };
         let sent = self.send_changes().await;
         if due.touch && sent.is_ok() {
-            self.send_touch(due.resend).await;
+            Box::pin(self.send_touch(due.resend)).await;
         }
         let state = &mut *self.state.lock();
         if has_new_message && matches!(state.lifecycle, Lifecycle::Gone) {

@@ -50,7 +50,7 @@ impl Session {
             if let Some(end_target) = &mut self.state.lock().end_target {
                 end_target.tried = true;
             }
-            let ended = self.manager.end(end_target).await?;
+            let ended = Box::pin(self.manager.end(end_target)).await?;
             self.state.lock().settle_end(ended);
         }
 
@@ -70,6 +70,7 @@ impl Session {
             before,
             unanswered,
         };
+        // The rare saves are in boxes, so that the future of an update stays small.
         let outcome = match kind {
             SaveKind::Create(id) => {
                 unanswered.unconfirmed = Some(Box::new(Unconfirmed {
@@ -78,18 +79,19 @@ impl Session {
                     own: record.clone(),
                     before: None,
                 }));
-                self.manager.create(id, record, None).await
+                Box::pin(self.manager.create(id, record, None)).await
             }
-            SaveKind::Begin(id) => self.manager.begin(id, record, changes, unanswered).await,
+            SaveKind::Begin(id) => {
+                Box::pin(self.manager.begin(id, record, changes, unanswered)).await
+            }
             SaveKind::Update(version) => {
                 self.manager
                     .update(update(version, record, unanswered))
                     .await
             }
             SaveKind::Renew(version, id) => {
-                self.manager
-                    .renew(id, update(version, record, unanswered))
-                    .await
+                let renewal = update(version, record, unanswered);
+                Box::pin(self.manager.renew(id, renewal)).await
             }
         }?;
         if let CommitOutcome::Unknown { newer, lost } = outcome {

@@ -85,7 +85,7 @@ impl Connection {
             (Transport::Cluster(connection), None) => connection.req_packed_command(command).await,
             (Transport::Cluster(connection), Some(routing)) => {
                 let (command, routing) = (command.clone(), routing.clone());
-                connection.route_command(command, routing).await
+                Box::pin(connection.route_command(command, routing)).await
             }
         }
     }

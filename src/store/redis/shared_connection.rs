@@ -138,7 +138,7 @@ impl SharedConnection {
             let mut connection = self.connection().await?;
             let sent = match redirection.take() {
                 None => connection.send(command, routing).await,
-                Some(node) => connection.send_asking(command, node).await,
+                Some(node) => Box::pin(connection.send_asking(command, node)).await,
             };
             let error = match sent {
                 Ok(Value::ServerError(error)) => RedisError::from(error),
@@ -165,9 +165,14 @@ impl SharedConnection {
 
     /// Returns the current connection, or opens one.
     async fn connection(&self) -> RedisResult<Connection> {
-        if let Some(connection) = self.current() {
-            return Ok(connection);
+        match self.current() {
+            Some(connection) => Ok(connection),
+            // In a box, so that the future of each command stays small.
+            None => Box::pin(self.reconnect()).await,
         }
+    }
+
+    async fn reconnect(&self) -> RedisResult<Connection> {
         let _opening = self.opening.lock().await;
         if let Some(connection) = self.current() {
             return Ok(connection);
