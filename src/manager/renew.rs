@@ -43,7 +43,7 @@ enum Attempt {
     MovedTo(SessionId),
     Ended,
     Unknown {
-        newer: (Record, Version),
+        newer: Box<(Record, Version)>,
         lost: usize,
     },
 }
@@ -108,7 +108,7 @@ impl SessionManager {
             Attempt::MovedTo(first) => self.fork(first, record, version, changes).await?,
             Attempt::Ended => CommitOutcome::Ended,
             Attempt::Unknown { newer, lost } => CommitOutcome::Unknown {
-                newer: Some(newer),
+                newer: Some(*newer),
                 lost,
             },
         };
@@ -189,7 +189,7 @@ impl SessionManager {
             None if copied.unanswered.is_empty() => {}
             None => {
                 let lost = copied.unanswered.changes();
-                let newer = (newer, there);
+                let newer = Box::new((newer, there));
                 return Ok(Attempt::Unknown { newer, lost });
             }
         }
