@@ -268,3 +268,40 @@ pub(super) async fn outcome(mut batch: watch::Receiver<Option<Outcome>>) -> Outc
         told.clone().unwrap_or(Outcome::NotSaved)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(batches: &Batches, id: SessionId) -> Place<'_> {
+        let joined = batches.join(&id, |_| Ok(Some(())));
+        let (place, ..) = joined.ok().flatten().expect("somebody leads");
+        place
+    }
+
+    #[test]
+    fn nobody_follows_a_request_that_is_gone() {
+        let (batches, id) = (Batches::default(), SessionId::random());
+        let leader = batches.lead(id, &Record::new(0, None));
+        let first = join(&batches, id);
+        let follower = join(&batches, id);
+        assert!(matches!(first, Place::Leader(_)) && matches!(follower, Place::Follower(_)));
+        drop(first);
+        assert!(matches!(join(&batches, id), Place::Leader(_)));
+        drop(leader);
+        assert!(!batches.is_led(&id));
+    }
+
+    #[test]
+    fn a_leader_that_is_gone_before_it_learns_so_leads_no_longer() {
+        let (batches, id) = (Batches::default(), SessionId::random());
+        let leader = batches
+            .lead(id, &Record::new(0, None))
+            .expect("nobody leads");
+        let first = join(&batches, id);
+        leader.finish(&Ok(Saved::Saved(Revision(1))));
+        assert!(batches.is_led(&id));
+        drop(first);
+        assert!(!batches.is_led(&id));
+    }
+}
