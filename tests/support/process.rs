@@ -88,7 +88,7 @@ impl Process {
         let _ = self.0.wait();
     }
 
-    /// Sends it a signal by name.
+    /// Sends it a signal by name. After `STOP` none of its threads runs any more.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.0.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status();
@@ -96,6 +96,23 @@ impl Process {
             sent.expect("kill runs").success(),
             "there is no process to send {name}"
         );
+        let asked = Instant::now();
+        while name == "STOP" && !self.is_stopped() {
+            assert!(asked.elapsed() < Duration::from_secs(20), "it goes on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Returns whether all of its threads are stopped by a signal.
+    fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0.id()));
+        let mut threads = threads.expect("it runs").filter_map(Result::ok);
+        threads.all(|thread| {
+            // The name, in brackets, may hold spaces.
+            let line = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let state = line.rsplit_once(") ").map(|(_, rest)| rest);
+            state.is_none_or(|state| state.starts_with(['T', 'Z']))
+        })
     }
 
     pub(crate) fn id(&self) -> u32 {
