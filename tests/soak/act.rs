@@ -20,6 +20,8 @@ pub(crate) struct Sent {
     pub(crate) epoch: u64,
     /// How often the clocks had been set back by an hour.
     pub(crate) backs: u64,
+    /// How often an application had been killed.
+    pub(crate) kills: u64,
     /// How many acts about the user there had been, and whether one was under way.
     pub(crate) user_acts: u64,
     pub(crate) alone: bool,

@@ -138,9 +138,11 @@ impl Site<'_> {
                 self.apps[app].signal("CONT");
             }
             Fault::Kill => {
+                self.world.kill();
                 self.apps[app].kill();
                 sleep(time / 2);
                 self.apps[app] = self.world.launch(app, &self.settings[app]);
+                self.world.kill();
             }
             Fault::Skew => {
                 // Never more than ten seconds apart.

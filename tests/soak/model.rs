@@ -44,6 +44,8 @@ pub(crate) struct Known {
 pub(crate) struct CookieTrace {
     sessions: Vec<String>,
     doomed: bool,
+    /// Renewals that were sent before it was known what the cookie opens.
+    renewals: usize,
 }
 
 pub(crate) type Broken = Vec<(String, String)>;
@@ -71,6 +73,9 @@ pub(crate) struct Model {
     pub(crate) ended: HashMap<String, u64>,
     /// Sessions that are over for a user, and since when.
     pub(crate) ended_for: HashMap<(String, String), u64>,
+    /// Sessions of which a renewal was under way when an application was killed. Their copy may stay
+    /// in the store, under an id that nobody has.
+    pub(crate) left_behind: BTreeSet<String>,
     pub(crate) failed: BTreeSet<u64>,
     pub(crate) tokens: VecDeque<String>,
     pub(crate) waiting: u64,
@@ -100,6 +105,7 @@ impl Model {
             known: HashMap::new(),
             ended: HashMap::new(),
             ended_for: HashMap::new(),
+            left_behind: BTreeSet::new(),
             failed: BTreeSet::new(),
             tokens: VecDeque::new(),
             waiting: 0,
@@ -164,6 +170,7 @@ impl Model {
             handled: world.millis() + waits,
             epoch: world.epoch(),
             backs: world.backs(),
+            kills: world.kills(),
             alone: self.user_acts_out == 0 && !self.murky,
             user_acts: self.user_acts + u64::from(act.is_about_the_user()),
         };
@@ -173,6 +180,12 @@ impl Model {
         }
         if act == Act::Fail {
             self.failed.insert(sent.number);
+        }
+        if act.renews()
+            && own.is_empty()
+            && let Some(cookie) = &sent.cookie
+        {
+            self.traces.entry(cookie.clone()).or_default().renewals += 1;
         }
         if act.is_about_the_user() {
             self.user_acts += 1;
@@ -259,10 +272,14 @@ impl Model {
     }
 
     /// A response arrives, or none does. Returns what it breaks.
-    pub(crate) fn receive(&mut self, sent: &Sent, outcome: &Outcome, millis: u128) -> Broken {
+    pub(crate) fn receive(&mut self, sent: &Sent, outcome: &Outcome, world: &World) -> Broken {
         self.now += 1;
         let mut broken = Broken::new();
         let good = outcome.is_good();
+        if sent.act.renews() && !good && sent.kills != world.kills() {
+            let own = self.sessions_of(sent.cookie.as_ref());
+            self.left_behind.extend(own);
+        }
         if sent.act == Act::Clear {
             self.last_clear = self.now;
             self.clear_lost |= !good;
@@ -298,7 +315,7 @@ impl Model {
             }
             self.obey(sent, *status, cookie_change, report.as_deref(), &mut broken);
             if let CookieChange::Set(_) = cookie_change {
-                self.jar_since = millis;
+                self.jar_since = world.millis();
             }
             if let Some(report) = report.as_ref().filter(|_| good) {
                 self.acknowledge(sent, report);
@@ -317,10 +334,12 @@ impl Model {
             self.check(view, broken);
             let Some(me) = &view.me else { continue };
             let is_of_doomed = self.is_of_doomed(sent.cookie.as_ref());
+            let mut renewed_unknown = false;
             if let Some(cookie) = &sent.cookie {
                 let trace = self.traces.entry(cookie.clone()).or_default();
                 if view.me == report.loaded.me && !trace.sessions.contains(me) {
                     trace.sessions.push(me.clone());
+                    renewed_unknown = trace.renewals > 0;
                 }
             }
             let ending = self.endalls_out > 0 || sent.at <= self.endall_over;
@@ -335,6 +354,7 @@ impl Model {
                 ..Known::default()
             });
             known.logged_out |= logged_out;
+            known.forked |= renewed_unknown;
             known.doomed |= ending || logged_out || is_of_doomed;
             known.users.extend(view.user.clone());
             known.doomed |= known.users.len() > 1;

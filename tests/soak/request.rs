@@ -116,7 +116,7 @@ pub(crate) fn finish(world: &World, model: &Mutex<Model>, sent: &Sent, outcome: 
     let broken = {
         let mut locked = model.lock().unwrap();
         locked.note(format!("{:8} < {} {event}", world.millis(), sent.number));
-        locked.receive(sent, outcome, world.millis())
+        locked.receive(sent, outcome, world)
     };
     report(
         world,

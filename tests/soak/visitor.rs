@@ -175,9 +175,15 @@ impl Visitor {
     fn probe(&mut self, listed: &[Entry]) -> Broken {
         let mut broken = Broken::new();
         for Entry { id, view } in listed {
-            if !self.model.lock().unwrap().has_ended(view) {
+            let model = self.model.lock().unwrap();
+            let is_left_behind = view
+                .me
+                .as_ref()
+                .is_some_and(|me| model.left_behind.contains(me));
+            if !model.has_ended(view) || is_left_behind {
                 continue;
             }
+            drop(model);
             let strayed = self.model.lock().unwrap().strayed(view);
             if strayed.is_some() && self.is_undone(id) {
                 continue;

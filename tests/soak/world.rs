@@ -23,6 +23,8 @@ pub(crate) struct World {
     epoch: AtomicU64,
     /// How often the clocks were set back by an hour.
     backs: AtomicU64,
+    /// How often an application was killed.
+    kills: AtomicU64,
     pub(crate) over: AtomicBool,
     /// Read by each request; held by whoever wants none to be under way.
     pub(crate) stop: RwLock<()>,
@@ -61,6 +63,7 @@ impl World {
             started: Instant::now(),
             epoch: AtomicU64::new(0),
             backs: AtomicU64::new(0),
+            kills: AtomicU64::new(0),
             over: AtomicBool::new(false),
             stop: RwLock::new(()),
             weather: Mutex::default(),
@@ -97,6 +100,15 @@ impl World {
 
     pub(crate) fn backs(&self) -> u64 {
         self.backs.load(Ordering::SeqCst)
+    }
+
+    /// Says that an application is killed. Said before and after it.
+    pub(crate) fn kill(&self) {
+        self.kills.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn kills(&self) -> u64 {
+        self.kills.load(Ordering::SeqCst)
     }
 
     pub(crate) fn epoch(&self) -> u64 {
