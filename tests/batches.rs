@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use rocket::futures::future::{join_all, poll_immediate};
 use rocket::{State, async_test, get, routes};
 use rocket_session_kit::testing::{Act, Gate};
-use rocket_session_kit::{Result, Session};
+use rocket_session_kit::{Notifications, Result, Session};
 
 use crate::support::{Answer, App, Gates, Visitor};
 
@@ -352,4 +352,36 @@ async fn changes_for_an_ended_session_do_not_join_the_next_one_under_its_token()
     let others = if waits { vec![old] } else { Vec::new() };
     finish(contended, others).await;
     assert_eq!(client.get("/keys").await.body, "count");
+}
+
+/// Takes all messages.
+#[get("/take")]
+async fn take(notes: Notifications<'_>) -> Result<String> {
+    Ok(notes.take_all().await?.len().to_string())
+}
+
+#[get("/notify")]
+fn notify(notes: Notifications<'_>) -> Result<()> {
+    notes.info("hello")
+}
+
+#[async_test]
+async fn a_message_taken_in_a_batch_reaches_exactly_one_reader() {
+    for leader_is_cancelled in [false, true] {
+        let app = App::built(|f| f, |rocket| rocket.mount("/", routes![take, notify])).await;
+        let visitor = app.known_visitor().await;
+        visitor.get("/notify").await;
+        let Contended { leader, saves } = contend(&app, &visitor).await;
+        let mut readers = wait_behind(&visitor, &["/take", "/take", "/take"]).await;
+        if leader_is_cancelled {
+            drop(leader);
+        } else {
+            readers.push(leader);
+        }
+        saves.open_for_all();
+        let answers = join_all(readers).await;
+        let taken = answers[..3].iter().filter(|answer| answer.body == "1");
+        assert_eq!(taken.count(), 1, "{answers:?}");
+        assert_eq!(visitor.get("/take").await.body, "0");
+    }
 }

@@ -123,6 +123,15 @@ pub(super) enum Repeated {
     Unknown { lost: usize },
 }
 
+/// A request's place in a batch.
+struct Joined<'a> {
+    place: Place<'a>,
+    /// The revision of the batch.
+    rev: u64,
+    /// Whether the session was empty before this request's edit.
+    revived: bool,
+}
+
 impl SessionManager {
     /// Saves `record`, to which `edit` was made, over `version`, and repeats the edit after each
     /// conflict.
@@ -160,8 +169,8 @@ impl SessionManager {
             .await
     }
 
-    /// Saves `record` over `version`, beside other requests that save the same session. `tried` is the
-    /// revision of the last save, if it met a conflict.
+    /// Saves an edit of the session of `record` and `version` beside other requests that save it.
+    /// `tried` is the revision of the last save of this edit, which met a conflict.
     async fn save_with_others(
         &self,
         mut record: Record,
@@ -173,57 +182,57 @@ impl SessionManager {
         let mut retry = SaveRetry::new(self);
         let (mut has_moved, mut revived) = (false, false);
         loop {
-            if tried.is_some() {
-                retry.lock(version.id).await?;
-            }
-            if !has_moved
-                && let Some((place, rev, was_empty)) = self.join_batch(&version.id, tag, edit)?
+            // After a save the session must be read first: the save may have succeeded, and its
+            // response may be lost.
+            if tried.is_none()
+                && let Some(joined) = self.join_batch(&version.id, tag, edit)?
             {
-                retry.unlock();
-                if let Some((record, revision)) = self.save_in_batch(place, rev, edit).await? {
-                    version.revision = revision;
-                    return Ok(committed(record, version, was_empty, false));
+                match self.save_in_batch(joined, &mut version, edit).await? {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(rev) => tried = Some(rev),
                 }
-                tried = Some(rev);
+            }
+            match retry.load_newer(version.id, tag).await? {
+                Newer::Gone => return Ok(CommitOutcome::Ended),
+                Newer::Saved {
+                    record: newer,
+                    version: there,
+                    moved,
+                } => {
+                    (record, version) = (newer, there);
+                    has_moved |= moved;
+                }
+            }
+            if tried == Some(record.rev) {
+                // The store saved this record, but its response was lost.
+                return Ok(committed(record, version, revived, has_moved));
+            }
+            let was_empty = !record.has_info();
+            match edit.repeat(&mut record, has_moved, &self.limits)? {
+                Repeated::Edited => revived = was_empty,
+                Repeated::Arrived => return Ok(committed(record, version, revived, has_moved)),
+                Repeated::Unchanged => return Ok(committed(record, version, was_empty, has_moved)),
+                Repeated::StaysBehind => return Ok(CommitOutcome::CommittedElsewhere),
+                Repeated::Unknown { lost } => {
+                    return Ok(CommitOutcome::Unknown {
+                        newer: Some((record, version)).filter(|_| !has_moved),
+                        lost,
+                    });
+                }
+            }
+            if !has_moved && let Some(joined) = self.join_batch(&version.id, tag, edit)? {
+                retry.unlock();
+                match self.save_in_batch(joined, &mut version, edit).await? {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(rev) => tried = Some(rev),
+                }
                 continue;
             }
-            let mut leader = None;
-            if let Some(tried) = tried {
-                match retry.load_newer(version.id, tag).await? {
-                    Newer::Gone => return Ok(CommitOutcome::Ended),
-                    Newer::Saved {
-                        record: newer,
-                        version: there,
-                        moved,
-                    } => {
-                        (record, version) = (newer, there);
-                        has_moved |= moved;
-                    }
-                }
-                if record.rev == tried {
-                    // The store saved this record, but its response was lost.
-                    return Ok(committed(record, version, revived, has_moved));
-                }
-                let was_empty = !record.has_info();
-                match edit.repeat(&mut record, has_moved, &self.limits)? {
-                    Repeated::Edited => revived = was_empty,
-                    Repeated::Arrived => return Ok(committed(record, version, revived, has_moved)),
-                    Repeated::Unchanged => {
-                        return Ok(committed(record, version, was_empty, has_moved));
-                    }
-                    Repeated::StaysBehind => return Ok(CommitOutcome::CommittedElsewhere),
-                    Repeated::Unknown { lost } => {
-                        return Ok(CommitOutcome::Unknown {
-                            newer: Some((record, version)).filter(|_| !has_moved),
-                            lost,
-                        });
-                    }
-                }
-                if !has_moved {
-                    leader = self.batches.lead(version.id, &record);
-                }
-                retry.unlock();
-            }
+            let leader = match has_moved {
+                true => None,
+                false => self.batches.lead(version.id, &record),
+            };
+            retry.unlock();
             let saved = self.save_over(&version, &mut record, edit).await;
             if let Some(leader) = leader {
                 leader.finish(&saved);
@@ -240,13 +249,12 @@ impl SessionManager {
     }
 
     /// Joins the batch of the session under `id` and `tag` that is saved next, if there is one.
-    /// Returns the place, the revision of the batch, and whether the session was empty before.
     fn join_batch(
         &self,
         id: &SessionId,
         tag: Option<u64>,
         edit: &mut impl Edit,
-    ) -> Result<Option<(Place<'_>, u64, bool)>> {
+    ) -> Result<Option<Joined<'_>>> {
         if !edit.attempts().0.is_empty() {
             return Ok(None);
         }
@@ -257,23 +265,35 @@ impl SessionManager {
             }
             let was_empty = !record.has_info();
             let repeated = edit.repeat(record, false, &self.limits)?;
-            Ok(matches!(repeated, Repeated::Edited).then_some(was_empty))
+            // An edit that changes nothing waits as well: the record is not in the store yet.
+            let joins = matches!(repeated, Repeated::Edited | Repeated::Unchanged);
+            Ok(joins.then_some(was_empty))
         })?;
-        if let Some((_, rev, _)) = &joined {
-            let (unanswered, changes) = edit.attempts();
-            unanswered.note(*rev, changes);
-        }
-        Ok(joined)
+        let Some((place, rev, revived)) = joined else {
+            return Ok(None);
+        };
+        let (unanswered, changes) = edit.attempts();
+        unanswered.note(rev, changes);
+        Ok(Some(Joined {
+            place,
+            rev,
+            revived,
+        }))
     }
 
-    /// Saves a batch, or waits for its leader. Returns the saved record and its revision; `None` if
-    /// the batch is not in the store.
+    /// Saves a batch of the session of `version`, or waits for its leader. If the batch is not in the
+    /// store, returns its revision.
     async fn save_in_batch(
         &self,
-        place: Place<'_>,
-        rev: u64,
+        joined: Joined<'_>,
+        version: &mut Version,
         edit: &mut impl Edit,
-    ) -> Result<Option<(Record, Revision)>> {
+    ) -> Result<Result<CommitOutcome, u64>> {
+        let Joined {
+            place,
+            rev,
+            revived,
+        } = joined;
         let outcome = match place {
             Place::Follower(batch) => batch::outcome(batch).await,
             Place::Leader(next) => match next.lead().await {
@@ -285,8 +305,12 @@ impl SessionManager {
             edit.attempts().0.forget(rev);
         }
         match outcome {
-            Outcome::Saved(record, revision) => Ok(Some((Arc::unwrap_or_clone(record), revision))),
-            Outcome::NotSaved => Ok(None),
+            Outcome::Saved(record, revision) => {
+                version.revision = revision;
+                let record = Arc::unwrap_or_clone(record);
+                Ok(Ok(committed(record, *version, revived, false)))
+            }
+            Outcome::NotSaved => Ok(Err(rev)),
             Outcome::NotSent(error) | Outcome::Unknown(error) => Err(error),
         }
     }
