@@ -228,16 +228,19 @@ impl SessionManager {
                 }
                 continue;
             }
-            let leader = match has_moved {
+            // Nobody joins a copy, or a session under another id. They wait for the lock instead.
+            let leader = match has_moved || record.forked {
                 true => None,
                 false => self.batches.lead(version.id, &record),
             };
-            retry.unlock();
+            if leader.is_some() {
+                retry.unlock();
+            }
             let saved = self.save_over(&version, &mut record, edit).await;
             if let Some(leader) = leader {
                 leader.finish(&saved);
             }
-            match saved? {
+            match retry.note_outcome(saved)? {
                 Saved::Saved(revision) => {
                     version.revision = revision;
                     return Ok(committed(record, version, revived, has_moved));
