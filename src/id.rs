@@ -71,6 +71,12 @@ impl SessionId {
         self.digits().to_string()
     }
 
+    /// Appends the 32 hex digits to `text`.
+    pub(crate) fn write_hex(&self, text: &mut Vec<u8>) {
+        let mut buffer = [0; Simple::LENGTH];
+        text.extend_from_slice(self.digits().encode_lower(&mut buffer).as_bytes());
+    }
+
     /// Returns a value whose `Display` writes the 32 hex digits.
     pub(crate) fn digits(&self) -> Simple {
         self.0.simple()

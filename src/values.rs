@@ -163,12 +163,18 @@ impl Values {
             return !self.iter().all(|(name, _)| names.insert(name));
         }
         let name = |entry: &Entry| &self.text.as_bytes()[entry.name.clone()];
+        // Equal names have equal lengths and last bytes. Few others have, so few are compared.
+        let mut seen = 0_u64;
         self.entries.iter().enumerate().any(|(at, entry)| {
             let own = name(entry);
-            // Names of one length mostly differ in their last byte.
-            let mut earlier = self.entries[..at].iter().map(name);
-            earlier
-                .any(|other| own.len() == other.len() && own.last() == other.last() && own == other)
+            let bit = 1 << ((own.len() as u8 ^ own.last().unwrap_or(&0)) % 64);
+            let may_be_duplicate = seen & bit != 0;
+            seen |= bit;
+            may_be_duplicate
+                && self.entries[..at]
+                    .iter()
+                    .map(name)
+                    .any(|other| own == other)
         })
     }
 }

@@ -1,7 +1,5 @@
 //! Reads a record from the JSON document that stores keep.
 
-use std::borrow::Cow;
-
 use serde::de::DeserializeOwned;
 
 use super::document::Document;
@@ -40,24 +38,26 @@ impl Record {
         let mut values = Places::default();
         let mut seen = Seen::default();
         let mut document = Document::new(&json);
-        document.object(|document, name, _| {
+        document.object(|document, name| {
+            let name = document.string(&name)?;
             seen.note(&name)?;
             if name == "values" {
                 values = Places::read(document)?;
                 return Some(());
             }
-            let place = document.value()?;
-            let value = document.text(&place);
+            let token = document.value()?;
+            let value = document.text(&token);
             match &*name {
-                "rev" => record.rev = u64::from_str_radix(&document.string(&place)?, 16).ok()?,
+                "rev" => record.rev = u64::from_str_radix(&document.string(&token)?, 16).ok()?,
                 "expires" => record.expires = number(value)?,
                 "v" => _ = number(value).filter(|version| *version == u64::from(VERSION))?,
                 "created" => record.created = number(value)?,
                 "accessed" => record.accessed = number(value)?,
-                "id" => record.id = Some(document.string(&place)?.parse().ok()?),
-                "user" => record.user = field(value)?,
-                "address" => record.address = field(value)?,
-                "tag" => record.tag = field(value)?,
+                "id" => record.id = Some(document.string(&token)?.parse().ok()?),
+                "user" | "address" | "tag" if value == "null" => {}
+                "user" => record.user = Some(document.string(&token)?.into_owned()),
+                "address" => record.address = Some(document.string(&token)?.parse().ok()?),
+                "tag" => record.tag = Some(number(value)?),
                 "forked" => record.forked = field(value)?,
                 "notifications" => record.notifications = serde_json::from_str(value).ok()?,
                 "tokens" => record.tokens = field(value)?,
@@ -89,13 +89,14 @@ impl Places {
             entries: Vec::with_capacity(VALUES),
             ..Self::default()
         };
-        document.object(|document, name, place| {
-            if let Cow::Owned(name) = name {
-                places.escaped.push((places.entries.len(), name));
+        document.object(|document, name| {
+            if !name.is_plain {
+                let unescaped = document.string(&name)?.into_owned();
+                places.escaped.push((places.entries.len(), unescaped));
             }
             places.entries.push(Entry {
-                name: place.start + 1..place.end - 1,
-                value: document.value()?,
+                name: name.place.start + 1..name.place.end - 1,
+                value: document.value()?.place,
             });
             Some(())
         })?;
@@ -134,4 +135,36 @@ fn number(json: &str) -> Option<u64> {
 
 fn field<T: DeserializeOwned>(json: &str) -> Option<T> {
     serde_json::from_str(json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_null_is_as_if_missing() {
+        let required = r#""rev":"1","expires":1,"v":1,"created":1,"accessed":1"#;
+        let read = |more: &str| Record::read(format!("{{{required}{more}}}"));
+        let record = read(r#","user":null,"address":null,"tag":null"#).expect("it is a record");
+        assert_eq!(
+            (record.user, record.address, record.tag),
+            (None, None, None)
+        );
+        let record = read(r#","user":"null","address":"::1","tag":18446744073709551615"#);
+        let record = record.expect("it is a record");
+        assert_eq!(record.user.as_deref(), Some("null"));
+        assert_eq!(
+            record.address.map(|address| address.to_string()).as_deref(),
+            Some("::1")
+        );
+        assert_eq!(record.tag, Some(u64::MAX));
+        for field in [
+            r#""user":1"#,
+            r#""address":"nowhere""#,
+            r#""tag":"1""#,
+            r#""tag":-1"#,
+        ] {
+            assert!(read(&format!(",{field}")).is_none(), "{field}");
+        }
+    }
 }

@@ -1,26 +1,23 @@
 //! Writes a record as the JSON document that stores keep.
 
-use std::io::Write;
-
 use serde::Serialize;
 
 use super::{Record, VERSION};
-
-const IS_ROOMY: &str = "a vector can always be written to";
 
 impl Record {
     /// Appends the document to `json`.
     ///
     /// It is written by hand, because a serializer would parse every value again.
     pub(super) fn write(&self, json: &mut Vec<u8>) {
-        let (rev, expires) = (self.rev, self.expires);
-        write!(
-            json,
-            r#"{{"rev":"{rev:016x}","expires":{expires},"v":{VERSION}"#
-        )
-        .expect(IS_ROOMY);
+        json.extend_from_slice(br#"{"rev":""#);
+        hex(json, self.rev);
+        json.push(b'"');
+        field(json, "expires", &self.expires);
+        field(json, "v", &VERSION);
         if let Some(id) = &self.id {
-            write!(json, r#","id":"{}""#, id.digits()).expect(IS_ROOMY);
+            json.extend_from_slice(br#","id":""#);
+            id.write_hex(json);
+            json.push(b'"');
         }
         field(json, "created", &self.created);
         field(json, "accessed", &self.accessed);
@@ -37,29 +34,42 @@ impl Record {
         list(json, "csrf", &self.csrf);
         optional(json, "parting", self.tombstone.as_ref());
         for (name, value) in self.unknown.iter() {
-            field(json, name, value);
+            json.push(b',');
+            write_json(json, name);
+            json.push(b':');
+            write_json(json, value);
         }
         json.push(b'}');
     }
 }
 
-fn optional<T: Serialize + ?Sized>(json: &mut Vec<u8>, name: &str, value: Option<&T>) {
+fn optional<T: Serialize + ?Sized>(json: &mut Vec<u8>, name: &'static str, value: Option<&T>) {
     if let Some(value) = value {
         field(json, name, value);
     }
 }
 
-fn list<T: Serialize>(json: &mut Vec<u8>, name: &str, items: &[T]) {
+fn list<T: Serialize>(json: &mut Vec<u8>, name: &'static str, items: &[T]) {
     if !items.is_empty() {
         field(json, name, items);
     }
 }
 
-/// Appends a field that is not the first.
-fn field<T: Serialize + ?Sized>(json: &mut Vec<u8>, name: &str, value: &T) {
-    const IS_JSON: &str = "every field of a record has a form in JSON";
-    json.push(b',');
-    serde_json::to_writer(&mut *json, name).expect(IS_JSON);
-    json.push(b':');
-    serde_json::to_writer(json, value).expect(IS_JSON);
+/// Appends a field that is not the first. Its `name` needs no escape.
+fn field<T: Serialize + ?Sized>(json: &mut Vec<u8>, name: &'static str, value: &T) {
+    json.extend_from_slice(b",\"");
+    json.extend_from_slice(name.as_bytes());
+    json.extend_from_slice(b"\":");
+    write_json(json, value);
+}
+
+fn write_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(json, value).expect("every field of a record has a form in JSON");
+}
+
+/// Appends the 16 hex digits of `number`. The formatter of the standard library takes six times the
+/// instructions.
+fn hex(json: &mut Vec<u8>, number: u64) {
+    let digit = |at: u32| b"0123456789abcdef"[(number >> (4 * at)) as usize % 16];
+    json.extend((0..16).rev().map(digit));
 }
