@@ -1,5 +1,7 @@
 //! State that lives for one dispatch of a request.
 
+use std::any::Any;
+use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -33,11 +35,33 @@ impl Drop for Active {
 
 /// The dispatches of one request so far. A local request and its clones share one request cache,
 /// but each is dispatched separately.
+///
+/// The states of all types are in one list, and not in the request cache: a lookup in the cache hashes,
+/// and creates what it does not find.
 #[derive(Default)]
 struct Dispatches {
     earlier: AtomicUsize,
     ended: AtomicBool,
     head: AtomicBool,
+    states: Link,
+}
+
+type Link = OnceLock<Box<Node<dyn Any + Send + Sync>>>;
+
+/// The state of one type for one dispatch.
+struct Node<T: ?Sized> {
+    /// The number of earlier dispatches.
+    dispatch: usize,
+    next: Link,
+    state: T,
+}
+
+impl Node<dyn Any + Send + Sync> {
+    /// Returns the state, if it is of type `T` and for this dispatch.
+    fn get<T: 'static>(&self, dispatch: usize) -> Option<&T> {
+        let state = (self.dispatch == dispatch).then_some(&self.state)?;
+        state.downcast_ref()
+    }
 }
 
 impl Dispatches {
@@ -68,18 +92,30 @@ pub(crate) fn is_head(request: &Request<'_>) -> bool {
     Dispatches::of(request).head.load(Ordering::Relaxed)
 }
 
-/// Returns the state of type `T` of this dispatch of `request`.
+/// Returns the state of type `T` of this dispatch of `request`. The first call creates it.
 pub(crate) fn state<'r, T: Default + Send + Sync + 'static>(request: &'r Request<'_>) -> &'r T {
-    let mut state = request.local_cache(PerDispatch::<T>::default);
-    for _ in 0..Dispatches::of(request).earlier.load(Ordering::Relaxed) {
-        state = state.next.get_or_init(Box::default);
+    let dispatches = Dispatches::of(request);
+    let dispatch = dispatches.earlier.load(Ordering::Relaxed);
+    let mut link = &dispatches.states;
+    loop {
+        let node = link.get_or_init(|| {
+            Box::new(Node {
+                dispatch,
+                next: Link::new(),
+                state: T::default(),
+            })
+        });
+        match node.get(dispatch) {
+            Some(state) => return state,
+            None => link = &node.next,
+        }
     }
-    &state.state
 }
 
-/// The state of one dispatch, and the state of the next.
-#[derive(Default)]
-struct PerDispatch<T> {
-    state: T,
-    next: OnceLock<Box<PerDispatch<T>>>,
+/// Returns the state of type `T` of this dispatch of `request`, if there is one.
+pub(crate) fn existing<'r, T: 'static>(request: &'r Request<'_>) -> Option<&'r T> {
+    let dispatches = Dispatches::of(request);
+    let dispatch = dispatches.earlier.load(Ordering::Relaxed);
+    let mut nodes = iter::successors(dispatches.states.get(), |node| node.next.get());
+    nodes.find_map(|node| node.get(dispatch))
 }

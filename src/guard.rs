@@ -45,6 +45,7 @@ pub(crate) async fn session<'r>(request: &'r Request<'_>) -> Result<&'r Session>
 }
 
 /// The session of a request that is about to be finished.
+#[derive(Default)]
 pub(crate) struct Used<'r> {
     /// The session, or the error of its load, if a guard has loaded it.
     pub(crate) loaded: Option<&'r Result<Session>>,
@@ -54,7 +55,9 @@ pub(crate) struct Used<'r> {
 
 /// Returns the session of `request`, and takes the deferred changes.
 pub(crate) fn used<'r>(request: &'r Request<'_>) -> Used<'r> {
-    let state = dispatch::state::<State>(request);
+    let Some(state) = dispatch::existing::<State>(request) else {
+        return Used::default();
+    };
     let deferred = state.deferred.lock().take();
     Used {
         loaded: state.opened.get().map(|(session, _)| session),

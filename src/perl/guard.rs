@@ -31,8 +31,8 @@ async fn load<'r>(request: &'r Request<'_>) -> Result<Option<&'r PerlSession>> {
 /// Adds `Vary: Cookie` to `response` if a guard of `request` read the cookie of the Perl site, and marks
 /// the response as private if there is a session.
 pub(crate) fn write_headers(request: &Request<'_>, response: &mut Response<'_>) {
-    let State(loaded) = dispatch::state(request);
-    if let Some((session, _)) = loaded.get() {
+    let state = dispatch::existing::<State>(request);
+    if let Some((session, _)) = state.and_then(|State(loaded)| loaded.get()) {
         response::vary(response, "Cookie");
         if let Ok(Some(_)) = session {
             response::private(response);

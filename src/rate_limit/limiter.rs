@@ -13,7 +13,7 @@ use super::hits::{Decision, Hits, SKEW};
 use super::policy::Policy;
 use crate::clock::Clock;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
-use crate::dispatch::ActiveRequests;
+use crate::dispatch::{self, ActiveRequests};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard;
 use crate::secret_key::secret_key;
@@ -122,7 +122,8 @@ impl Limiter {
 
     /// Writes the limits of `request` into `response`, and returns whether the request was refused.
     pub(super) fn write_headers(&self, request: &Request<'_>, response: &mut Response<'_>) -> bool {
-        Counts::of(request).write_headers(response, self.headers)
+        dispatch::existing::<Counts>(request)
+            .is_some_and(|counts| counts.write_headers(response, self.headers))
     }
 
     /// Returns the key under which the sender of `request` is counted. The key does not reveal the
