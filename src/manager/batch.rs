@@ -18,13 +18,18 @@ use crate::record::Record;
 use crate::store::{Revision, Saved};
 
 /// The sessions that a leader is saving.
+///
+/// Each has its own lock: an edit may run a function of the application, which must not delay the saves
+/// of other sessions.
 #[derive(Default)]
-pub(super) struct Batches(Mutex<HashMap<SessionId, Slot>>);
+pub(super) struct Batches(Mutex<HashMap<SessionId, Arc<Mutex<Slot>>>>);
 
 /// A session that a leader is saving.
 struct Slot {
     record: Record,
     next: Option<NextBatch>,
+    /// Whether the last leader is done, so that nobody can join.
+    is_over: bool,
 }
 
 /// The batch that waits for the leader.
@@ -72,6 +77,7 @@ pub(super) struct NextLeader<'a> {
 pub(super) struct Leader<'a> {
     batches: &'a Batches,
     id: SessionId,
+    slot: Arc<Mutex<Slot>>,
     /// Tells the other requests of the batch.
     followers: Option<watch::Sender<Option<Outcome>>>,
     is_over: bool,
@@ -86,20 +92,31 @@ impl Batches {
     /// Leads the saves of the session under `id`, with the save of `record`. Returns `None` if
     /// another request leads them.
     pub(super) fn lead(&self, id: SessionId, record: &Record) -> Option<Leader<'_>> {
-        match self.0.lock().entry(id) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(place) => {
-                place.insert(Slot {
-                    record: record.clone(),
-                    next: None,
-                });
-                Some(Leader {
-                    batches: self,
-                    id,
-                    followers: None,
-                    is_over: false,
-                })
-            }
+        let mut slots = self.0.lock();
+        let Entry::Vacant(place) = slots.entry(id) else {
+            return None;
+        };
+        let slot = Slot {
+            record: record.clone(),
+            next: None,
+            is_over: false,
+        };
+        let slot = place.insert(Arc::new(Mutex::new(slot)));
+        Some(self.leader(id, slot, None))
+    }
+
+    fn leader(
+        &self,
+        id: SessionId,
+        slot: &Arc<Mutex<Slot>>,
+        followers: Option<watch::Sender<Option<Outcome>>>,
+    ) -> Leader<'_> {
+        Leader {
+            batches: self,
+            id,
+            slot: Arc::clone(slot),
+            followers,
+            is_over: false,
         }
     }
 
@@ -111,10 +128,13 @@ impl Batches {
         id: &SessionId,
         edit: impl FnOnce(&mut Record) -> Result<Option<T>>,
     ) -> Result<Option<(Place<'_>, u64, T)>> {
-        let mut slots = self.0.lock();
-        let Some(slot) = slots.get_mut(id) else {
+        let Some(shared) = self.0.lock().get(id).cloned() else {
             return Ok(None);
         };
+        let slot = &mut *shared.lock();
+        if slot.is_over {
+            return Ok(None);
+        }
         // A batch without its first request is never saved.
         let next = slot
             .next
@@ -142,15 +162,9 @@ impl Batches {
             start,
             outcome,
         });
-        let leader = Leader {
-            batches: self,
-            id: *id,
-            followers: Some(followers),
-            is_over: false,
-        };
         let leader = NextLeader {
             start: starts,
-            leader: Some(leader),
+            leader: Some(self.leader(*id, &shared, Some(followers))),
         };
         Ok(Some((Place::Leader(leader), rev, edited)))
     }
@@ -166,10 +180,7 @@ impl<'a> NextLeader<'a> {
         };
         let refused = match start {
             Ok(Start::Saved(revision)) => {
-                let slots = leader.batches.0.lock();
-                let slot = slots.get(&leader.id).expect("a leader has a slot");
-                let record = slot.record.clone();
-                drop(slots);
+                let record = leader.slot.lock().record.clone();
                 return Ok((leader, record, revision));
             }
             Ok(Start::NotSaved) | Err(_) => Outcome::NotSaved,
@@ -232,19 +243,16 @@ impl Leader<'_> {
     /// Lets the next batch go on, if there is one.
     fn hand_over(&mut self, start: Start) {
         self.is_over = true;
-        let mut slots = self.batches.0.lock();
-        let Entry::Occupied(mut slot) = slots.entry(self.id) else {
-            return;
-        };
-        let Some(next) = slot.get_mut().next.take() else {
-            slot.remove();
-            return;
-        };
+        let slot = &mut *self.slot.lock();
         let goes_on = matches!(start, Start::Saved(_));
-        slot.get_mut().record = next.record;
-        if next.start.send(start).is_err() || !goes_on {
-            slot.remove();
+        if let Some(next) = slot.next.take() {
+            slot.record = next.record;
+            if next.start.send(start).is_ok() && goes_on {
+                return;
+            }
         }
+        slot.is_over = true;
+        self.batches.0.lock().remove(&self.id);
     }
 }
 
