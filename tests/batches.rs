@@ -1,8 +1,14 @@
 //! Requests that wait for another save of their session are saved together, and each counts once.
 
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use rocket::futures::future::{join_all, poll_immediate};
+use rocket::tokio::runtime::Handle;
+use rocket::tokio::task::block_in_place;
 use rocket::{State, async_test, get, routes};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{Notifications, Result, Session};
@@ -68,6 +74,90 @@ async fn requests_that_wait_for_a_save_are_saved_together() {
     let calls = app.probe.calls();
     assert_eq!((calls.load, calls.save), (0, 1), "all twenty in one save");
     assert_eq!(visitor.get("/get/count").await.body, "22");
+}
+
+#[async_test]
+async fn of_requests_that_meet_one_conflict_only_one_reads_again() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    let mut late = wait_behind(&visitor, &["/add/count/1?gate=late"; 5]).await;
+    assert_eq!(visitor.get("/add/count/1").await.status.code, 200);
+    let saves = app.probe.gate(Act::Save);
+    app.gate("late").open_for_all();
+    for request in &mut late {
+        assert!(poll_immediate(request).await.is_none(), "it saves");
+    }
+    app.probe.calls();
+    for request in &mut late {
+        saves.open();
+        assert!(poll_immediate(request).await.is_none(), "it saves again");
+    }
+    saves.open_for_all();
+    let answers = join_all(late).await;
+    assert!(answers.iter().all(|answer| answer.status.code == 200));
+    let calls = app.probe.calls();
+    assert_eq!(
+        (calls.load, calls.save),
+        (1, 2),
+        "its own, and one for all others"
+    );
+    assert_eq!(visitor.get("/get/count").await.body, "6");
+}
+
+/// A function for `Session::update` that waits when it runs for the second time, in a batch.
+struct SlowFunction {
+    runs: AtomicUsize,
+    barrier: Barrier,
+}
+
+#[get("/slow")]
+fn slow(session: &Session, function: &State<Arc<SlowFunction>>) -> Result<()> {
+    let function = Arc::clone(function);
+    session.update("count", move |count: &mut u32| {
+        if function.runs.fetch_add(1, Ordering::SeqCst) == 1 {
+            function.barrier.wait();
+            function.barrier.wait();
+        }
+        *count += 1;
+    })?;
+    Ok(())
+}
+
+#[async_test]
+async fn a_slow_function_in_a_batch_delays_no_other_session() {
+    let function = Arc::new(SlowFunction {
+        runs: AtomicUsize::new(0),
+        barrier: Barrier::new(2),
+    });
+    let managed = Arc::clone(&function);
+    let app = App::built(
+        |f| f,
+        |rocket| rocket.manage(managed).mount("/", routes![slow]),
+    )
+    .await;
+    let (visitor, other) = (app.known_visitor().await, app.known_visitor().await);
+    let contended = contend(&app, &visitor).await;
+    let runtime = Handle::current();
+    let other_was_served = block_in_place(|| {
+        thread::scope(|threads| {
+            let (served, is_served) = mpsc::channel();
+            let slow = threads.spawn(|| runtime.block_on(visitor.get("/slow")));
+            function.barrier.wait();
+            contended.saves.open_for_all();
+            let (runtime, other) = (&runtime, &other);
+            threads.spawn(move || {
+                let answer = runtime.block_on(other.get("/add/count/1"));
+                let _ = served.send(answer.status.code == 200);
+            });
+            let other_was_served = is_served.recv_timeout(Duration::from_secs(20));
+            function.barrier.wait();
+            runtime.block_on(contended.leader);
+            assert_eq!(slow.join().unwrap().status.code, 200);
+            other_was_served
+        })
+    });
+    assert_eq!(other_was_served, Ok(true));
+    assert_eq!(visitor.get("/get/count").await.body, "3");
 }
 
 #[async_test]

@@ -45,12 +45,13 @@ impl<'k> SaveRetry<'k> {
         }
     }
 
-    /// Waits for the session's lock.
-    async fn lock(&mut self, id: SessionId) -> Result<()> {
-        if self.lock.is_none() {
+    /// Waits for the session's lock, and returns whether this request did not hold it before.
+    async fn lock(&mut self, id: SessionId) -> Result<bool> {
+        let is_new = self.lock.is_none();
+        if is_new {
             self.lock = Some(self.manager.lock_session(id).await?);
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Lets the next request with this session go on.
@@ -67,10 +68,9 @@ impl<'k> SaveRetry<'k> {
         outcome
     }
 
-    /// Waits for the session's lock, and reads the session again: under `id`, or under the id to
-    /// which the session with `tag` has moved.
+    /// Reads the session again: under `id`, or under the id to which the session with `tag` has
+    /// moved.
     async fn load_newer(&mut self, mut id: SessionId, tag: Option<u64>) -> Result<Newer> {
-        self.lock(id).await?;
         let mut moved = false;
         loop {
             self.manager.check_patience(self.started)?;
@@ -182,15 +182,18 @@ impl SessionManager {
         let mut retry = SaveRetry::new(self);
         let (mut has_moved, mut revived) = (false, false);
         loop {
-            // After a save the session must be read first: the save may have succeeded, and its
-            // response may be lost.
-            if tried.is_none()
-                && let Some(joined) = self.join_batch(&version.id, tag, edit)?
-            {
+            self.check_patience(retry.started)?;
+            // The last save met a conflict, so the store has nothing of this edit.
+            if !has_moved && let Some(joined) = self.join_batch(&version.id, tag, edit)? {
+                retry.unlock();
                 match self.save_in_batch(joined, &mut version, edit).await? {
                     Ok(outcome) => return Ok(outcome),
                     Err(rev) => tried = Some(rev),
                 }
+            }
+            if retry.lock(version.id).await? && !has_moved {
+                // Another request may lead by now. Only one of those that wait has to read.
+                continue;
             }
             match retry.load_newer(version.id, tag).await? {
                 Newer::Gone => return Ok(CommitOutcome::Ended),
@@ -219,14 +222,6 @@ impl SessionManager {
                         lost,
                     });
                 }
-            }
-            if !has_moved && let Some(joined) = self.join_batch(&version.id, tag, edit)? {
-                retry.unlock();
-                match self.save_in_batch(joined, &mut version, edit).await? {
-                    Ok(outcome) => return Ok(outcome),
-                    Err(rev) => tried = Some(rev),
-                }
-                continue;
             }
             // Nobody joins a copy, or a session under another id. They wait for the lock instead.
             let leader = match has_moved || record.forked {

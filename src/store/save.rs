@@ -54,7 +54,8 @@ pub enum Precondition {
 pub enum Saved {
     /// The bytes are kept, with this revision.
     Saved(Revision),
-    /// The session has another revision; nothing was written.
+    /// The session has another revision. Nothing was written, not even by an earlier attempt of this
+    /// save: a store that cannot rule that out returns an error.
     Changed,
     /// The session no longer exists; nothing was written.
     Gone,
