@@ -68,13 +68,12 @@ impl SessionId {
 
     /// Returns the 32 hex digits, which a store uses as a file name or as the end of a key.
     pub fn to_hex(&self) -> String {
-        self.digits().to_string()
+        self.hex(&mut [0; Simple::LENGTH]).to_owned()
     }
 
-    /// Appends the 32 hex digits to `text`.
-    pub(crate) fn write_hex(&self, text: &mut Vec<u8>) {
-        let mut buffer = [0; Simple::LENGTH];
-        text.extend_from_slice(self.digits().encode_lower(&mut buffer).as_bytes());
+    /// Returns the 32 hex digits, written into `buffer`.
+    pub(crate) fn hex<'a>(&self, buffer: &'a mut [u8; Simple::LENGTH]) -> &'a str {
+        self.0.simple().encode_lower(buffer)
     }
 
     /// Returns a value whose `Display` writes the 32 hex digits.

@@ -16,7 +16,7 @@ impl Record {
         field(json, "v", &VERSION);
         if let Some(id) = &self.id {
             json.extend_from_slice(br#","id":""#);
-            id.write_hex(json);
+            json.extend_from_slice(id.hex(&mut [0; 32]).as_bytes());
             json.push(b'"');
         }
         field(json, "created", &self.created);

@@ -18,7 +18,7 @@ impl Prefix {
 
     /// Returns the key of a session.
     pub(super) fn session(&self, id: &SessionId) -> String {
-        format!("{}{}", self.0, id.to_hex())
+        [&self.0, id.hex(&mut [0; 32])].concat()
     }
 
     /// Returns the key of an entry.

@@ -30,7 +30,12 @@ impl Script {
 }
 
 fn command(name: &str, script: &str, key: &str, arguments: &[&[u8]]) -> Cmd {
-    let mut command = redis::cmd(name);
-    command.arg(script).arg(1).arg(key).arg(arguments);
+    let size: usize = arguments.iter().map(|argument| argument.len()).sum();
+    // With room for all, so that it is allocated once.
+    let mut command = Cmd::with_capacity(
+        4 + arguments.len(),
+        name.len() + script.len() + 1 + key.len() + size,
+    );
+    command.arg(name).arg(script).arg(1).arg(key).arg(arguments);
     command
 }

@@ -51,8 +51,10 @@ static DELETE_IF: LazyLock<Script> = LazyLock::new(|| {
 
 impl RedisStore {
     fn command(&self, name: &str, id: &SessionId) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(self.prefix.session(id));
+        let key = self.prefix.session(id);
+        // With room for both, so that it is allocated once.
+        let mut command = Cmd::with_capacity(2, name.len() + key.len());
+        command.arg(name).arg(key);
         command
     }
 
