@@ -6,6 +6,7 @@ use rocket::async_test;
 use rocket::figment::Figment;
 use rocket::futures::TryStreamExt;
 use rocket_session_kit::store::{Precondition, Save, SessionStore};
+use rocket_session_kit::testing::Act;
 use rocket_session_kit::{Clock, DirectoryStore};
 
 use crate::support::{App, Visitor};
@@ -206,6 +207,16 @@ async fn a_touched_session_returns_the_idle_time_before_the_touch() {
         "one touch, not two"
     );
     assert_eq!(visitor.get("/age").await.body, "540 0");
+}
+
+#[async_test]
+async fn a_session_near_its_idle_timeout_can_be_read_while_saves_fail() {
+    let app = App::configured(|f| f.merge(("sessions.idle_timeout", 600))).await;
+    let visitor = app.known_visitor().await;
+    app.clock.advance(9 * MINUTE);
+    app.probe.fail(Act::Save);
+    let response = visitor.get("/keys").await;
+    assert_eq!((response.status.code, &*response.body), (200, "n"));
 }
 
 /// Puts a record in the place of the one session, which began and was used at these times, and lives

@@ -15,6 +15,7 @@ mod architecture;
 mod batches;
 mod browser;
 mod cache;
+mod contested_ends;
 mod cookie_on_every_outcome;
 mod costs;
 mod directory;

@@ -1025,6 +1025,23 @@ async fn an_error_about_invalid_settings_names_the_key() {
 }
 
 #[async_test]
+async fn a_session_in_use_stays_on_the_server_after_the_clock_was_set_back() {
+    let server = Memcached::start();
+    let app = app(&server).await;
+    let visitor = app.known_visitor().await;
+    let (id, _) = app.list().await.remove(0);
+    let key = format!("session:{}", id.to_hex());
+    app.clock.set_back(Duration::from_secs(3600));
+    // On the server most of its time has passed.
+    server.ask(&format!("touch {key} 60"), "TOUCHED");
+    visitor.get("/touch").await;
+    let response = server.ask(&format!("mg {key} t"), "");
+    let left = response[0].strip_prefix("HD t").expect("it is there");
+    let left: u64 = left.trim().parse().unwrap();
+    assert!(left > 80_000, "{left}");
+}
+
+#[async_test]
 async fn every_item_has_an_expiry() {
     let server = Memcached::start();
     let app = app(&server).await;

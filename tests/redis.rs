@@ -475,6 +475,21 @@ async fn a_full_server_refuses_no_log_out() {
 }
 
 #[async_test]
+async fn a_session_in_use_stays_on_the_server_after_the_clock_was_set_back() {
+    let server = Redis::start();
+    let app = app(&server).await;
+    let visitor = app.known_visitor().await;
+    let (id, _) = app.list().await.remove(0);
+    let key = format!("session:{}", id.to_hex());
+    app.clock.set_back(Duration::from_secs(3600));
+    // On the server most of its time has passed.
+    assert_eq!(server.cli(&["EXPIRE", &key, "60"]).trim(), "1");
+    visitor.get("/touch").await;
+    let left: u64 = server.cli(&["TTL", &key]).trim().parse().unwrap();
+    assert!(left > 80_000, "{left}");
+}
+
+#[async_test]
 async fn a_cancelled_request_never_leaves_its_response_to_another() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port);

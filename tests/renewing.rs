@@ -246,6 +246,37 @@ async fn a_removed_user_stays_removed_during_renewals() {
 }
 
 #[async_test]
+async fn a_renewal_under_way_logs_no_removed_user_in_again() {
+    App::on_every_store(
+        |rocket| rocket,
+        async |app| {
+            for copied in [false, true] {
+                let visitor = app.known_visitor().await;
+                visitor.get("/login/alice").await;
+                let renewing = visitor.copy();
+                let saves = app.probe.gate(Act::Save);
+                let removal = async {
+                    saves.arrived().await;
+                    if copied {
+                        // Only the tombstone is missing.
+                        saves.open();
+                        saves.arrived().await;
+                    }
+                    app.probe.gate(Act::Save).open_for_all();
+                    assert_eq!(visitor.get("/set_user/nobody").await.status.code, 200);
+                    saves.open();
+                };
+                let (response, ()) = join(renewing.get("/renew"), removal).await;
+                assert!(response.sets_session(), "{response:?}");
+                assert_eq!(renewing.get("/who").await.body, "nobody");
+                assert_eq!(renewing.get("/get/n").await.body, "\"0\"");
+            }
+        },
+    )
+    .await;
+}
+
+#[async_test]
 async fn a_user_removed_during_a_log_in_does_not_log_out_the_next_user() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
