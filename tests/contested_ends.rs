@@ -13,7 +13,7 @@ use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored, Swe
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{MemoryStore, Result, SessionId};
 
-use crate::support::App;
+use crate::support::{App, Visitor};
 
 rocket::tokio::task_local! {
     /// Set in the task of an end whose loads wait at the gate.
@@ -198,6 +198,62 @@ async fn a_renewal_does_not_survive_a_log_out_from_a_full_store() {
             let (response, ()) = join(renewing.get("/renew"), log_out).await;
             assert!(response.session_cookie().is_none(), "{response:?}");
             assert_eq!(renewing.get("/who").await.body, "nobody");
+            assert!(app.list().await.is_empty());
+        },
+    )
+    .await;
+}
+
+/// Returns two visitors with copies of Alice's session, which concurrent renewals made.
+async fn copies(app: &App) -> [Visitor<'_>; 2] {
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    let thief = visitor.copy();
+    let gate = app.gate("copies");
+    let both = async {
+        gate.arrived().await;
+        gate.arrived().await;
+        gate.open_for_all();
+    };
+    let renewals = join(
+        visitor.get("/renew?gate=copies"),
+        thief.get("/renew?gate=copies"),
+    );
+    join(renewals, both).await;
+    assert_eq!(app.list().await.len(), 2);
+    [visitor, thief]
+}
+
+#[async_test]
+async fn a_log_out_from_a_full_store_ends_its_own_copy_and_reports_the_others() {
+    App::on_every_store(
+        |rocket| rocket,
+        async |app| {
+            let [visitor, thief] = copies(&app).await;
+            app.probe.fail(Act::Save);
+            assert_eq!(visitor.get("/logout").await.status.code, 503);
+            app.probe.heal();
+            assert_eq!(visitor.get("/who").await.body, "nobody");
+            assert_eq!(thief.get("/who").await.body, "alice", "it is a copy");
+            assert_eq!(app.list().await.len(), 1);
+        },
+    )
+    .await;
+}
+
+#[async_test]
+async fn end_all_of_a_user_ends_copies_in_a_full_store() {
+    App::on_every_store(
+        |rocket| rocket,
+        async |app| {
+            let copies = copies(&app).await;
+            app.probe.fail(Act::Save);
+            let ended = app.sessions().end_all_of("alice", None).await;
+            app.probe.heal();
+            assert_eq!(ended.unwrap(), 2);
+            for visitor in copies {
+                assert_eq!(visitor.get("/who").await.body, "nobody");
+            }
             assert!(app.list().await.is_empty());
         },
     )

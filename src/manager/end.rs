@@ -30,8 +30,19 @@ pub(crate) struct EndTarget {
     pub(crate) observed: Option<ObservedRevision>,
     /// Whether an earlier attempt of the caller had an unknown outcome.
     pub(crate) tried: bool,
-    /// Whether copies of the session live on.
-    pub(crate) spare_copies: bool,
+    pub(crate) copies: Copies,
+}
+
+/// What happens to the copies of a session that ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// They end too.
+    End,
+    /// They end too, unless the store has no room for their tombstone. The caller finds and ends each
+    /// of them.
+    TryToEnd,
+    /// They live on.
+    Spare,
 }
 
 impl EndTarget {
@@ -42,7 +53,7 @@ impl EndTarget {
             tag: None,
             observed: None,
             tried: false,
-            spare_copies: false,
+            copies: Copies::End,
         }
     }
 }
@@ -66,14 +77,24 @@ impl ObservedRevision {
 
 impl SessionManager {
     /// Ends a session and all its copies for good, following its renewals. Returns whether it was
-    /// still there.
+    /// still there. An error may mean that only copies of it live on.
     pub(crate) async fn end(&self, end_target: EndTarget) -> Result<bool> {
+        let mut copies = Ok(());
+        let ended = self.end_one(end_target, &mut copies).await?;
+        if end_target.copies == Copies::End {
+            copies?;
+        }
+        Ok(ended)
+    }
+
+    /// Ends one session for good. `copies` is the outcome for its copies.
+    async fn end_one(&self, end_target: EndTarget, copies: &mut Result<()>) -> Result<bool> {
         let EndTarget {
             mut id,
             tag,
             mut observed,
             mut tried,
-            spare_copies,
+            ..
         } = end_target;
         let mut follower = RenewalFollower::new(self);
         let (mut current_tag, mut was_live) = (tag, true);
@@ -107,8 +128,8 @@ impl SessionManager {
                 revision,
                 touched: false,
             };
-            if let Some(tag) = lineage.filter(|_| !spare_copies) {
-                self.end_lineage(tag).await?;
+            if let Some(tag) = lineage.filter(|_| end_target.copies != Copies::Spare) {
+                *copies = self.end_lineage(tag).await;
             }
             let asked = Instant::now();
             // The tombstone stops any renewal or save of this session, now and later.
@@ -230,8 +251,11 @@ impl SessionManager {
             return Ok(false);
         }
         let end_target = EndTarget {
-            // The spared session must not end with one of its copies.
-            spare_copies: except.is_some(),
+            copies: match except {
+                None => Copies::TryToEnd,
+                // The spared session must not end with one of its copies.
+                Some(_) => Copies::Spare,
+            },
             ..EndTarget::new(id)
         };
         self.end(end_target).await
