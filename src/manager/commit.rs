@@ -109,7 +109,7 @@ pub(super) trait Edit {
     fn repeat(&mut self, newer: &mut Record, moved: bool, limits: &Limits) -> Result<Repeated>;
 }
 
-/// What follows from an edit of a newer record.
+/// The consequence of an edit of a newer record.
 pub(super) enum Repeated {
     /// The record must be saved.
     Edited,

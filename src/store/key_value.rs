@@ -22,7 +22,7 @@ use crate::error::Result;
 /// | `increment` | the amount, with the lifetime         | the sum; its lifetime stays                        |
 ///
 /// A lifetime is rounded up to the unit of the store: seconds on Memcached, milliseconds elsewhere.
-/// `None` means for ever; no other lifetime does.
+/// `None` means forever, and no other lifetime does.
 #[rocket::async_trait]
 pub trait KeyValue: Send + Sync + 'static {
     /// Returns the bytes under `key`, if there are any.
