@@ -98,7 +98,7 @@ async fn a_change_that_fails_does_not_spoil_its_batch() {
     let visitor = app.known_visitor().await;
     let contended = contend(&app, &visitor).await;
     let mut others = wait_behind(&visitor, &["/set/n/text"]).await;
-    // There is no value yet where the request looks, and a text in the batch.
+    // There is no value yet when the request reads it, and a text in the batch.
     assert_eq!(visitor.get("/add/n/1").await.status.code, 500);
     others.extend(wait_behind(&visitor, &["/add/new/6"]).await);
     assert_eq!(finish(contended, others).await, [200; 3]);
@@ -237,7 +237,7 @@ async fn a_batch_behind_a_leader_that_meets_a_conflict_is_made_again() {
     assert_eq!(visitor.get("/get/count").await.body, "107");
 }
 
-/// Lets the leader finish, and stops the batch before it is saved.
+/// Lets the leader finish, and holds the batch before it is saved.
 async fn stop_the_batch<'a>(contended: Contended<'a>, others: Vec<Request<'a>>) -> Stopped<'a> {
     let Contended { mut leader, saves } = contended;
     saves.open();
@@ -279,7 +279,7 @@ async fn a_batch_that_the_driver_sends_twice_counts_once() {
     let contended = contend(&app, &visitor).await;
     let others = wait_behind(&visitor, &["/add/count/1"; 3]).await;
     let others = stop_the_batch(contended, others).await;
-    // The second response says that another save came first.
+    // The second response reports that another save came first.
     app.probe.repeat_next_save();
     let answers = others.await;
     assert!(
@@ -289,7 +289,7 @@ async fn a_batch_that_the_driver_sends_twice_counts_once() {
     assert_eq!(visitor.get("/get/count").await.body, "5");
 }
 
-/// Counts and saves by itself, waits, and leaves it to the way out to save what may be lost.
+/// Counts and calls `save()`, waits, and leaves the uncertain change to the final save.
 #[get("/add_and_save?<gate>")]
 async fn add_and_save(gate: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
     session.increment("count", 1)?;

@@ -1,4 +1,4 @@
-//! A real browser keeps, hides and forgets the cookie as it is told.
+//! A real browser keeps, hides and deletes the cookie as the responses demand.
 
 use crate::support::browser::Browser;
 use crate::support::served::Served;
@@ -58,7 +58,7 @@ fn a_page_that_sends_many_requests_at_once_loses_none() {
 
 #[test]
 fn a_page_that_logs_in_while_it_loads_stays_logged_in() {
-    // Requests with the old cookie are under way, and arrive after the log-in.
+    // Requests with the old cookie are in flight, and arrive after the log-in.
     let browser = Browser::start();
     let site = Served::launch(|figment| figment);
     browser.open(&site.url("/add/visits/1"));

@@ -18,7 +18,7 @@ fn pages() -> Vec<String> {
     names.filter(|name| name.ends_with(".md")).collect()
 }
 
-/// All texts of the project that GitHub shows: the guide, and those beside the README.
+/// All Markdown pages of the project: the guide, and those next to the README.
 fn markdown() -> Vec<String> {
     let guide = pages().into_iter().map(|page| format!("docs/{page}"));
     let names = fs::read_dir(ROOT).unwrap();

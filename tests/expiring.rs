@@ -1,4 +1,4 @@
-//! The server ends a session in time, whatever browser and sweep do.
+//! The server ends a session in time, independent of browser and sweep.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,7 +47,7 @@ async fn no_request_extends_a_session_beyond_its_absolute_timeout() {
     let visitor = app.known_visitor().await;
     for minute in 1..60 {
         app.clock.advance(MINUTE);
-        // Whatever it does, and after a restart too.
+        // Whatever the browser does, and after a restart too.
         let app = app
             .again(|f| f.merge(("sessions.absolute_timeout", 3600)))
             .await;
@@ -165,7 +165,7 @@ async fn a_clock_set_back_ends_no_session() {
 
 #[async_test]
 async fn a_session_in_use_is_touched_also_after_the_clock_was_set_back() {
-    // A server's own time goes on: without a touch it would let go of the session.
+    // A server has its own clock: without a touch it would expire the session.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     app.clock.set_back(60 * MINUTE);
@@ -208,8 +208,8 @@ async fn a_touched_session_returns_the_idle_time_before_the_touch() {
     assert_eq!(visitor.get("/age").await.body, "540 0");
 }
 
-/// Puts a record in the place of the one session, which began and was used at these times, and lives
-/// on in the store.
+/// Replaces the record of the only session by one with these times, which stays
+/// in the store.
 async fn replace(app: &App, created: SystemTime, accessed: SystemTime) {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (created, accessed) = (seconds(created), seconds(accessed));
@@ -295,7 +295,7 @@ async fn a_directory_keeps_no_expired_session() {
 async fn a_disabled_sweep_deletes_nothing() {
     let app = App::configured(|f| f.merge(("sessions.sweep_every", 0))).await;
     let _visitor = app.known_visitor().await;
-    // A sweep every zero seconds would be there at once.
+    // With a sweep every zero seconds, it would happen at once.
     rocket::tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(app.probe.calls().other, 0);
 }

@@ -1,4 +1,4 @@
-//! What cannot work stops the launch, in one sentence that names the remedy.
+//! An unusable configuration stops the launch, with one sentence that names the remedy.
 
 use std::collections::HashMap;
 use std::fs;
@@ -128,7 +128,7 @@ async fn the_fairing_is_attached_once() {
         .attach(Sessions::with(MemoryStore::new()));
     let message = sentence(rocket, "attached already").await;
     assert!(message.contains("remove the second"), "{message}");
-    // Also when the second comes late, from another fairing.
+    // Also when another fairing attaches the second one late.
     let rocket = rocket::custom(figment())
         .attach(Sessions::with(MemoryStore::new()))
         .attach(AdHoc::on_ignite("late", |rocket| {
@@ -166,7 +166,7 @@ fn count(session: &rocket_session_kit::Session) -> Result<String> {
     Ok(session.increment("count", 1)?.to_string())
 }
 
-/// A store that says of itself what a test wants.
+/// A store with the properties that a test sets.
 struct Flags {
     thread_safe: bool,
     multiprocess_safe: bool,
@@ -302,7 +302,7 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
         assert!(aborts, "{refused:?}");
         assert!(log::lines_with(&marker).len() > before, "{key}");
 
-        // The remedy is one.
+        // The named remedy works.
         let figment = figment().merge((key, "memory"));
         let rocket = rocket::custom(figment).mount("/", routes);
         let client = rocket.attach(Sessions::with(store()));
@@ -327,7 +327,7 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
         let aborts = matches!(refused.kind(), rocket::error::ErrorKind::SentinelAborts(_));
         assert!(aborts, "{refused:?}");
     }
-    // A limit for the whole application needs no guard to be missed.
+    // A limit for the whole application needs no guard.
     let figment = figment().merge(("sessions.rate_limit.limit", 1));
     let rocket = rocket::custom(figment).attach(Sessions::with(store()));
     sentence(rocket, "cannot limit requests").await;
@@ -371,7 +371,7 @@ async fn one_setting_chooses_the_memory_store() {
     );
 }
 
-/// Writes a `Rocket.toml`, and starts the example beside it.
+/// Writes a `Rocket.toml`, and starts the example next to it.
 fn launch(
     directory: &Path,
     toml: &str,
@@ -467,12 +467,12 @@ fn a_path_is_relative_to_the_file_that_names_it() {
 #[async_test]
 async fn a_cookie_readable_by_scripts_logs_a_warning() {
     const MARKER: &str = "sessions.cookie.http_only";
-    // It keeps the log, too.
+    // It also keeps the log.
     let figment = figment().merge(("sessions.cookie.http_only", false));
     let before = log::lines_with(MARKER).len();
     let rocket = rocket::custom(figment).attach(Sessions::with(MemoryStore::new()));
     rocket.ignite().await.expect("it works");
-    // A test beside this one may be warned, too.
+    // A concurrent test may cause a warning, too.
     let lines = log::lines_with(MARKER).split_off(before);
     assert!(!lines.is_empty(), "nothing is said");
     assert!(lines[0].starts_with("WARN "), "{lines:?}");

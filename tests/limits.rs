@@ -1,4 +1,4 @@
-//! A session that would outgrow its limits is refused, and the stored one stays as it was.
+//! A change that would exceed a limit is refused, and the stored session stays as it was.
 
 use rocket::async_test;
 use rocket::futures::future::join;
@@ -129,7 +129,7 @@ async fn a_session_may_grow_up_to_its_limits() {
     }
     let path = format!("/set/{}/x", "k".repeat(10));
     assert_eq!(app.visitor().get(&path).await.status.code, 200);
-    // A user makes room for the next.
+    // Without the user there is space for the next value.
     let visitor = app.visitor();
     for (user, code) in [
         ("a".repeat(1000), 200),

@@ -1,10 +1,10 @@
-//! The main job: an application as its users run it, through sockets, kills and restarts.
+//! The main use: an application behind sockets, through restarts and kills.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::process::Server;
 
-/// Sends `count` requests from several threads, and returns how many were answered with 200.
+/// Sends `count` requests from several threads, and returns the number of responses with status 200.
 fn crowd(servers: &[&Server], path: &str, cookie: &str, count: usize) -> usize {
     let (next, good) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {

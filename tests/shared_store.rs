@@ -1,4 +1,4 @@
-//! Several processes on one store, whichever it is: nothing is lost, and nothing that ended comes
+//! Several processes on one store, whichever it is: nothing is lost, and no ended session comes
 //! back.
 
 use std::path::Path;
@@ -171,7 +171,7 @@ fn log_out(shared: &Shared) {
             slow.get("/open", None);
             response.join().expect("it is answered")
         });
-        // The cookie of the next log-in may be in the browser by now.
+        // The browser may have the cookie of the next log-in by now.
         assert_eq!(set, None, "{act}");
         for server in [&slow, &other] {
             assert_eq!(server.get("/who", Some(&cookie)).2, "nobody", "{act}");
@@ -214,7 +214,7 @@ const TOKEN: (&str, &str) = ("X-Auth-Token", "0123456789abcdef0123456789abcdef")
 
 fn increments_by_token(shared: &Shared) {
     let servers = [(); 2].map(|()| shared.launch("crowd", BY_TOKEN));
-    // Nobody began a session: each of them may.
+    // No request began a session, so each of them may.
     crowd(&servers, TOKEN, |_| "/add/visits".into());
     assert_eq!(servers[1].send("/add/visits", Some(TOKEN)).2, "1001");
 }

@@ -1,4 +1,4 @@
-//! A server that is told to stop finishes what it has begun.
+//! A server that shuts down finishes the requests that it has begun.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ fn a_request_in_flight_at_shutdown_still_saves() {
     let mut server = Server::start("hello", there.path(), &[]);
     let (_, cookie, _) = server.get("/", None);
     let cookie = cookie.expect("a new visitor gets a cookie");
-    // Somebody else has the session's lock, so that the save waits.
+    // Another process holds the session's lock, so the save waits.
     let file = std::fs::read_dir(there.path().join("sessions"))
         .unwrap()
         .next()
@@ -63,7 +63,7 @@ fn a_request_in_flight_at_shutdown_still_saves() {
     assert_eq!(server.get("/", Some(&cookie)).2, "visits: 3\n");
 }
 
-/// A store whose sweep never ends by itself, and tells when it begins and when it is stopped.
+/// A store whose sweep never ends by itself, and reports its start and its end.
 struct Sweeping(mpsc::Sender<&'static str>);
 
 struct Stopped(mpsc::Sender<&'static str>);
@@ -130,7 +130,7 @@ fn the_sweep_stops_at_shutdown() {
         let client = Client::untracked(rocket).await.unwrap();
         next("begun");
         client.rocket().shutdown().notify();
-        // The runtime is still there.
+        // The runtime still exists.
         rocket::tokio::task::spawn_blocking(move || drop(client))
             .await
             .unwrap();

@@ -1,4 +1,4 @@
-//! An invalid record is quarantined, and its visitor gets a new session.
+//! An invalid record opens no session and is never overwritten, and its visitor gets a new session.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rocket_session_kit::store::{Precondition, RecordHeader, Save, SessionStore, 
 
 use crate::support::App;
 
-/// Puts `bytes` where the one session is.
+/// Replaces the bytes of the only session.
 async fn replace(app: &App, bytes: &[u8]) -> SessionId {
     let (id, _) = app.list().await.remove(0);
     let revision = app.probe.load_session(&id).await.unwrap().unwrap().revision;
@@ -135,7 +135,7 @@ fn now(app: &App) -> u64 {
     since.unwrap().as_secs()
 }
 
-/// Returns the one session that somebody is logged in to, or that has values: where it is, and its
+/// Returns the only session with a user or values: its id and its
 /// bytes.
 async fn the_session(app: &App) -> (SessionId, String) {
     let (id, _) = app.list().await.remove(0);

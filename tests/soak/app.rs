@@ -1,7 +1,7 @@
-//! The application that the soak starts twice on one store. Every request does one act to its
-//! visitor's session, and tells what it saw of it.
+//! The application that the soak test starts twice on one store. Every request does one act to its
+//! visitor's session, and reports the session that it saw.
 //!
-//! A session's values are made so that a look at them tells whether something was lost, counted
+//! The values of a session show whether a change was lost, counted
 //! twice or mixed up: `n` and `u` count the names that begin with `r`, one for each request that
 //! changed the session; each of them, and `me`, names the visitor.
 
@@ -21,10 +21,10 @@ use rocket::{Build, Responder, Rocket, State, get, routes};
 use rocket_session_kit::{Clock, Error, Notifications, Record, Result, Session, Sessions};
 use serde_json::{Value, json};
 
-/// How many requests of each visitor are under way.
+/// The number of requests of each visitor that are in flight.
 type Busy = Arc<Mutex<HashMap<String, usize>>>;
 
-/// One request that is under way, until Rocket drops it.
+/// One request in flight, until Rocket drops it.
 struct UnderWay(Busy, String);
 
 impl UnderWay {
@@ -47,7 +47,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// What was shown and accepted, for the soak to read: a response may not arrive.
+/// Records the shown messages and the accepted tokens in a file, because a response may not arrive.
 struct Journal(Mutex<File>);
 
 impl Journal {
@@ -64,7 +64,7 @@ enum Answer {
     Failed(Custom<&'static str>),
 }
 
-/// Returns what a session holds, as the soak wants to know it.
+/// Returns the contents of a session for the report.
 fn view(
     user: Option<&str>,
     keys: &[String],
@@ -91,7 +91,7 @@ fn listed(record: &Record) -> Result<Value> {
     view(record.user(), &record.keys(), |key| record.get(key))
 }
 
-/// Leaves the session's own name in it, where it has none.
+/// Gives the session its own name, if it has none.
 fn sign(session: &Session, visitor: &str, number: u64) -> Result<()> {
     let own = format!("{visitor}.{number}");
     session.update("me", move |me: &mut String| {
@@ -102,7 +102,7 @@ fn sign(session: &Session, visitor: &str, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// Changes the session so that every change tells of the others.
+/// Changes the session so that every change refers to the others.
 fn count(session: &Session, visitor: &str, number: u64) -> Result<()> {
     sign(session, visitor, number)?;
     session.increment("n", 1)?;
@@ -207,7 +207,7 @@ fn busy(visitor: &str, busy: &State<Busy>) -> String {
     counts.get(visitor).copied().unwrap_or(0).to_string()
 }
 
-/// Turns the clock by so many seconds, forward or back.
+/// Sets the clock forward or back by a number of seconds.
 #[get("/turn/<seconds>")]
 fn turn(seconds: i64, clock: &State<Clock>) {
     move_by(clock, seconds);

@@ -1,10 +1,10 @@
-//! What a response of 200 promises.
+//! The promises of a response with status 200.
 
 use crate::act::{Act, Report, Sent};
 use crate::model::Model;
 
 impl Model {
-    /// Takes note of what a 200 promises.
+    /// Records the promises of a 200.
     pub(crate) fn acknowledge(&mut self, sent: &Sent, report: &Report) {
         let now = self.now;
         if let Some(known) = report
@@ -46,7 +46,7 @@ impl Model {
                     let Some((user, sent_at, answered)) = &known.logged_in else {
                         continue;
                     };
-                    // One that had expired is none of those that end, and a clock may be set back.
+                    // An expired session is not among those that end, and a clock may be set back.
                     if known.epoch != sent.epoch || !self.ends_for_good(me, sent) {
                         continue;
                     }
@@ -59,13 +59,13 @@ impl Model {
         }
     }
 
-    /// A log-out came with a cookie of before a renewal, whose response was under way.
+    /// A log-out had a cookie from before a renewal, whose response was in flight.
     fn ended_by_old_cookie(&mut self, sent: &Sent) {
         for me in self.sessions_of(sent.cookie.as_ref()) {
             let Some(known) = self.known.get(&me) else {
                 continue;
             };
-            // Only if the tombstone was certainly there: the response came, and not long ago.
+            // Only if the tombstone certainly existed: the response arrived a short time ago.
             if known.epoch == sent.epoch
                 && known.strayed.is_none()
                 && self.jar_of.as_ref() == Some(&me)

@@ -171,7 +171,7 @@ fn classes_of_objects_are_readable() {
     assert_eq!(classes("/034_bless07"), (Some("main".to_owned()), vec![]));
 }
 
-/// Tells whether a walk along some path comes to where it has been.
+/// Returns whether a walk along some path returns to a value that it has passed.
 fn meets_itself<'i>(value: Value<'i>, path: &mut Vec<Value<'i>>) -> bool {
     if path.contains(&value) {
         return true;

@@ -1,4 +1,4 @@
-//! What the tests share: applications, visitors and stores.
+//! The common parts of the tests: applications, visitors and stores.
 
 mod app;
 mod backend;
@@ -30,7 +30,7 @@ pub(crate) use app::{App, Gates, PATIENCE, figment, routes};
 pub(crate) use backend::{Backend, on_every_shared_store, on_every_store};
 pub(crate) use visitor::{Answer, Visitor};
 
-/// A memory store with a clock that is turned by hand.
+/// A memory store with a manual clock.
 pub(crate) async fn memory() -> Subject {
     let clock = Clock::manual();
     Subject::new(MemoryStore::new().clock(clock.clone())).clock(clock)
@@ -42,7 +42,7 @@ pub(crate) async fn memory_entries() -> Subject<dyn KeyValue> {
     Subject::key_value(MemoryStore::new().clock(clock.clone())).clock(clock)
 }
 
-/// A directory store in a directory of its own, with a clock that is turned by hand.
+/// A directory store in its own directory, with a manual clock.
 pub(crate) async fn directory() -> Subject {
     let (store, clock, there) = directory_store();
     Subject::new(store).clock(clock).keep(there)
@@ -61,7 +61,7 @@ fn directory_store() -> (DirectoryStore, Clock, TempDir) {
     (store.clock(clock.clone()), clock, there)
 }
 
-/// A store on a Redis server of its own.
+/// A store on its own Redis server.
 #[cfg(feature = "redis")]
 pub(crate) async fn redis() -> Subject {
     let server = redis::Redis::start();
@@ -75,7 +75,7 @@ pub(crate) async fn redis_entries() -> Subject<dyn KeyValue> {
     Subject::key_value(RedisStore::open(&server.url()).expect("this is its URL")).keep(server)
 }
 
-/// A store on a cluster that all tests share, where no other has the prefix.
+/// A store on a cluster that all tests share, with a prefix that no other test has.
 #[cfg(feature = "redis")]
 pub(crate) async fn redis_cluster() -> Subject {
     Subject::new(cluster_store())
@@ -95,7 +95,7 @@ fn cluster_store() -> RedisStore {
     store.prefix(prefix)
 }
 
-/// A store on so many Memcached servers of its own.
+/// A store on this many Memcached servers of its own.
 #[cfg(feature = "memcached")]
 pub(crate) async fn memcached(servers: usize) -> Subject {
     let (store, servers) = memcached_store(servers);
