@@ -193,7 +193,7 @@ async fn a_value_of_another_type_is_an_error_and_no_miss(backend: Backend) {
     let app = App::launch(backend, "").await;
     app.cache().set("a", "hunter2").await.unwrap();
     let computed = app.cache().get_or_compute("a", None, || async {
-        panic!("what is there is no miss");
+        panic!("an existing value is not a miss");
         #[expect(unreachable_code, reason = "it gives the type")]
         Ok::<u64, Error>(0)
     });
@@ -426,7 +426,7 @@ async fn a_panicked_or_dropped_computation_blocks_no_request(backend: Backend) {
     });
     let mut never = Box::pin(never);
     rocket::tokio::select! {
-        _ = &mut never => unreachable!("nobody opens its gate"),
+        _ = &mut never => unreachable!("its gate stays closed"),
         () = gate.arrived() => {}
     }
     let waits = app
@@ -462,7 +462,11 @@ async fn a_value_computed_before_a_removal_is_not_stored(backend: Backend) {
             gate.open();
         };
         let (value, ()) = join(computing, meddling).await;
-        assert_eq!(value.unwrap(), 1, "{act}: who asked gets what was computed");
+        assert_eq!(
+            value.unwrap(),
+            1,
+            "{act}: each waiting request gets the computed value"
+        );
         assert_eq!(number(cache, "a").await, left, "{act}");
         assert!(!cache.contains("b").await.unwrap());
         cache.remove("a").await.unwrap();

@@ -11,7 +11,7 @@ use rocket::response::{Debug, Flash, Redirect, status};
 use rocket::{FromForm, Request, async_test, catch, catchers, get, post, routes};
 use rocket_session_kit::Session;
 
-use crate::support::{Answer, App, Visitor};
+use crate::support::{App, Response, Visitor};
 
 /// A guard that does the action in `?do=` to the session, so that it happens in every case, and sets a
 /// cookie in the jar.
@@ -218,7 +218,7 @@ async fn act(
     visitor: &Visitor<'_>,
     (path, method, status): (&str, Method, u16),
     act: &str,
-) -> Answer {
+) -> Response {
     let never = if path == "/guard_fails" {
         "&never=error"
     } else {
@@ -309,7 +309,7 @@ async fn an_untouched_session_sends_no_cookie() {
 #[async_test]
 async fn foreign_cookies_are_left_alone() {
     let app = app().await;
-    let others = |response: &Answer| {
+    let others = |response: &Response| {
         let mut names: Vec<_> = response
             .headers("Set-Cookie")
             .into_iter()

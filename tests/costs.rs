@@ -13,7 +13,7 @@ use crate::support::App;
 use crate::support::process::{Process, worker};
 
 #[async_test]
-async fn a_request_that_asks_for_no_session_costs_nothing() {
+async fn a_request_that_uses_no_session_costs_nothing() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     for visitor in [visitor, app.visitor()] {

@@ -193,7 +193,7 @@ async fn writers_that_are_killed_never_leave_a_torn_session() {
     assert_eq!(
         place.names().len(),
         1 + left.len(),
-        "they may be somebody's who is at work"
+        "a running process may still use them"
     );
     for name in &left {
         let file = fs::File::open(place.path.join(name)).unwrap();
@@ -969,20 +969,20 @@ async fn an_unusable_directory_is_refused_with_the_remedy() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(&open, Some(65534), None).expect("the tests run as root");
     refused(&open, "chown");
-    let sealed = there.path().join("sealed");
-    fs::create_dir(&sealed).unwrap();
-    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o700)).unwrap();
+    let read_only = there.path().join("read_only");
+    fs::create_dir(&read_only).unwrap();
+    fs::set_permissions(&read_only, fs::Permissions::from_mode(0o700)).unwrap();
     let bind = |options: &str| {
         Command::new("mount")
             .args(["-o", options])
-            .arg(&sealed)
-            .arg(&sealed)
+            .arg(&read_only)
+            .arg(&read_only)
             .status()
     };
     assert!(bind("bind").unwrap().success() && bind("remount,bind,ro").unwrap().success());
-    let _unmount = Unmount(sealed.clone());
-    refused(&sealed, "cannot be written to");
-    refused(&sealed.join("inside"), "cannot be created");
+    let _unmount = Unmount(read_only.clone());
+    refused(&read_only, "cannot be written to");
+    refused(&read_only.join("inside"), "cannot be created");
 }
 
 #[async_test]
@@ -1013,7 +1013,7 @@ async fn entries_are_files_of_their_own_beside_the_sessions() {
     clock.advance(minute);
     let swept = store.delete_old_sessions(1).await.unwrap();
     assert_eq!((swept.deleted, swept.remaining), (0, 0));
-    assert_eq!(files().count(), 2, "what expired is swept");
+    assert_eq!(files().count(), 2, "the expired session is swept");
     assert!(
         store
             .get(&namespace.key("/etc/passwd"))
@@ -1060,7 +1060,7 @@ async fn a_foreign_file_with_the_name_of_an_entry_is_left_alone() {
         let error = store
             .set(&key, b"y", None)
             .await
-            .expect_err("it is not ours");
+            .expect_err("it is not the store's");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
     assert_eq!(store.clear(&namespace).await.unwrap(), 1);
@@ -1174,7 +1174,10 @@ fn clears_waiting_for_a_lock_block_no_other_call() {
             .await
             .expect("a session is saved meanwhile");
         let cleared = clears.await;
-        assert!(cleared.iter().all(Result::is_err), "somebody has the lock");
+        assert!(
+            cleared.iter().all(Result::is_err),
+            "another process has the lock"
+        );
         assert!(place.store.get(&key).await.unwrap().is_some());
 
         fs2::FileExt::unlock(&held).unwrap();

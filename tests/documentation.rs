@@ -131,7 +131,7 @@ fn every_row_of_coming_from_names_an_existing_test() {
 }
 
 #[test]
-fn every_source_file_says_what_lives_there() {
+fn every_source_file_begins_with_a_sentence() {
     for path in ["src", "tests", "examples", "benches"]
         .into_iter()
         .flat_map(sources)

@@ -410,7 +410,7 @@ async fn a_log_out_that_cannot_be_stored_is_no_success() {
         assert_eq!(
             visitor.get("/keys").await.body,
             "n",
-            "it is there, and the visitor knows"
+            "it is there, and the visitor has its cookie"
         );
         assert!(visitor.get("/logout").await.removes_session());
         assert!(app.list().await.is_empty());

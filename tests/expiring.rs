@@ -62,7 +62,7 @@ async fn no_request_extends_a_session_beyond_its_absolute_timeout() {
     assert!(!is_alive(&visitor).await);
     assert!(
         app.list().await.is_empty(),
-        "the store was told when to let go of it"
+        "the store knows when it expires"
     );
 }
 

@@ -206,7 +206,7 @@ async fn a_session_is_loaded_once_for_all_guards_of_a_request() {
 }
 
 #[async_test]
-async fn a_failing_store_is_asked_once_per_request() {
+async fn a_failing_store_is_called_once_per_request() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Load);

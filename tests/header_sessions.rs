@@ -173,7 +173,7 @@ async fn a_token_finds_its_session_and_no_cookie_is_ever_set(backend: Backend) {
     assert_eq!(one.get("/existing").await.status, Status::Ok);
     assert_eq!(two.get("/get/a").await.body, "none");
     assert_eq!(two.get("/existing").await.status, Status::NotFound);
-    assert_eq!(api.ids().await.len(), 1, "who only looks begins nothing");
+    assert_eq!(api.ids().await.len(), 1, "a read begins no session");
     let response = one.get("/logout").await;
     assert_eq!(response.header("Set-Cookie"), None);
     assert_eq!(one.get("/keys").await.body, "");
@@ -575,7 +575,10 @@ async fn a_valid_cookie_takes_precedence_over_the_header() {
     let app = app(r#"transport="both""#).await;
     let browser = app.visitor();
     let response = browser.get("/set/cookie/1").await;
-    assert!(response.sets_session(), "who brings neither gets a cookie");
+    assert!(
+        response.sets_session(),
+        "a request with neither gets a cookie"
+    );
     assert_eq!(response.header("Vary"), Some("Cookie, X-Auth-Token"));
 
     let client = with(&app, TOKEN);

@@ -17,7 +17,7 @@ async fn keys(app: &App, cookie: impl Into<String>) -> String {
 }
 
 #[async_test]
-async fn an_unsealed_cookie_value_never_reaches_the_store() {
+async fn a_plain_cookie_value_never_reaches_the_store() {
     let app = App::launch().await;
     app.known_visitor().await;
     let id = app.list().await.remove(0).0.to_hex();

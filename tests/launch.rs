@@ -31,7 +31,7 @@ async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String
         "{error:?}"
     );
     let mut lines = log::lines_with(marker).split_off(before);
-    assert_eq!(lines.len(), 1, "it is said once: {lines:?}");
+    assert_eq!(lines.len(), 1, "it is logged once: {lines:?}");
     let line = lines.remove(0);
     assert!(
         line.starts_with("ERROR ") && line.lines().count() == 1,
@@ -235,7 +235,7 @@ async fn a_store_without_the_required_safety_stops_the_launch() {
     attach(false, flags(true, false))
         .ignite()
         .await
-        .expect("one process is no trouble");
+        .expect("one process is allowed");
     attach(true, flags(true, true))
         .ignite()
         .await
@@ -474,6 +474,6 @@ async fn a_cookie_readable_by_scripts_logs_a_warning() {
     rocket.ignite().await.expect("it works");
     // A concurrent test may cause a warning, too.
     let lines = log::lines_with(MARKER).split_off(before);
-    assert!(!lines.is_empty(), "nothing is said");
+    assert!(!lines.is_empty(), "nothing is logged");
     assert!(lines[0].starts_with("WARN "), "{lines:?}");
 }

@@ -106,7 +106,10 @@ async fn concurrent_requests_cannot_exceed_a_limit_together() {
         gate.open();
     };
     let (response, ()) = join(slow, quick).await;
-    assert_eq!(response.status.code, 500, "it is told that it was not kept");
+    assert_eq!(
+        response.status.code, 500,
+        "it gets an error, because it was not saved"
+    );
     assert_eq!(visitor.get("/keys").await.body, format!("n,{}", name("b")));
 }
 

@@ -13,7 +13,7 @@ use rocket_session_kit::store::{Precondition, Save, Saved, SessionStore};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{Notifications, Result, Session};
 
-use crate::support::{Answer, App, Gates, Visitor};
+use crate::support::{App, Gates, Response, Visitor};
 
 /// Longer than any session lives unused.
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -265,8 +265,8 @@ impl Fate {
 async fn with_a_save_in_doubt(
     app: &App,
     fate: Fate,
-    request: impl Future<Output = Answer>,
-) -> Answer {
+    request: impl Future<Output = Response>,
+) -> Response {
     with_a_save_in_doubt_and(app, fate, request, async {}).await
 }
 
@@ -274,9 +274,9 @@ async fn with_a_save_in_doubt(
 async fn with_a_save_in_doubt_and(
     app: &App,
     fate: Fate,
-    request: impl Future<Output = Answer>,
+    request: impl Future<Output = Response>,
     meanwhile: impl Future<Output = ()>,
-) -> Answer {
+) -> Response {
     let faults = async {
         app.gate("save").arrived().await;
         fate.befalls(app);
@@ -409,11 +409,11 @@ async fn end_together(copies: [&Visitor<'_>; 2], logs_out: usize) {
 
 /// Waits until the old cookie opens the session with `n` again.
 async fn comes_back(visitor: &Visitor<'_>) {
-    is_told(visitor, "/get/n", "\"0\"").await;
+    wait_for_body(visitor, "/get/n", "\"0\"").await;
 }
 
 /// Waits until the response to `path` is `body`.
-async fn is_told(visitor: &Visitor<'_>, path: &str, body: &str) {
+async fn wait_for_body(visitor: &Visitor<'_>, path: &str, body: &str) {
     let started = Instant::now();
     while visitor.get(path).await.body != body {
         assert!(started.elapsed().as_secs() < 20, "the session is lost");
@@ -492,7 +492,7 @@ async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) 
         saves.arrived().await;
         app.probe.heal();
         saves.open();
-        is_kept.await.expect("the other request is answered");
+        is_kept.await.expect("the other request gets a response");
         app.probe.fail_afterwards(Act::Save);
         saves.open_for_all();
     };
@@ -582,7 +582,7 @@ async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
         };
         let ((log_in, add), ()) = join(join(log_in, add), faults).await;
         assert_eq!((log_in.status.code, add.status.code), (503, 200));
-        assert!(log_in.sets_session(), "the way out was heard");
+        assert!(log_in.sets_session(), "the final save succeeded");
         assert_eq!(visitor.get("/get/count").await.body, "7");
         assert_eq!(visitor.get("/who").await.body, "alice");
     })
@@ -686,7 +686,10 @@ async fn a_creation_repeated_after_its_first_attempt_expired_leaves_one_session(
             app.clock.advance(MONTH);
         })
         .await;
-        assert!(response.sets_session(), "the way out creates the session");
+        assert!(
+            response.sets_session(),
+            "the final save creates the session"
+        );
         app.clock.set_back(MONTH);
         app.holds(1).await;
         assert_eq!(visitor.get("/get/count").await.body, "2");
@@ -955,17 +958,17 @@ async fn copies_end_together_after_the_first_renewal_is_undone() {
         let elsewhere = app.again(|figment| figment).await;
         let other = visitor.copy_to(&elsewhere);
         let slow = elsewhere.gate("slow");
-        let (told, is_told) = oneshot::channel();
+        let (respond, responded) = oneshot::channel();
         let renewal = async {
             let response = other.get("/renew?gate=slow").await;
-            let _ = told.send(());
+            let _ = respond.send(());
             response
         };
         let log_in = async {
             slow.arrived().await;
             let meanwhile = async {
                 slow.open();
-                is_told.await.expect("the renewal is answered");
+                responded.await.expect("the renewal gets a response");
             };
             during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
         };
@@ -1014,10 +1017,10 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
         let elsewhere = app.again(|figment| figment).await;
         let other = visitor.copy_to(&elsewhere);
         let slow = elsewhere.gate("slow");
-        let (told, is_told) = oneshot::channel();
+        let (respond, responded) = oneshot::channel();
         let second = async {
             let response = other.get("/renew?gate=slow").await;
-            let _ = told.send(());
+            let _ = respond.send(());
             response
         };
         let first = async {
@@ -1037,7 +1040,7 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
             loads.arrived().await;
             app.probe.heal();
             slow.open();
-            is_told.await.expect("the second renewal is answered");
+            responded.await.expect("the second renewal gets a response");
             loads.open_for_all();
         };
         let ((first, second), ()) = join(join(first, second), faults).await;
@@ -1169,17 +1172,17 @@ async fn an_undone_renewal_keeps_every_kind_of_change_in_the_copy() {
         visitor.get("/login/alice").await;
         visitor.get("/push/first").await;
         let other = visitor.copy();
-        let (told, is_told) = oneshot::channel();
+        let (respond, responded) = oneshot::channel();
         let change = async {
             let response = other.get(&format!("{path}?gate=slow")).await;
-            let _ = told.send(());
+            let _ = respond.send(());
             response
         };
         let undoing = async {
             app.gate("slow").arrived().await;
             let meanwhile = async {
                 app.gate("slow").open();
-                is_told.await.expect("the change is answered");
+                responded.await.expect("the change gets a response");
             };
             during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
         };
@@ -1260,10 +1263,10 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
         let elsewhere = app.again(|figment| figment).await;
         let other = visitor.copy_to(&elsewhere);
         let (first, second) = (elsewhere.gate("first"), elsewhere.gate("second"));
-        let (told, heard) = oneshot::channel();
+        let (respond, responded) = oneshot::channel();
         let change = async {
             let response = other.get("/set/a/1?gate=first").await;
-            let _ = told.send(());
+            let _ = respond.send(());
             response
         };
         let undoing = async {
@@ -1271,7 +1274,7 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
             second.arrived().await;
             let meanwhile = async {
                 first.open();
-                heard.await.expect("the change is answered");
+                responded.await.expect("the change gets a response");
             };
             let ((), loads) = until_it_is_undone(&app, &visitor, meanwhile).await;
             let saves = app.probe.gate(Act::Save);
@@ -1289,7 +1292,7 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
         };
         let (changed, cleared) = join(change, back).await;
         assert_eq!((changed.status.code, cleared.status.code), (200, 200));
-        is_told(&visitor, "/who", "alice").await;
+        wait_for_body(&visitor, "/who", "alice").await;
         assert_eq!(visitor.get("/keys").await.body, "");
         app.holds(1).await;
     })
@@ -1318,7 +1321,7 @@ async fn all_sessions_of_a_user_end_also_while_a_renewal_is_undone() {
             pending::<()>().await;
         };
         let Either::Left((ended, _)) = select(pin!(end), pin!(put_back)).await else {
-            unreachable!("it is pending for ever");
+            unreachable!("it is pending forever");
         };
         loads.open_for_all();
         saves.open();
@@ -1413,8 +1416,8 @@ async fn notifications_can_be_taken_after_an_unconfirmed_save() {
             visitor.get("/push/one").await;
             let request = visitor.get("/add_save_and_take");
             let response = with_a_save_in_doubt(&app, fate, request).await;
-            let told = (response.status.code, &*response.body);
-            assert_eq!(told, (200, "1 Some(1)"), "{fate:?}");
+            let outcome = (response.status.code, &*response.body);
+            assert_eq!(outcome, (200, "1 Some(1)"), "{fate:?}");
             assert_eq!(visitor.get("/get/count").await.body, "1", "{fate:?}");
             assert_eq!(visitor.get("/messages").await.body, "", "{fate:?}");
         }

@@ -448,7 +448,7 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
             async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
         let both = tokio::time::timeout(PATIENT, both).await;
         let (saved, ()) = both.expect("a lost save is looked for");
-        let error = saved.expect_err("nobody knows whether it was kept");
+        let error = saved.expect_err("the outcome of the save is unknown");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         let there = direct
             .load_session(&id)
@@ -493,7 +493,7 @@ async fn an_acknowledged_save_counts_once_when_connections_are_cut() {
     // A request may be cut three times, and another may follow a save with an unknown outcome.
     assert!(
         refused <= 5,
-        "{refused} were refused, {unasked} of them are there"
+        "{refused} were refused, {unasked} of them were applied"
     );
 }
 
@@ -739,7 +739,7 @@ async fn an_entry_from_after_a_restart_is_not_confused_with_an_older_one() {
         let (done, ()) = tokio::join!(asked, restarted);
         assert!(
             !done.unwrap_or(false),
-            "what it compared with is not there any more"
+            "the expected value is not there any more"
         );
         let there = self::store(server.port).get(&key).await.unwrap();
         match takes {

@@ -49,7 +49,7 @@ fn a_request_without_random_numbers_gets_a_response_and_no_cookie() {
         }
         drop(strace);
     }
-    assert!(refused >= 2, "an id and a seal are random");
+    assert!(refused >= 2, "an id and a nonce are random");
 
     // An existing session is unchanged, and everything works again.
     let strace = without_random_numbers(&mut server, there.path(), 1);

@@ -109,8 +109,8 @@ fn must_not() -> &'static str {
     "nothing"
 }
 
-#[get("/must_or_tell")]
-fn must_or_tell(note: Result<Notification, Error>) -> Result<String, Error> {
+#[get("/take_or_report")]
+fn take_or_report(note: Result<Notification, Error>) -> Result<String, Error> {
     note.map(|note| note.to_string())
 }
 
@@ -323,7 +323,7 @@ async fn everywhere(
     sessions: &Sessions,
     notes: Notifications<'_>,
 ) -> Result<()> {
-    let user = session.user().expect("somebody is logged in");
+    let user = session.user().expect("a user is logged in");
     if log_out {
         session.log_out();
     }
@@ -383,7 +383,7 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 oldest,
                 must,
                 must_not,
-                must_or_tell,
+                take_or_report,
                 blind,
                 passed_over,
                 passed_over_too,
@@ -767,7 +767,7 @@ async fn a_session_survives_a_last_take_beside_an_insert() {
 #[async_test]
 async fn a_take_with_a_lost_response_shows_nothing_and_is_a_503() {
     on_every_store(|app| async move {
-        for path in ["/take", "/must_or_tell"] {
+        for path in ["/take", "/take_or_report"] {
             let visitor = visitor_with(&app, &["one"]).await;
             app.probe.fail_afterwards(Act::Save);
             let response = visitor.get(path).await;
@@ -1111,7 +1111,7 @@ async fn guards_without_the_fairing_stop_the_launch() {
         routes![peek],
         routes![oldest],
         routes![must],
-        routes![must_or_tell],
+        routes![take_or_report],
         routes![broken],
     ] {
         let rocket = rocket::custom(crate::support::figment()).mount("/", routes);

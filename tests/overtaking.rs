@@ -339,7 +339,7 @@ async fn a_cookie_is_resent_only_with_a_page_after_the_store_confirmed_it() {
         assert_eq!(response.status.code, 200, "a touch that fails harms nobody");
         assert!(
             response.session_cookie().is_none(),
-            "the store said nothing"
+            "the store did not respond"
         );
         app.probe.heal();
         for mode in ["cors", "no-cors", "websocket"] {

@@ -17,7 +17,7 @@ use crate::support::memcached::Memcached;
 use crate::support::proxy::Proxy;
 use crate::support::redis::{Cluster, Redis, Sentinels};
 use crate::support::served::Served;
-use crate::support::{Answer, App, figment, log};
+use crate::support::{App, Response, figment, log};
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -45,8 +45,8 @@ if ($kind eq "redis") {
 } else {
     print $server "set $key 0 0 $length\r\n$bytes\r\n";
 }
-my $answer = <$server>;
-die $answer unless $answer =~ /^(\+OK|STORED)/;
+my $response = <$server>;
+die $response unless $response =~ /^(\+OK|STORED)/;
 "#;
 
 enum Server {
@@ -279,7 +279,7 @@ async fn a_request_reads_once_and_never_writes() {
         let after = server.asked();
         assert_eq!((after.0 - before.0, after.1 - before.1), (1, 0));
         assert_eq!(body(&app, "/bare").await, "bare");
-        assert_eq!(server.asked(), after, "who does not ask costs nothing");
+        assert_eq!(server.asked(), after, "an unused session costs nothing");
     }
 }
 
@@ -290,7 +290,7 @@ async fn a_response_that_used_the_perl_session_varies_by_cookie() {
     server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
     let visitor = app.visitor();
     visitor.set_cookie("session_id", ID);
-    let response: Answer = visitor.get("/perl/user").await;
+    let response: Response = visitor.get("/perl/user").await;
     assert_eq!(response.header("Vary"), Some("Cookie"));
     assert_eq!(response.header("Cache-Control"), Some("private"));
     assert_eq!(response.header("Set-Cookie"), None);
@@ -374,7 +374,7 @@ async fn a_hostile_cookie_never_reaches_the_server() {
             let (status, body) = get(&app, "/perl/user", &format!("session_id={value}")).await;
             assert_eq!((status, body.as_str()), (Status::Ok, "nobody"), "{value:?}");
         }
-        assert_eq!(server.asked(), before, "nothing was asked for");
+        assert_eq!(server.asked(), before, "no key was requested");
     }
 }
 
@@ -431,7 +431,7 @@ fn unusual_cookie_bytes_over_tcp_never_reach_the_server() {
             let response = ask(&[b"session_id=", ID.as_bytes(), bytes].concat());
             assert!(!response.contains("ann"), "{bytes:?}: {response}");
         }
-        assert_eq!(server.asked(), before, "nothing was asked for");
+        assert_eq!(server.asked(), before, "no key was requested");
     }
 }
 
@@ -532,7 +532,7 @@ async fn a_frozen_server_is_a_503_in_time() {
 }
 
 #[async_test]
-async fn all_memcached_servers_are_asked_and_a_dead_one_is_not_awaited() {
+async fn all_memcached_servers_are_queried_and_a_dead_one_is_not_awaited() {
     let servers = [(); 3].map(|()| Server::memcached());
     let dead = Proxy::to(servers[0].place().1);
     let places = servers.iter().map(|server| server.place().1);

@@ -61,17 +61,17 @@ fn a_killed_server_keeps_every_acknowledged_visit() {
     let mut server = Server::start("hello", there.path(), &[]);
     let (_, cookie, _) = server.get("/", None);
     let cookie = cookie.expect("a new visitor gets a cookie");
-    let mut answered = 1;
+    let mut served = 1;
     for round in 0..5 {
         for _ in 0..20 * round {
             assert_eq!(server.get("/", Some(&cookie)).0, 200);
-            answered += 1;
+            served += 1;
         }
         server.process().kill();
         server = Server::start("hello", there.path(), &[]);
         let visits = server.get("/", Some(&cookie)).2;
-        answered += 1;
-        assert_eq!(visits, format!("visits: {answered}\n"));
+        served += 1;
+        assert_eq!(visits, format!("visits: {served}\n"));
     }
 }
 

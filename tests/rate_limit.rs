@@ -256,7 +256,7 @@ async fn a_request_within_the_limit_is_served_unchanged() {
 async fn every_counted_response_reports_the_remaining_requests() {
     let app = app("").await;
     let visitor = app.visitor();
-    let told = |response: &crate::support::Answer| {
+    let told = |response: &crate::support::Response| {
         let names = [
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",
@@ -498,7 +498,7 @@ async fn a_request_after_its_retry_after_is_served() {
         let mut refused = 0;
         while let Some(after) = visitor.get(path).await.header("Retry-After") {
             refused += 1;
-            assert!(refused < 9, "what it was told is not so");
+            assert!(refused < 9, "the reported time is wrong");
             app.clock.advance(seconds(after.parse().unwrap()));
         }
         assert_eq!(refused, if path == "/both" { 2 } else { 1 });

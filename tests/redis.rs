@@ -88,13 +88,13 @@ async fn a_server_killed_in_flight_costs_one_response_and_no_update() {
         server.restart();
     }
     assert_eq!(visitor.get("/get/calm").await.body, "5");
-    assert_told_apart(&visitor, &acknowledged).await;
+    assert_each_applied_once(&visitor, &acknowledged).await;
     assert_eq!(visitor.get("/add/calm/1").await.body, "6");
 }
 
 /// Asserts that each acknowledged `/add/round<n>/1` was applied once, and every other one at most
 /// once. Returns how many of the others were applied.
-async fn assert_told_apart(visitor: &Visitor<'_>, acknowledged: &[bool]) -> usize {
+async fn assert_each_applied_once(visitor: &Visitor<'_>, acknowledged: &[bool]) -> usize {
     let (mut lost, mut doubled, mut unasked) = (0, 0, 0);
     for (round, acknowledged) in acknowledged.iter().enumerate() {
         let there = visitor.get(&format!("/get/round{round}")).await;
@@ -233,7 +233,7 @@ async fn a_connection_cut_before_the_response_doubles_no_update() {
     };
     let (acknowledged, ()) = tokio::join!(add, cut);
     proxy.heal();
-    assert_told_apart(&visitor, &acknowledged).await;
+    assert_each_applied_once(&visitor, &acknowledged).await;
     let refused = acknowledged.iter().filter(|done| !**done).count();
     assert!(refused <= 5, "{refused} were refused");
 }
@@ -248,7 +248,7 @@ async fn an_entry_is_counted_once_though_the_response_was_lost() {
     assert_eq!(store.increment(&key, 1, None).await.unwrap(), 1);
     proxy.cut_at_responses(1);
     let lost = store.increment(&key, 1, None).await;
-    let error = lost.expect_err("nobody knows whether it was counted");
+    let error = lost.expect_err("the outcome of the increment is unknown");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(direct.increment(&key, 1, None).await.unwrap(), 3);
 }
@@ -329,7 +329,7 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
             async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
         let both = tokio::time::timeout(PATIENT, both).await;
         let (saved, ()) = both.expect("a lost save is sent again");
-        let error = saved.expect_err("nobody knows whether it was kept");
+        let error = saved.expect_err("the outcome of the save is unknown");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         let there = direct
             .load_session(&id)
@@ -539,7 +539,10 @@ async fn tls_works_by_default_and_trusts_only_configured_certificates() {
     ]);
     let url = format!("rediss://localhost:{tls_port}");
     let store = RedisStore::open(&url).unwrap().timeout(PATIENCE);
-    let error = store.setup().await.expect_err("nobody vouches for it");
+    let error = store
+        .setup()
+        .await
+        .expect_err("no session of the site belongs to it");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let store = store.ca(&cert).unwrap();
     store.setup().await.expect("now it is trusted");
@@ -599,7 +602,7 @@ async fn every_key_has_an_expiry() {
     assert!(keys.lines().count() >= 4, "{keys}");
     for key in keys.lines() {
         let left: i64 = server.cli(&["PTTL", key]).trim().parse().unwrap();
-        assert!(left > 0, "{key} lives for ever");
+        assert!(left > 0, "{key} never expires");
     }
 }
 
@@ -835,7 +838,7 @@ async fn a_dead_master_is_replaced_by_the_choice_of_the_sentinels() {
     );
     set.sentinels[0].process().signal("CONT");
     let unknown = RedisStore::sentinel(set.urls(), "nosuch").unwrap();
-    let error = unknown.setup().await.expect_err("nobody knows it");
+    let error = unknown.setup().await.expect_err("it is unknown");
     assert!(error.to_string().contains("no sentinel knows"), "{error}");
 }
 
@@ -854,7 +857,7 @@ async fn a_master_that_requires_a_replica_is_left_before_its_demotion() {
     let served = demote(&set, Duration::from_secs(4)).await;
     assert!(
         served,
-        "nothing is acknowledged until the old master is told"
+        "no write is acknowledged until the old master is reconfigured"
     );
 }
 
@@ -1016,7 +1019,7 @@ async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result
             .save_session(&id, save(&session("a"), precondition))
             .await?
         else {
-            panic!("nobody else saves");
+            panic!("no other request saves");
         };
         precondition = Precondition::Revision(revision);
     }

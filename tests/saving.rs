@@ -141,7 +141,7 @@ async fn a_save_with_endless_conflicts_gives_up_in_time() {
             app.probe.stub_next_save(Saved::Changed);
             gate.open();
         }
-        panic!("it goes on and on");
+        panic!("it does not end");
     };
     select! {
         () = others => unreachable!("it panics"),

@@ -89,7 +89,7 @@ async fn an_id_alone_is_no_cookie() {
 }
 
 #[async_test]
-async fn cookies_of_a_previous_key_open_and_are_sealed_again() {
+async fn cookies_of_a_previous_key_open_and_are_encrypted_again() {
     let old = app(|f| f.merge(("secret_key", vec![1_u8; 64]))).await;
     let visitor = old.known_visitor().await;
     let new = |f: Figment| f.merge(("secret_key", vec![2_u8; 64]));
@@ -115,7 +115,7 @@ async fn cookies_of_a_previous_key_open_and_are_sealed_again() {
     known.set_cookie("id", &visitor.cookie("id").unwrap());
     let response = known.get("/touch").await;
     assert_eq!(response.body, "true");
-    assert!(response.sets_session(), "it is sealed with the new key");
+    assert!(response.sets_session(), "it is encrypted with the new key");
     assert!(known.get("/touch").await.session_cookie().is_none(), "once");
 
     let again = Visitor::new(&without.client);

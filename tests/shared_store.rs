@@ -169,7 +169,7 @@ fn log_out(shared: &Shared) {
             let (status, set, _) = other.get("/logout", Some(&cookie));
             assert_eq!((status, set.as_deref()), (200, Some("id=")));
             slow.get("/open", None);
-            response.join().expect("it is answered")
+            response.join().expect("there is a response")
         });
         // The browser may have the cookie of the next log-in by now.
         assert_eq!(set, None, "{act}");
@@ -194,7 +194,7 @@ fn copies(shared: &Shared) {
             }
         }
         renewals.map(|renewal| {
-            let set = renewal.join().expect("it is answered");
+            let set = renewal.join().expect("there is a response");
             set.expect("a renewed session has a new cookie")
         })
     });
@@ -230,7 +230,7 @@ fn log_out_by_token(shared: &Shared) {
             assert_eq!(other.send("/logout", Some(TOKEN)).0, 200);
             assert_eq!(other.send("/add/new", Some(TOKEN)).2, "1");
             slow.get("/open", None);
-            response.join().expect("it is answered")
+            response.join().expect("there is a response")
         });
         assert_eq!(status, 200, "{act}");
         for server in [&slow, &other] {

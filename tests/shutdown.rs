@@ -43,7 +43,7 @@ fn a_request_in_flight_at_shutdown_still_saves() {
         server.log().matches("Outcome").count() == 2
     });
     server.process().signal("TERM");
-    wait_until("it was told to stop", || {
+    wait_until("it was stopped", || {
         server.log().contains("Shutdown requested")
     });
     drop(lock);
@@ -109,7 +109,7 @@ impl SessionStore for Sweeping {
     }
 
     async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
-        assert_eq!(minutes, u64::MAX, "nothing goes but what expired");
+        assert_eq!(minutes, u64::MAX, "only expired sessions are removed");
         self.0.send("begun").expect("the test waits");
         let _stopped = Stopped(self.0.clone());
         std::future::pending().await

@@ -177,7 +177,7 @@ async fn conflicting_requests_do_not_queue_up_for_a_hanging_store() {
     let loads = app.probe.calls().load - 31;
     assert!(
         loads <= 2,
-        "{loads} asked the hanging store, one after the other"
+        "{loads} requests called the hanging store, one after the other"
     );
     app.probe.heal();
     assert_eq!(visitor.get("/get/count").await.body, "1");
@@ -378,7 +378,7 @@ mod api {
     #[catch(503)]
     pub(super) fn changes(request: &Request<'_>) -> (Status, String) {
         request.cookies().add(("staged", "too late"));
-        (Status::Ok, "all is well".into())
+        (Status::Ok, "everything works".into())
     }
 
     pub(super) fn broken() -> [Vec<Catcher>; 3] {
@@ -459,7 +459,7 @@ async fn no_error_page_turns_an_error_into_a_success() {
     let response = visitor.get("/set/a/1").await;
     assert_eq!(
         (response.status.code, &*response.body),
-        (503, "all is well")
+        (503, "everything works")
     );
     assert_eq!(response.header("Set-Cookie"), None);
 }
@@ -516,7 +516,7 @@ async fn a_full_memory_store_evicts_only_expired_sessions() {
         .await
         .expect_err("there is no more room");
     let there = store.get(&namespace.key("60s")).await.expect("it works");
-    assert!(there.is_some(), "what has not expired is not thrown out");
+    assert!(there.is_some(), "a live session is not evicted");
 }
 
 #[async_test]

@@ -120,7 +120,7 @@ async fn every_record_begins_with_a_header_of_fixed_width() {
     for n in 0..50 {
         visitor.get(&format!("/set/n/{n}x")).await;
         let stored = app.probe.load_session(&id).await.unwrap().unwrap();
-        let head = RecordHeader::read(&stored.bytes).expect("it has a head");
+        let head = RecordHeader::read(&stored.bytes).expect("it has a header");
         assert!(stored.bytes[..RecordHeader::MAX_LEN].contains(&b','));
         assert!(
             revisions.insert(head.revision),

@@ -29,7 +29,7 @@ fn bytes(count: u64) -> Vec<u8> {
 }
 
 fn count(bytes: &[u8]) -> u64 {
-    let record: Value = serde_json::from_slice(bytes).expect("what is stored is whole");
+    let record: Value = serde_json::from_slice(bytes).expect("the stored bytes are complete");
     record["values"]["count"]
         .as_u64()
         .expect("there is a count")

@@ -127,7 +127,7 @@ pub(crate) enum CookieChange {
 
 /// The outcome of a request.
 pub(crate) enum Outcome {
-    Answer {
+    Response {
         status: u16,
         cookie_change: CookieChange,
         report: Option<Box<Report>>,
@@ -137,7 +137,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn is_good(&self) -> bool {
-        matches!(self, Self::Answer { status: 200, .. })
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(self, Self::Response { status: 200, .. })
     }
 }

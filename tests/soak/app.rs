@@ -29,7 +29,7 @@ struct UnderWay(Busy, String);
 
 impl UnderWay {
     fn new(busy: &Busy, visitor: &str) -> Self {
-        let mut counts = busy.lock().expect("nobody panics with it");
+        let mut counts = busy.lock().expect("no thread panics while it is locked");
         *counts.entry(visitor.to_owned()).or_default() += 1;
         Self(busy.clone(), visitor.to_owned())
     }
@@ -37,7 +37,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut counts = self.0.lock().expect("nobody panics with it");
+        let mut counts = self.0.lock().expect("no thread panics while it is locked");
         if let Some(count) = counts.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
@@ -52,14 +52,14 @@ struct Journal(Mutex<File>);
 
 impl Journal {
     fn note(&self, line: &str) {
-        let mut file = self.0.lock().expect("nobody panics with it");
+        let mut file = self.0.lock().expect("no thread panics while it is locked");
         let line = format!("{line}\n");
         file.write_all(line.as_bytes()).expect("there is room");
     }
 }
 
 #[derive(Responder)]
-enum Answer {
+enum ActResponse {
     Done(String),
     Failed(Custom<&'static str>),
 }
@@ -126,7 +126,7 @@ async fn act(
     session: &Session,
     sessions: &Sessions,
     journal: &State<Journal>,
-) -> Result<Answer> {
+) -> Result<ActResponse> {
     let loaded = seen(session)?;
     sleep(Duration::from_millis(before)).await;
     let mut said = Value::Null;
@@ -140,7 +140,7 @@ async fn act(
         "fail" => {
             count(session, visitor, number)?;
             let failed = Custom(Status::InternalServerError, "as asked");
-            return Ok(Answer::Failed(failed));
+            return Ok(ActResponse::Failed(failed));
         }
         "push" => {
             sign(session, visitor, number)?;
@@ -177,7 +177,7 @@ async fn act(
     sleep(Duration::from_millis(after)).await;
     let left = seen(session)?;
     let report = json!({ "loaded": loaded, "left": left, "said": said });
-    Ok(Answer::Done(report.to_string()))
+    Ok(ActResponse::Done(report.to_string()))
 }
 
 /// Every session of a visitor that the store lists.
@@ -203,7 +203,7 @@ async fn end(id: &str, sessions: &Sessions) -> Result<String> {
 
 #[get("/busy/<visitor>")]
 fn busy(visitor: &str, busy: &State<Busy>) -> String {
-    let counts = busy.lock().expect("nobody panics with it");
+    let counts = busy.lock().expect("no thread panics while it is locked");
     counts.get(visitor).copied().unwrap_or(0).to_string()
 }
 
@@ -228,10 +228,10 @@ pub(super) fn launch() {
 }
 
 fn rocket() -> Rocket<Build> {
-    let path = std::env::var("SOAK_JOURNAL").expect("the soak says where");
+    let path = std::env::var("SOAK_JOURNAL").expect("the soak test sets the directory");
     let journal = OpenOptions::new().append(true).create(true).open(path);
     let clock = Clock::manual();
-    let offset = std::env::var("SOAK_OFFSET").expect("the soak says how much");
+    let offset = std::env::var("SOAK_OFFSET").expect("the soak test sets the amount");
     move_by(&clock, offset.parse().expect("it is a number"));
     let ticking = clock.clone();
     thread::spawn(move || {

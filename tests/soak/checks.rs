@@ -22,7 +22,10 @@ impl Model {
             broken.push(("another visitor's data".into(), view.shown()));
         }
         if !self.failed.is_disjoint(&view.numbers()) {
-            broken.push(("what a failed request did was kept".into(), view.shown()));
+            broken.push((
+                "a change of a failed request was saved".into(),
+                view.shown(),
+            ));
         }
     }
 

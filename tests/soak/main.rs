@@ -118,11 +118,11 @@ fn soak(kind: Kind) {
     }
     world.read_journals();
 
-    let counts =
-        [&world.answered, &world.refused, &world.settled].map(|count| count.load(Ordering::SeqCst));
-    let [answered, refused, settled] = counts;
+    let counts = [&world.succeeded, &world.refused, &world.settled]
+        .map(|count| count.load(Ordering::SeqCst));
+    let [succeeded, refused, settled] = counts;
     eprintln!(
-        "{name}: {answered} responses of 200, {refused} others, {settled} checks of all, {} findings",
+        "{name}: {succeeded} responses of 200, {refused} others, {settled} checks of all, {} findings",
         world.findings.count()
     );
     if let Some(report) = world.findings.report() {

@@ -275,7 +275,7 @@ impl Model {
     pub(crate) fn receive(&mut self, sent: &Sent, outcome: &Outcome, world: &World) -> Broken {
         self.now += 1;
         let mut broken = Broken::new();
-        let good = outcome.is_good();
+        let good = outcome.is_success();
         if sent.act.renews() && !good && sent.kills != world.kills() {
             let own = self.sessions_of(sent.cookie.as_ref());
             self.left_behind.extend(own);
@@ -300,11 +300,11 @@ impl Model {
                 match outcome {
                     _ if good => {}
                     Outcome::None => known.strayed = Some("got no response"),
-                    Outcome::Answer { .. } => _ = known.strayed.get_or_insert("was refused"),
+                    Outcome::Response { .. } => _ = known.strayed.get_or_insert("was refused"),
                 }
             }
         }
-        if let Outcome::Answer {
+        if let Outcome::Response {
             status,
             cookie_change,
             report,

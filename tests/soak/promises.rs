@@ -43,14 +43,17 @@ impl Model {
             (Act::Logout, None) => self.ended_by_old_cookie(sent),
             (Act::Endall, _) => {
                 for (me, known) in &self.known {
-                    let Some((user, sent_at, answered)) = &known.logged_in else {
+                    let Some((user, sent_at, acknowledged_at)) = &known.logged_in else {
                         continue;
                     };
                     // An expired session is not among those that end, and a clock may be set back.
                     if known.epoch != sent.epoch || !self.ends_for_good(me, sent) {
                         continue;
                     }
-                    if *user == sent.arg && *answered < sent.at && *sent_at == known.login_sent {
+                    if *user == sent.arg
+                        && *acknowledged_at < sent.at
+                        && *sent_at == known.login_sent
+                    {
                         self.ended_for.insert((me.clone(), user.clone()), now);
                     }
                 }

@@ -76,7 +76,7 @@ pub(crate) fn call(
     // A browser applies the head, even if the rest never arrives.
     let body = response.body_mut().read_to_string().unwrap_or_default();
     let report: Option<Report> = serde_json::from_str(&body).ok();
-    Outcome::Answer {
+    Outcome::Response {
         status,
         cookie_change,
         report: report.map(Box::new),
@@ -86,7 +86,7 @@ pub(crate) fn call(
 pub(crate) fn finish(world: &World, model: &Mutex<Model>, sent: &Sent, outcome: &Outcome) {
     let event = match outcome {
         Outcome::None => "nothing".to_owned(),
-        Outcome::Answer {
+        Outcome::Response {
             status,
             cookie_change,
             report,
@@ -105,7 +105,7 @@ pub(crate) fn finish(world: &World, model: &Mutex<Model>, sent: &Sent, outcome: 
                 )
             });
             let counter = if *status == 200 {
-                &world.answered
+                &world.succeeded
             } else {
                 &world.refused
             };

@@ -166,7 +166,7 @@ impl Disk {
         mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"]);
         let mounted = mount.arg(&path).status().is_ok_and(|done| done.success());
         if !mounted {
-            eprintln!("the soak may mount no disk: the directory is never full");
+            eprintln!("the soak test cannot mount a disk: the directory is never full");
         }
         Self { path, mounted }
     }

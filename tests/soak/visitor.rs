@@ -166,7 +166,12 @@ impl Visitor {
         }
         self.world.settled.fetch_add(1, Ordering::SeqCst);
         let unbroken = broken.is_empty();
-        report(&self.world, &self.model, "when all was quiet", broken);
+        report(
+            &self.world,
+            &self.model,
+            "when nothing was in flight",
+            broken,
+        );
         unbroken.then_some(listed)
     }
 
@@ -232,7 +237,7 @@ impl Visitor {
         let app = usize::from(self.random.percent(50));
         let path = format!("/dump/{}", self.model.lock().unwrap().name);
         let text = self.world.insist(app, &path)?;
-        Some(serde_json::from_str(&text).expect("this is what it sends"))
+        Some(serde_json::from_str(&text).expect("the visitor sends a cookie"))
     }
 
     /// Returns the session that a cookie opens, by default the browser's own.
@@ -255,12 +260,12 @@ impl Visitor {
                 "before=0&after=0",
                 None,
             );
-            if let (Outcome::Answer { cookie_change, .. }, false) = (&mut outcome, own) {
+            if let (Outcome::Response { cookie_change, .. }, false) = (&mut outcome, own) {
                 // The cookie is not the browser's.
                 *cookie_change = CookieChange::Nothing;
             }
             finish(&self.world, &self.model, &sent, &outcome);
-            if let Outcome::Answer {
+            if let Outcome::Response {
                 report: Some(report),
                 ..
             } = outcome
@@ -283,7 +288,7 @@ impl Visitor {
             None,
         );
         finish(&self.world, &self.model, &sent, &outcome);
-        Some(outcome.is_good())
+        Some(outcome.is_success())
     }
 
     fn prepare(&self, act: Act) -> Sent {

@@ -35,7 +35,7 @@ pub(crate) struct World {
     there: PathBuf,
     journals: Mutex<Journals>,
     agent: ureq::Agent,
-    pub(crate) answered: AtomicU64,
+    pub(crate) succeeded: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) settled: AtomicU64,
     /// The model of each visitor, to check the applications' journals.
@@ -72,7 +72,7 @@ impl World {
             there,
             journals: Mutex::default(),
             agent: config.build().new_agent(),
-            answered: AtomicU64::new(0),
+            succeeded: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             models: Mutex::default(),

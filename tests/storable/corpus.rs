@@ -49,7 +49,7 @@ fn a_version_string_beyond_unicode_is_readable_only_as_bytes() {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert_eq!(bytes, expected, "{}", path.display());
 
-        let error = storable::from_slice::<Json>(&image).expect_err("no text of Rust's");
+        let error = storable::from_slice::<Json>(&image).expect_err("not text in Rust");
         assert_eq!(error.kind(), DecodeErrorKind::Text, "{}", path.display());
         read += 1;
     }

@@ -49,7 +49,7 @@ fn images_frozen_by_perl_are_read_as_perl_reads_them() {
     assert!(stream.is_empty());
     assert!(
         met.len() == 14 && met.values().all(|count| *count > 1_000),
-        "there is too little of something: {met:?}"
+        "a kind is too rare: {met:?}"
     );
 }
 
@@ -109,7 +109,7 @@ fn the_deepest_image_perl_writes_by_default_is_read() {
 fn record<'a>(stream: &mut &'a [u8]) -> &'a [u8] {
     let (length, rest) = stream
         .split_first_chunk()
-        .expect("perl writes all it was asked for");
+        .expect("perl writes as many as requested");
     let (record, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
     *stream = rest;
     record

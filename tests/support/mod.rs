@@ -28,7 +28,7 @@ use tempfile::TempDir;
 
 pub(crate) use app::{App, Gates, PATIENCE, figment, routes};
 pub(crate) use backend::{Backend, on_every_shared_store, on_every_store};
-pub(crate) use visitor::{Answer, Visitor};
+pub(crate) use visitor::{Response, Visitor};
 
 /// A memory store with a manual clock.
 pub(crate) async fn memory() -> Subject {

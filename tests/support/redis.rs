@@ -200,7 +200,7 @@ impl Cluster {
 
     /// Waits until all living nodes agree.
     pub(crate) fn wait_until_well(&self, nodes: usize) {
-        wait_until("the cluster is well", || {
+        wait_until("the cluster is healthy", || {
             let well = |node: &&Redis| {
                 node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
                     && node

@@ -120,7 +120,7 @@ pub(crate) async fn keeps_responses_apart(store: &impl SessionStore, proxy: &Pro
         let _ = tokio::time::timeout(given_up, store.load_session(other)).await;
         let loaded = store.load_session(id).await.unwrap().expect("it is there");
         let text = String::from_utf8(loaded.bytes).unwrap();
-        assert!(text.contains(owner), "{owner} was answered {text}");
+        assert!(text.contains(owner), "{owner} got {text}");
     }
 }
 

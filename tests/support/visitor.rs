@@ -18,7 +18,7 @@ pub(crate) struct Visitor<'a> {
 
 /// The response that a visitor gets.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: Status,
     pub(crate) body: String,
     headers: Vec<(String, String)>,
@@ -68,12 +68,12 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.send(Method::Get, path, None).await
     }
 
     /// Sends a request with the current cookies, and stores the cookies of the response.
-    pub(crate) async fn send(&self, method: Method, path: &str, form: Option<&str>) -> Answer {
+    pub(crate) async fn send(&self, method: Method, path: &str, form: Option<&str>) -> Response {
         let cookies = self.cookies();
         let mut request = self.client.req(method, path.to_owned());
         request.set_remote((self.address, 4711).into());
@@ -101,7 +101,7 @@ impl<'a> Visitor<'a> {
             .collect();
         let status = response.status();
         let body = response.into_string().await.unwrap_or_default();
-        let response = Answer {
+        let response = Response {
             status,
             headers,
             body,
@@ -134,7 +134,7 @@ impl<'a> Visitor<'a> {
             .insert(name.to_owned(), value.to_owned());
     }
 
-    fn obey(&self, response: &Answer) {
+    fn obey(&self, response: &Response) {
         let mut jar = self.jar.lock().unwrap();
         for header in response.headers("Set-Cookie") {
             let cookie = Cookie::parse(header.to_owned()).expect("a cookie can be parsed");
@@ -146,7 +146,7 @@ impl<'a> Visitor<'a> {
     }
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         let of_name = self
             .headers
