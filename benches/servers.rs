@@ -123,6 +123,17 @@ impl Worker for Store {
     }
 }
 
+/// Returns the worker of an act on a new session of `store`.
+async fn on_store(store: &Arc<dyn SessionStore>, act: &str) -> Box<dyn Worker> {
+    let id = SessionId::random();
+    let mut worker = Store(Arc::clone(store), id, bytes(1), Precondition::Absent, 1);
+    worker.work().await;
+    match act {
+        "load" => Box::new(Load(Arc::clone(store), id)),
+        _ => Box::new(worker),
+    }
+}
+
 struct Driver(redis::aio::MultiplexedConnection, redis::Cmd);
 
 #[rocket::async_trait]
@@ -154,8 +165,8 @@ struct Socket(TcpStream, Vec<u8>, usize);
 impl Worker for Socket {
     async fn work(&mut self) {
         self.0.write_all(&self.1).await.expect("it works");
-        let mut answer = vec![0; self.2];
-        self.0.read_exact(&mut answer).await.expect("it works");
+        let mut response = vec![0; self.2];
+        self.0.read_exact(&mut response).await.expect("it works");
     }
 }
 
@@ -220,19 +231,7 @@ async fn redis() {
         for act in ["load", "save"] {
             let mut figures: [Vec<f64>; 4] = Default::default();
             for _ in 0..ROUNDS {
-                figures[0].push(
-                    measure(tasks, async |_| {
-                        let id = SessionId::random();
-                        let mut worker =
-                            Store(Arc::clone(&store), id, bytes(1), Precondition::Absent, 1);
-                        worker.work().await;
-                        match act {
-                            "load" => Box::new(Load(Arc::clone(&store), id)) as Box<dyn Worker>,
-                            _ => Box::new(worker),
-                        }
-                    })
-                    .await,
-                );
+                figures[0].push(measure(tasks, async |_| on_store(&store, act).await).await);
                 figures[1].push(
                     measure(tasks, async |_| {
                         let mut command = redis::cmd(if act == "load" { "GET" } else { "SET" });
@@ -309,19 +308,7 @@ async fn memcached() {
         for act in ["load", "save"] {
             let mut figures: [Vec<f64>; 3] = Default::default();
             for _ in 0..ROUNDS {
-                figures[0].push(
-                    measure(tasks, async |_| {
-                        let id = SessionId::random();
-                        let mut worker =
-                            Store(Arc::clone(&store), id, bytes(1), Precondition::Absent, 1);
-                        worker.work().await;
-                        match act {
-                            "load" => Box::new(Load(Arc::clone(&store), id)) as Box<dyn Worker>,
-                            _ => Box::new(worker),
-                        }
-                    })
-                    .await,
-                );
+                figures[0].push(measure(tasks, async |_| on_store(&store, act).await).await);
                 figures[1].push(
                     measure(tasks, async |_| {
                         let set = (act == "save").then(|| session.clone());

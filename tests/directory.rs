@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use rocket::async_test;
@@ -555,19 +555,13 @@ async fn files_and_directory_are_private_under_every_umask() {
     assert_eq!((mode(&path), mode(&path.join(&id))), (0o700, 0o600));
 }
 
-#[async_test]
-async fn a_lock_held_by_another_program_delays_only_saves() {
-    let place = place();
-    let revision = place.create().await;
-    let other = SessionId::random();
-    let revision_of_other = create(&place.store, &other).await;
-    // A program of the system holds the lock, until its input ends.
+/// Lets a program of the system hold the lock on `file`, until its input ends.
+fn lock(file: &Path) -> Child {
     let mut holder = Command::new("flock");
-    let holder = holder
-        .arg("--exclusive")
-        .arg(place.file())
-        .args(["sh", "-c", "echo held; cat"]);
     let mut holder = holder
+        .arg("--exclusive")
+        .arg(file)
+        .args(["sh", "-c", "echo held; cat"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -576,6 +570,16 @@ async fn a_lock_held_by_another_program_delays_only_saves() {
     std::io::BufReader::new(holder.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
+    holder
+}
+
+#[async_test]
+async fn a_lock_held_by_another_program_delays_only_saves() {
+    let place = place();
+    let revision = place.create().await;
+    let other = SessionId::random();
+    let revision_of_other = create(&place.store, &other).await;
+    let mut holder = lock(&place.file());
 
     assert!(
         place.store.load_session(&place.id).await.unwrap().is_some(),
@@ -617,20 +621,7 @@ async fn a_lock_held_by_another_program_delays_only_saves() {
 async fn a_cancelled_save_does_not_happen_later() {
     let place = place();
     let revision = place.create().await;
-    let mut holder = Command::new("flock");
-    let holder = holder
-        .arg("--exclusive")
-        .arg(place.file())
-        .args(["sh", "-c", "echo held; cat"]);
-    let mut holder = holder
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("util-linux is installed");
-    let mut line = String::new();
-    std::io::BufReader::new(holder.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    let mut holder = lock(&place.file());
     let late = bytes(2, "late");
     let waiting = save(
         &place.store,

@@ -20,7 +20,7 @@ use rocket_session_kit::{CsrfForm, CsrfToken, Result, Session};
 use crate::support::browser::Browser;
 use crate::support::process::Server;
 use crate::support::served::Served;
-use crate::support::{App, Gates, Visitor};
+use crate::support::{App, Gates, Visitor, remove_token};
 
 #[allow(dead_code, reason = "a test needs no `main`")]
 #[path = "../examples/form.rs"]
@@ -49,17 +49,6 @@ fn tokens(count: usize, session: &Session) -> String {
 #[get("/has/<token>")]
 fn has(token: &str, session: &Session) -> String {
     session.has_form_token(token).to_string()
-}
-
-#[get("/use/<token>?<gate>")]
-async fn use_up(
-    token: &str,
-    gate: Option<&str>,
-    session: &Session,
-    gates: &State<Gates>,
-) -> Result<String> {
-    gates.wait(gate).await;
-    Ok(session.remove_form_token(token).await?.to_string())
 }
 
 #[get("/own")]
@@ -147,7 +136,7 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
         renew_and_token,
         tokens,
         has,
-        use_up,
+        remove_token,
         own,
         csrf,
         page,

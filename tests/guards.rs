@@ -15,7 +15,7 @@ use rocket_session_kit::{
     Notifications, RateLimit, Session, Sessions,
 };
 
-use crate::support::{App, Gates, Visitor};
+use crate::support::{App, Gates, Visitor, text_of};
 
 /// A guard of an application, with a session inside.
 struct Visits(u32);
@@ -289,16 +289,7 @@ async fn a_request_that_is_dispatched_twice_has_two_sessions() {
     let request = app.client.get("/add/count/1");
     let request = request.header(rocket::http::Header::new("Cookie", visitor.cookies()));
     for count in ["1", "2", "3"] {
-        assert_eq!(
-            request
-                .clone()
-                .dispatch()
-                .await
-                .into_string()
-                .await
-                .unwrap(),
-            count
-        );
+        assert_eq!(text_of(request.clone()).await, count);
     }
     assert_eq!(app.probe.calls().tuple(), (3, 3, 0, 0));
 }
@@ -352,28 +343,10 @@ async fn a_tracked_client_of_rocket_keeps_a_session() {
         .mount("/", routes![count]);
     let client = Client::tracked(app).await.unwrap();
     for count in ["1", "2", "3"] {
-        assert_eq!(
-            client
-                .get("/count")
-                .dispatch()
-                .await
-                .into_string()
-                .await
-                .unwrap(),
-            count
-        );
+        assert_eq!(text_of(client.get("/count")).await, count);
     }
     client.get("/count?end").dispatch().await;
-    assert_eq!(
-        client
-            .get("/count")
-            .dispatch()
-            .await
-            .into_string()
-            .await
-            .unwrap(),
-        "1"
-    );
+    assert_eq!(text_of(client.get("/count")).await, "1");
 }
 
 #[get("/count?<end>")]

@@ -12,16 +12,17 @@ use rocket::futures::TryStreamExt;
 use rocket::futures::future::{Either, join, join_all, select};
 use rocket::http::Status;
 use rocket::local::asynchronous::Client;
-use rocket::{State, async_test, get, routes};
+use rocket::{async_test, get, routes};
 use rocket_session_kit::store::{Precondition, Save, SessionStore};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{
-    Clock, CsrfToken, LoggedIn, MemoryStore, Notifications, Notify, Result, Session, SessionId,
-    Sessions,
+    Clock, CsrfToken, LoggedIn, MemoryStore, Notify, Result, Session, SessionId, Sessions,
 };
 
 use crate::support::served::Served;
-use crate::support::{App, Backend, Gates, Visitor, figment, log, on_every_store};
+use crate::support::{
+    App, Backend, Gates, Visitor, figment, log, on_every_store, push, remove_token, take,
+};
 
 const NAME: &str = "X-Auth-Token";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -70,29 +71,16 @@ impl Api {
 
 fn more() -> Vec<rocket::Route> {
     routes![
-        push, take, form, token, uses, responder, end_all, members, id_with
+        push,
+        take,
+        form,
+        token,
+        remove_token,
+        responder,
+        end_all,
+        members,
+        id_with
     ]
-}
-
-#[get("/push/<message>?<gate>")]
-async fn push(
-    message: &str,
-    gate: Option<&str>,
-    notes: Notifications<'_>,
-    gates: &State<Gates>,
-) -> Result<()> {
-    gates.wait(gate).await;
-    notes.info(message)
-}
-
-#[get("/take?<gate>")]
-async fn take(
-    gate: Option<&str>,
-    notes: Notifications<'_>,
-    gates: &State<Gates>,
-) -> Result<String> {
-    gates.wait(gate).await;
-    Ok(notes.take_all().await?.len().to_string())
 }
 
 #[get("/form")]
@@ -103,17 +91,6 @@ fn form(session: &Session) -> String {
 #[get("/token")]
 fn token(token: CsrfToken) -> String {
     token.to_string()
-}
-
-#[get("/use/<token>?<gate>")]
-async fn uses(
-    token: &str,
-    gate: Option<&str>,
-    session: &Session,
-    gates: &State<Gates>,
-) -> Result<String> {
-    gates.wait(gate).await;
-    Ok(session.remove_form_token(token).await?.to_string())
 }
 
 #[get("/responder")]

@@ -8,14 +8,14 @@ use rocket::async_test;
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::futures::stream::BoxStream;
-use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored, Swept};
+use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored};
 use rocket_session_kit::{
     Cache, CsrfForm, CsrfToken, DirectoryStore, Limit, MemoryStore, RateLimit, Result, SessionId,
     Sessions,
 };
 
 use crate::support::process::Server;
-use crate::support::{figment, log};
+use crate::support::{figment, log, text_of};
 
 /// Tries to launch, and returns the one sentence that was logged about it.
 async fn refused(settings: impl FnOnce(Figment) -> Figment, marker: &str) -> String {
@@ -148,16 +148,7 @@ async fn another_fairing_may_attach_the_fairing() {
         .await
         .unwrap();
     for count in ["1", "2"] {
-        assert_eq!(
-            client
-                .get("/count")
-                .dispatch()
-                .await
-                .into_string()
-                .await
-                .unwrap(),
-            count
-        );
+        assert_eq!(text_of(client.get("/count")).await, count);
     }
 }
 
@@ -182,10 +173,6 @@ impl SessionStore for Flags {
         self.thread_safe
     }
 
-    async fn setup(&self) -> Result<()> {
-        Ok(())
-    }
-
     async fn load_session(&self, _: &SessionId) -> Result<Option<Stored>> {
         Ok(None)
     }
@@ -200,14 +187,6 @@ impl SessionStore for Flags {
 
     async fn delete_session_if(&self, _: &SessionId, _: Revision) -> Result<bool> {
         Ok(false)
-    }
-
-    async fn has_session(&self, _: &SessionId) -> Result<bool> {
-        Ok(false)
-    }
-
-    async fn delete_old_sessions(&self, _: u64) -> Result<Swept> {
-        Ok(Swept::default())
     }
 
     fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
@@ -359,16 +338,7 @@ async fn one_setting_chooses_the_memory_store() {
     let client = rocket::local::asynchronous::Client::tracked(rocket.attach(Sessions::fairing()))
         .await
         .unwrap();
-    assert_eq!(
-        client
-            .get("/count")
-            .dispatch()
-            .await
-            .into_string()
-            .await
-            .unwrap(),
-        "1"
-    );
+    assert_eq!(text_of(client.get("/count")).await, "1");
 }
 
 /// Writes a `Rocket.toml`, and starts the example next to it.

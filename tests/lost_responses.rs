@@ -13,7 +13,7 @@ use rocket_session_kit::store::{Precondition, Save, Saved, SessionStore};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{Notifications, Result, Session};
 
-use crate::support::{App, Gates, Response, Visitor};
+use crate::support::{App, Gates, Response, Visitor, push};
 
 /// Longer than any session lives unused.
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -172,17 +172,6 @@ async fn push_save_and_push_two(
     gates.wait(Some("respond")).await;
     notes.info("b")?;
     notes.info("c")
-}
-
-#[get("/push/<message>?<gate>")]
-async fn push(
-    message: &str,
-    gate: Option<&str>,
-    notes: Notifications<'_>,
-    gates: &State<Gates>,
-) -> Result<()> {
-    gates.wait(gate).await;
-    notes.info(message)
 }
 
 /// Counts and calls `save()`, and then takes all messages.

@@ -20,8 +20,9 @@ use crate::support::memcached::Memcached;
 use crate::support::process::wait_until;
 use crate::support::proxy::Proxy;
 use crate::support::server::{
-    PATIENT, SOON, brief, create, filled_session, keeps_responses_apart, save, session,
-    spares_a_session_saved_meanwhile, works_in_a_second_runtime, write_everything,
+    PATIENT, SOON, brief, create, filled_session, keeps_responses_apart,
+    reports_a_lost_save_followed_by_another, save, session, spares_a_session_saved_meanwhile,
+    works_in_a_second_runtime, write_everything,
 };
 use crate::support::{App, PATIENCE, figment, log};
 
@@ -423,39 +424,15 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
         let (store, direct) = (store(proxy.port), store(server.port));
         let id = create(&store, "alice").await;
         let before = store.load_session(&id).await.unwrap().expect("it is there");
-        let (ours, theirs) = (session("ours"), session("theirs"));
         match arrived {
             false => proxy.cut_at_requests(1),
             true => proxy.cut_at_responses(1),
         }
         let gate = proxy.hold(b"mg ");
-        let other = async {
-            gate.arrived().await;
-            let there = direct
-                .load_session(&id)
-                .await
-                .unwrap()
-                .expect("it is there");
-            assert_eq!(there.bytes == ours, arrived);
-            let saved = direct
-                .save_session(&id, save(&theirs, Precondition::Revision(there.revision)))
-                .await;
-            assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
-            gate.open_for_all();
-        };
-        let precondition = Precondition::Revision(before.revision);
-        let both =
-            async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
-        let both = tokio::time::timeout(PATIENT, both).await;
-        let (saved, ()) = both.expect("a lost save is looked for");
-        let error = saved.expect_err("the outcome of the save is unknown");
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let there = direct
-            .load_session(&id)
-            .await
-            .unwrap()
-            .expect("it is there");
-        assert!(there.bytes == theirs, "the other's save was overwritten");
+        let loss = gate.arrived();
+        let before = (id, before.revision);
+        reports_a_lost_save_followed_by_another(&store, &direct, before, arrived, &gate, loss)
+            .await;
     }
 }
 

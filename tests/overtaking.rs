@@ -9,7 +9,7 @@ use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{Notifications, Result, Session, SessionId, Sessions};
 
-use crate::support::{App, Gates, Visitor};
+use crate::support::{App, Gates, Visitor, take};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -63,17 +63,6 @@ async fn wait_and_save(
 #[get("/push")]
 fn push(notes: Notifications<'_>) -> Result<()> {
     notes.info("hello")
-}
-
-/// Returns how many notifications it took.
-#[get("/take?<gate>")]
-async fn take(
-    gate: Option<&str>,
-    notes: Notifications<'_>,
-    gates: &State<Gates>,
-) -> Result<String> {
-    gates.wait(gate).await;
-    Ok(notes.take_all().await?.len().to_string())
 }
 
 #[get("/end/<id>")]

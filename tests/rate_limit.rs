@@ -23,7 +23,9 @@ use rocket_session_kit::{
 use crate::support::process::Server;
 use crate::support::proxy::Proxy;
 use crate::support::served::Served;
-use crate::support::{App, Backend, Visitor, figment, on_every_shared_store, on_every_store};
+use crate::support::{
+    App, Backend, FAULTS, Visitor, figment, on_every_shared_store, on_every_store,
+};
 
 /// The number of calls of a handler.
 #[derive(Default)]
@@ -875,14 +877,6 @@ async fn no_request_is_counted_without_a_limit() {
     }
     assert_eq!(app.probe.calls().entries, 0);
 }
-
-type Fault = fn(&Probe, Act);
-
-const FAULTS: [(&str, Fault); 3] = [
-    ("fails", Probe::fail),
-    ("hangs", Probe::hang),
-    ("panics", Probe::panic),
-];
 
 #[async_test]
 async fn the_configuration_decides_about_requests_while_the_store_is_down() {

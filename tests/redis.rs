@@ -18,8 +18,8 @@ use rocket_session_kit::{ErrorKind, RedisStore, SessionId, Sessions};
 use crate::support::proxy::Proxy;
 use crate::support::redis::{Cluster, Redis, Sentinels, wait_until_replicated};
 use crate::support::server::{
-    PATIENT, SOON, brief, create, keeps_responses_apart, save, session,
-    spares_a_session_saved_meanwhile, works_in_a_second_runtime, write_everything,
+    SOON, brief, create, keeps_responses_apart, reports_a_lost_save_followed_by_another, save,
+    session, spares_a_session_saved_meanwhile, works_in_a_second_runtime, write_everything,
 };
 use crate::support::{App, PATIENCE, Visitor, figment, log};
 
@@ -301,9 +301,8 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
         let (store, direct) = (store(proxy.port), store(server.port));
         let id = create(&store, "alice").await;
         let before = store.load_session(&id).await.unwrap().expect("it is there");
-        let (ours, theirs) = (session("ours"), session("theirs"));
         let gate = proxy.hold(b"EVALSHA");
-        let other = async {
+        let loss = async {
             gate.arrived().await;
             match arrived {
                 false => proxy.cut(),
@@ -312,31 +311,10 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
             gate.open();
             // The save is sent again.
             gate.arrived().await;
-            let there = direct
-                .load_session(&id)
-                .await
-                .unwrap()
-                .expect("it is there");
-            assert_eq!(there.bytes == ours, arrived);
-            let saved =
-                direct.save_session(&id, save(&theirs, Precondition::Revision(there.revision)));
-            let saved = saved.await;
-            assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
-            gate.open_for_all();
         };
-        let precondition = Precondition::Revision(before.revision);
-        let both =
-            async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
-        let both = tokio::time::timeout(PATIENT, both).await;
-        let (saved, ()) = both.expect("a lost save is sent again");
-        let error = saved.expect_err("the outcome of the save is unknown");
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let there = direct
-            .load_session(&id)
-            .await
-            .unwrap()
-            .expect("it is there");
-        assert!(there.bytes == theirs, "the other's save was overwritten");
+        let before = (id, before.revision);
+        reports_a_lost_save_followed_by_another(&store, &direct, before, arrived, &gate, loss)
+            .await;
     }
 }
 

@@ -76,18 +76,6 @@ impl Drop for Stopped {
 
 #[rocket::async_trait]
 impl SessionStore for Sweeping {
-    fn is_multiprocess_safe(&self) -> bool {
-        true
-    }
-
-    fn is_thread_safe(&self) -> bool {
-        true
-    }
-
-    async fn setup(&self) -> Result<()> {
-        Ok(())
-    }
-
     async fn load_session(&self, _: &SessionId) -> Result<Option<Stored>> {
         Ok(None)
     }
@@ -101,10 +89,6 @@ impl SessionStore for Sweeping {
     }
 
     async fn delete_session_if(&self, _: &SessionId, _: Revision) -> Result<bool> {
-        Ok(false)
-    }
-
-    async fn has_session(&self, _: &SessionId) -> Result<bool> {
         Ok(false)
     }
 

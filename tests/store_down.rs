@@ -9,10 +9,10 @@ use rocket::http::Method;
 use rocket::response::Redirect;
 use rocket::{async_test, catch, catchers, get, routes};
 use rocket_session_kit::store::{KeyValue, Namespace, Precondition, Save, SessionStore};
-use rocket_session_kit::testing::{Act, Probe};
+use rocket_session_kit::testing::Act;
 use rocket_session_kit::{Clock, MemoryStore, Result, Session, SessionId};
 
-use crate::support::App;
+use crate::support::{App, FAULTS};
 
 #[get("/moves")]
 fn moves(session: &Session) -> Result<Redirect> {
@@ -59,15 +59,6 @@ async fn app() -> App {
     })
     .await
 }
-
-type Fault = fn(&Probe, Act);
-
-/// Every way in which a call to the store can fail.
-const FAULTS: [(&str, Fault); 3] = [
-    ("fails", Probe::fail),
-    ("hangs", Probe::hang),
-    ("panics", Probe::panic),
-];
 
 #[async_test]
 async fn a_visitor_with_a_session_is_asked_to_retry() {

@@ -70,12 +70,7 @@ async fn a_record_that_cannot_be_read_is_never_overwritten() {
 async fn untouched_values_survive_a_request_byte_for_byte() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
-    let now = app
-        .clock
-        .now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = now(&app);
     let values = r#""big":123456789012345678901234567890,"exact":1.10,"deep":{"z":1,"a":[ 1 , 2 ]},"é\u0000\"":"\ud83d\ude00""#;
     let text = format!(
         r#"{{"rev":"9f86d081884c7d65","expires":99999999999,"v":1,"created":{now},"accessed":{now},"values":{{{values}}}}}"#
@@ -95,12 +90,7 @@ async fn untouched_values_survive_a_request_byte_for_byte() {
 async fn a_too_deeply_nested_value_is_an_error_when_it_is_read() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
-    let now = app
-        .clock
-        .now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = now(&app);
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let text = format!(
         r#"{{"rev":"9f86d081884c7d65","expires":99999999999,"v":1,"created":{now},"accessed":{now},"values":{{"deep":{deep},"n":1}}}}"#

@@ -9,7 +9,7 @@ use rocket::figment::providers::Serialized;
 use rocket::futures::TryStreamExt;
 use rocket::futures::future::join;
 use rocket::http::Status;
-use rocket::local::asynchronous::Client;
+use rocket::local::asynchronous::{Client, LocalRequest};
 use rocket::{Build, Rocket, Route, State, get};
 #[cfg(feature = "memcached")]
 use rocket_session_kit::MemcachedStore;
@@ -18,7 +18,7 @@ use rocket_session_kit::RedisStore;
 use rocket_session_kit::store::SessionStore;
 use rocket_session_kit::testing::{Gate, Probe};
 use rocket_session_kit::{
-    Clock, DirectoryStore, MemoryStore, Record, Result, Session, SessionId, Sessions,
+    Clock, DirectoryStore, MemoryStore, Notifications, Record, Result, Session, SessionId, Sessions,
 };
 
 #[cfg(feature = "memcached")]
@@ -391,4 +391,45 @@ fn age(session: &Session) -> String {
         session.age().as_secs(),
         session.idle_for().as_secs()
     )
+}
+
+/// Returns the text of the response to `request`.
+pub(crate) async fn text_of(request: LocalRequest<'_>) -> String {
+    let response = request.dispatch().await;
+    response.into_string().await.expect("there is a text")
+}
+
+/// Pushes a message. Not one of the [`routes`], and neither are the next two.
+#[get("/push/<message>?<gate>")]
+pub(crate) async fn push(
+    message: &str,
+    gate: Option<&str>,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<()> {
+    gates.wait(gate).await;
+    notes.info(message)
+}
+
+/// Returns how many notifications it took.
+#[get("/take?<gate>")]
+pub(crate) async fn take(
+    gate: Option<&str>,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(notes.take_all().await?.len().to_string())
+}
+
+/// Returns whether it used the token up.
+#[get("/use/<token>?<gate>")]
+pub(crate) async fn remove_token(
+    token: &str,
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(session.remove_form_token(token).await?.to_string())
 }

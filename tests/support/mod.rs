@@ -22,13 +22,22 @@ use rocket_session_kit::MemcachedStore;
 #[cfg(feature = "redis")]
 use rocket_session_kit::RedisStore;
 use rocket_session_kit::store::KeyValue;
-use rocket_session_kit::testing::Subject;
+use rocket_session_kit::testing::{Act, Probe, Subject};
 use rocket_session_kit::{Clock, DirectoryStore, MemoryStore};
 use tempfile::TempDir;
 
-pub(crate) use app::{App, Gates, PATIENCE, figment, routes};
+pub(crate) use app::{App, Gates, PATIENCE, figment, push, remove_token, routes, take, text_of};
 pub(crate) use backend::{Backend, on_every_shared_store, on_every_store};
 pub(crate) use visitor::{Response, Visitor};
+
+type Fault = fn(&Probe, Act);
+
+/// Every way in which a call to the store can fail.
+pub(crate) const FAULTS: [(&str, Fault); 3] = [
+    ("fails", Probe::fail),
+    ("hangs", Probe::hang),
+    ("panics", Probe::panic),
+];
 
 /// A memory store with a manual clock.
 pub(crate) async fn memory() -> Subject {

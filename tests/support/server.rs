@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use rocket::figment::Figment;
 use rocket::tokio;
-use rocket_session_kit::SessionId;
-use rocket_session_kit::store::{KeyValue, Namespace, Precondition, Save, Saved, SessionStore};
+use rocket_session_kit::store::{
+    KeyValue, Namespace, Precondition, Revision, Save, Saved, SessionStore,
+};
 use rocket_session_kit::testing::Gate;
+use rocket_session_kit::{ErrorKind, SessionId};
 
 use super::App;
 use super::proxy::Proxy;
@@ -146,4 +148,36 @@ pub(crate) async fn spares_a_session_saved_meanwhile(
     let swept = swept.unwrap();
     assert_eq!((swept.deleted, swept.remaining), (0, 1));
     assert!(direct.has_session(&id).await.unwrap());
+}
+
+/// `loss` loses a save of the session by `store`, and waits until `store` is at `gate` to find out its
+/// outcome. `direct` then saves the session: the first save is an error, and is not repeated.
+pub(crate) async fn reports_a_lost_save_followed_by_another(
+    store: &impl SessionStore,
+    direct: &impl SessionStore,
+    (id, revision): (SessionId, Revision),
+    arrived: bool,
+    gate: &Gate,
+    loss: impl Future<Output = ()>,
+) {
+    let (ours, theirs) = (session("ours"), session("theirs"));
+    let other = async {
+        loss.await;
+        let there = direct.load_session(&id).await.unwrap();
+        let there = there.expect("it is there");
+        assert_eq!(there.bytes == ours, arrived);
+        let precondition = Precondition::Revision(there.revision);
+        let saved = direct.save_session(&id, save(&theirs, precondition)).await;
+        assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
+        gate.open_for_all();
+    };
+    let precondition = Precondition::Revision(revision);
+    let both = async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
+    let both = tokio::time::timeout(PATIENT, both).await;
+    let (saved, ()) = both.expect("a lost save is looked for");
+    let error = saved.expect_err("the outcome of the save is unknown");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let there = direct.load_session(&id).await.unwrap();
+    let there = there.expect("it is there");
+    assert!(there.bytes == theirs, "the other's save was overwritten");
 }

@@ -301,10 +301,6 @@ impl KeyValue for SqliteStore {
         self.edit("keep an entry", key, |_| (Some(next), ())).await
     }
 
-    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
-        self.swap(key, None, value, ttl).await
-    }
-
     async fn swap(
         &self,
         key: &Key,
