@@ -1,7 +1,7 @@
-//! How many sessions a second a server's store loads and saves, beside the bare driver, a bare
+//! The sessions that a server's store loads and saves in a second, next to the bare driver, a bare
 //! socket, and the server's own benchmark, in one run. `cargo bench --bench servers`
 //!
-//! The figures of one run are to be compared with each other, and with no others.
+//! Compare the figures of one run only with each other.
 
 #![allow(missing_docs)]
 
@@ -62,7 +62,7 @@ fn bytes(rev: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Lets `tasks` do something over and over, and returns how often a second it was done in all.
+/// Lets `tasks` repeat their work, and returns the total number of repetitions in a second.
 async fn measure<F, Fut>(tasks: usize, act: F) -> f64
 where
     F: Fn(usize) -> Fut,
@@ -158,7 +158,7 @@ impl Worker for Meta {
     }
 }
 
-/// One connection for each task, a request, and an answer of known length.
+/// One connection for each task, a request, and a response of known length.
 struct Socket(TcpStream, Vec<u8>, usize);
 
 #[rocket::async_trait]
@@ -187,7 +187,7 @@ async fn socket(port: u16) -> TcpStream {
     stream
 }
 
-/// What redis-benchmark says of `test`, in operations a second.
+/// Returns the result of redis-benchmark for `test`, in operations a second.
 fn own_benchmark(port: u16, test: &str, clients: usize) -> f64 {
     let output = Command::new("redis-benchmark")
         .args(["-p", &port.to_string(), "-c", &clients.to_string()])
@@ -342,7 +342,7 @@ async fn memcached() {
 }
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds.
+    // `cargo test --benches` only checks that it builds.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
