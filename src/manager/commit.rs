@@ -228,7 +228,7 @@ impl SessionManager {
                 }
                 continue;
             }
-            // Nobody joins a copy, or a session under another id. They wait for the lock instead.
+            // No request joins a copy, or a session under another id. It waits for the lock instead.
             let leader = match has_moved || record.forked {
                 true => None,
                 false => self.batches.lead(version.id, &record),
