@@ -1,4 +1,4 @@
-//! How many heap allocations a request takes over a bare route that is given the same cookie.
+//! The heap allocations of a request, in addition to a bare route that receives the same cookie.
 
 #![allow(missing_docs)]
 

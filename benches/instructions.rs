@@ -1,4 +1,4 @@
-//! How many instructions a request takes over a bare route that is given the same cookie.
+//! The instructions of a request, in addition to a bare route that receives the same cookie.
 //!
 //! Counted by valgrind's callgrind, under which this program runs itself: the count is the same on
 //! every run, whatever else the machine does.
@@ -30,7 +30,7 @@ fn main() {
 fn compare() {
     let mut floor = None;
     for route in ROUTES {
-        // The difference of two runs leaves the program's start and end out.
+        // The difference of two runs omits the program's start and end.
         let each = (count(route, 1500) - count(route, 500)) / 1000;
         let floor = *floor.get_or_insert(each);
         println!(

@@ -1,4 +1,4 @@
-//! How long a request takes, through Rocket's local client, beside a bare route that is given the same cookie.
+//! The time of a request through Rocket's local client, next to a bare route that receives the same cookie.
 //! `cargo bench --bench requests`
 
 #![allow(missing_docs)]

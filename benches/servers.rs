@@ -1,7 +1,7 @@
-//! How many sessions a second a server's store loads and saves, beside the bare driver, a bare
+//! The sessions that a server's store loads and saves in a second, next to the bare driver, a bare
 //! socket, and the server's own benchmark, in one run. `cargo bench --bench servers`
 //!
-//! The figures of one run are to be compared with each other, and with no others.
+//! Compare the figures of one run only with each other.
 
 #![allow(missing_docs)]
 
@@ -62,7 +62,7 @@ fn bytes(rev: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Lets `tasks` do something over and over, and returns how often a second it was done in all.
+/// Lets `tasks` repeat their work, and returns the total number of repetitions in a second.
 async fn measure<F, Fut>(tasks: usize, act: F) -> f64
 where
     F: Fn(usize) -> Fut,
@@ -123,6 +123,17 @@ impl Worker for Store {
     }
 }
 
+/// Returns the worker of an act on a new session of `store`.
+async fn on_store(store: &Arc<dyn SessionStore>, act: &str) -> Box<dyn Worker> {
+    let id = SessionId::random();
+    let mut worker = Store(Arc::clone(store), id, bytes(1), Precondition::Absent, 1);
+    worker.work().await;
+    match act {
+        "load" => Box::new(Load(Arc::clone(store), id)),
+        _ => Box::new(worker),
+    }
+}
+
 struct Driver(redis::aio::MultiplexedConnection, redis::Cmd);
 
 #[rocket::async_trait]
@@ -147,15 +158,15 @@ impl Worker for Meta {
     }
 }
 
-/// One connection for each task, a request, and an answer of known length.
+/// One connection for each task, a request, and a response of known length.
 struct Socket(TcpStream, Vec<u8>, usize);
 
 #[rocket::async_trait]
 impl Worker for Socket {
     async fn work(&mut self) {
         self.0.write_all(&self.1).await.expect("it works");
-        let mut answer = vec![0; self.2];
-        self.0.read_exact(&mut answer).await.expect("it works");
+        let mut response = vec![0; self.2];
+        self.0.read_exact(&mut response).await.expect("it works");
     }
 }
 
@@ -176,7 +187,7 @@ async fn socket(port: u16) -> TcpStream {
     stream
 }
 
-/// What redis-benchmark says of `test`, in operations a second.
+/// Returns the result of redis-benchmark for `test`, in operations a second.
 fn own_benchmark(port: u16, test: &str, clients: usize) -> f64 {
     let output = Command::new("redis-benchmark")
         .args(["-p", &port.to_string(), "-c", &clients.to_string()])
@@ -220,19 +231,7 @@ async fn redis() {
         for act in ["load", "save"] {
             let mut figures: [Vec<f64>; 4] = Default::default();
             for _ in 0..ROUNDS {
-                figures[0].push(
-                    measure(tasks, async |_| {
-                        let id = SessionId::random();
-                        let mut worker =
-                            Store(Arc::clone(&store), id, bytes(1), Precondition::Absent, 1);
-                        worker.work().await;
-                        match act {
-                            "load" => Box::new(Load(Arc::clone(&store), id)) as Box<dyn Worker>,
-                            _ => Box::new(worker),
-                        }
-                    })
-                    .await,
-                );
+                figures[0].push(measure(tasks, async |_| on_store(&store, act).await).await);
                 figures[1].push(
                     measure(tasks, async |_| {
                         let mut command = redis::cmd(if act == "load" { "GET" } else { "SET" });
@@ -309,19 +308,7 @@ async fn memcached() {
         for act in ["load", "save"] {
             let mut figures: [Vec<f64>; 3] = Default::default();
             for _ in 0..ROUNDS {
-                figures[0].push(
-                    measure(tasks, async |_| {
-                        let id = SessionId::random();
-                        let mut worker =
-                            Store(Arc::clone(&store), id, bytes(1), Precondition::Absent, 1);
-                        worker.work().await;
-                        match act {
-                            "load" => Box::new(Load(Arc::clone(&store), id)) as Box<dyn Worker>,
-                            _ => Box::new(worker),
-                        }
-                    })
-                    .await,
-                );
+                figures[0].push(measure(tasks, async |_| on_store(&store, act).await).await);
                 figures[1].push(
                     measure(tasks, async |_| {
                         let set = (act == "save").then(|| session.clone());
@@ -355,7 +342,7 @@ async fn memcached() {
 }
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds.
+    // `cargo test --benches` only checks that it builds.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }

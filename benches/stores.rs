@@ -1,4 +1,4 @@
-//! How long a store takes: one load, one save, and a sweep of 100 000 files. `cargo bench --bench stores`
+//! The time of a store's calls: a load, a save, and a sweep of 100 000 files. `cargo bench --bench stores`
 
 #![allow(missing_docs)]
 
@@ -94,7 +94,7 @@ fn memory_save(bencher: Bencher<'_, '_>) {
     save_to(bencher, &MemoryStore::new());
 }
 
-/// What the system takes to open, read and close a file of this size: nothing can be faster.
+/// The time to open, read and close a file of this size: nothing can be faster.
 #[divan::bench]
 fn file_read_floor(bencher: Bencher<'_, '_>) {
     let there = tempfile::tempdir().expect("there is room");
@@ -103,7 +103,7 @@ fn file_read_floor(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(std::fs::read(&path)));
 }
 
-/// What the system takes to write a file of this size beside another, and to rename it into its place.
+/// The time to write a file of this size next to another, and to rename it into its place.
 #[divan::bench]
 fn file_replace_floor(bencher: Bencher<'_, '_>) {
     let there = tempfile::tempdir().expect("there is room");
@@ -125,7 +125,7 @@ fn directory_save(bencher: Bencher<'_, '_>, durability: Durability) {
     with_directory(durability, |store| save_to(bencher, store));
 }
 
-/// Nothing is old enough, so that every sweep finds the same.
+/// Nothing is old enough, so every sweep finds the same.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn directory_sweep_of_100_000(bencher: Bencher<'_, '_>) {
     with_directory(Durability::None, |store| {
@@ -141,7 +141,7 @@ fn directory_sweep_of_100_000(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// All are old.
+/// All of them are old.
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn directory_removal_of_100_000(bencher: Bencher<'_, '_>) {
     let runtime = runtime();

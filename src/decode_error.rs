@@ -11,7 +11,7 @@ use std::fmt;
 pub enum DecodeErrorKind {
     /// The bytes do not begin like a Storable image.
     NotAnImage,
-    /// The input can be read, and is no session.
+    /// The input can be read, but it is not a session.
     NotASession,
     /// The format is too old or too new. Storable images are read from 2.0 (Storable 0.7, of the year
     /// 2000) to 2.12, and pickles up to protocol 5.
@@ -171,7 +171,7 @@ impl Refused {
 #[derive(Clone, PartialEq, Eq)]
 pub struct DecodeError(Box<Parts>);
 
-/// The parts of an error, in a box: most results are no errors, and are passed on often.
+/// The parts of an error, in a box: most results are not errors, and are passed on often.
 #[derive(Clone, PartialEq, Eq)]
 struct Parts {
     kind: DecodeErrorKind,

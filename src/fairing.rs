@@ -22,8 +22,8 @@ use crate::store::SessionStore;
 use crate::sweep::sweep;
 
 impl Sessions {
-    /// Returns the fairing that adds sessions to an application, as `[default.sessions]` in
-    /// `Rocket.toml` says.
+    /// Returns the fairing that adds sessions to an application. `[default.sessions]` in
+    /// `Rocket.toml` configures them.
     ///
     /// Attach it once, after any fairing that changes a session in its `on_response`.
     ///

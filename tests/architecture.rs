@@ -1,4 +1,4 @@
-//! The house is built as `ARCHITECTURE.md` says: every file has its line, and imports run down the list.
+//! The code matches `ARCHITECTURE.md`: every file has its line, and imports run down the list.
 
 use std::collections::HashMap;
 use std::fs;
@@ -42,7 +42,7 @@ fn files(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The part of the house that a path in `src` belongs to.
+/// The part of the crate that a path in `src` belongs to.
 fn part(path: &str) -> &str {
     let first = path.split('/').next().expect("a path has parts");
     first.strip_suffix(".rs").unwrap_or(first)
@@ -100,7 +100,7 @@ fn imports_run_down_the_list_of_the_architecture_page() {
         places.entry(part(line).to_owned()).or_insert(place);
     }
     for file in files(&source()) {
-        // It tests two parts of the house together.
+        // It tests two parts of the crate together.
         if file == "lib.rs" || file == "manager/interleavings.rs" {
             continue;
         }

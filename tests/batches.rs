@@ -13,9 +13,9 @@ use rocket::{State, async_test, get, routes};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{Notifications, Result, Session};
 
-use crate::support::{Answer, App, Gates, Visitor};
+use crate::support::{App, Gates, Response, Visitor};
 
-type Request<'a> = Pin<Box<dyn Future<Output = Answer> + 'a>>;
+type Request<'a> = Pin<Box<dyn Future<Output = Response> + 'a>>;
 
 /// A request that met a conflict, and repeats its save at a gate.
 struct Contended<'a> {
@@ -59,8 +59,11 @@ async fn wait_behind<'a>(visitor: &'a Visitor<'_>, paths: &[&'a str]) -> Vec<Req
 async fn finish(contended: Contended<'_>, others: Vec<Request<'_>>) -> Vec<u16> {
     contended.saves.open_for_all();
     let all = std::iter::once(contended.leader).chain(others);
-    let answers = join_all(all).await;
-    answers.iter().map(|answer| answer.status.code).collect()
+    let responses = join_all(all).await;
+    responses
+        .iter()
+        .map(|response| response.status.code)
+        .collect()
 }
 
 #[async_test]
@@ -188,7 +191,7 @@ async fn a_change_that_fails_does_not_spoil_its_batch() {
     let visitor = app.known_visitor().await;
     let contended = contend(&app, &visitor).await;
     let mut others = wait_behind(&visitor, &["/set/n/text"]).await;
-    // There is no value yet where the request looks, and a text in the batch.
+    // There is no value yet when the request reads it, and a text in the batch.
     assert_eq!(visitor.get("/add/n/1").await.status.code, 500);
     others.extend(wait_behind(&visitor, &["/add/new/6"]).await);
     assert_eq!(finish(contended, others).await, [200; 3]);
@@ -220,10 +223,10 @@ async fn a_batch_behind_a_cancelled_request_is_saved_all_the_same() {
     let others = wait_behind(&visitor, &["/add/count/1"; 3]).await;
     drop(leader);
     saves.open_for_all();
-    let answers = join_all(others).await;
+    let responses = join_all(others).await;
     assert!(
-        answers.iter().all(|answer| answer.status.code == 200),
-        "{answers:?}"
+        responses.iter().all(|response| response.status.code == 200),
+        "{responses:?}"
     );
     assert_eq!(visitor.get("/get/count").await.body, "4");
 }
@@ -243,7 +246,7 @@ async fn a_cancelled_save_of_a_batch_counts_nothing_twice() {
     drop(first);
     saves.open_for_all();
     let statuses = join_all(others).await;
-    let unknown = statuses.iter().all(|answer| answer.status.code == 503);
+    let unknown = statuses.iter().all(|response| response.status.code == 503);
     assert!(unknown, "the save may still arrive: {statuses:?}");
     assert_eq!(visitor.get("/get/count").await.body, "2");
 }
@@ -284,10 +287,10 @@ async fn a_batch_that_meets_another_hosts_save_is_made_again() {
     app.probe.gate(Act::Save).open_for_all();
     assert_eq!(other.get("/add/count/100").await.status.code, 200);
     saves.open_for_all();
-    let answers = others.await;
+    let responses = others.await;
     assert!(
-        answers.iter().all(|answer| answer.status.code == 200),
-        "{answers:?}"
+        responses.iter().all(|response| response.status.code == 200),
+        "{responses:?}"
     );
     assert_eq!(visitor.get("/get/count").await.body, "107");
 }
@@ -327,7 +330,7 @@ async fn a_batch_behind_a_leader_that_meets_a_conflict_is_made_again() {
     assert_eq!(visitor.get("/get/count").await.body, "107");
 }
 
-/// Lets the leader finish, and stops the batch before it is saved.
+/// Lets the leader finish, and holds the batch before it is saved.
 async fn stop_the_batch<'a>(contended: Contended<'a>, others: Vec<Request<'a>>) -> Stopped<'a> {
     let Contended { mut leader, saves } = contended;
     saves.open();
@@ -339,7 +342,7 @@ async fn stop_the_batch<'a>(contended: Contended<'a>, others: Vec<Request<'a>>) 
     others
 }
 
-type Stopped<'a> = Pin<Box<dyn Future<Output = Vec<Answer>> + 'a>>;
+type Stopped<'a> = Pin<Box<dyn Future<Output = Vec<Response>> + 'a>>;
 
 #[async_test]
 async fn a_batch_whose_response_is_lost_counts_once() {
@@ -349,11 +352,11 @@ async fn a_batch_whose_response_is_lost_counts_once() {
     let others = wait_behind(&visitor, &["/add/count/1"; 3]).await;
     let others = stop_the_batch(contended, others).await;
     app.probe.fail_afterwards(Act::Save);
-    let answers = others.await;
+    let responses = others.await;
     app.probe.heal();
     assert!(
-        answers.iter().all(|answer| answer.status.code == 503),
-        "{answers:?}"
+        responses.iter().all(|response| response.status.code == 503),
+        "{responses:?}"
     );
     assert_eq!(
         visitor.get("/get/count").await.body,
@@ -369,17 +372,17 @@ async fn a_batch_that_the_driver_sends_twice_counts_once() {
     let contended = contend(&app, &visitor).await;
     let others = wait_behind(&visitor, &["/add/count/1"; 3]).await;
     let others = stop_the_batch(contended, others).await;
-    // The second response says that another save came first.
+    // The second response reports that another save came first.
     app.probe.repeat_next_save();
-    let answers = others.await;
+    let responses = others.await;
     assert!(
-        answers.iter().all(|answer| answer.status.code == 200),
-        "{answers:?}"
+        responses.iter().all(|response| response.status.code == 200),
+        "{responses:?}"
     );
     assert_eq!(visitor.get("/get/count").await.body, "5");
 }
 
-/// Counts and saves by itself, waits, and leaves it to the way out to save what may be lost.
+/// Counts and calls `save()`, waits, and leaves the uncertain change to the final save.
 #[get("/add_and_save?<gate>")]
 async fn add_and_save(gate: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
     session.increment("count", 1)?;
@@ -416,9 +419,9 @@ async fn a_request_with_a_save_in_doubt_joins_no_batch() {
     let contended = contend(&app, &visitor).await;
     app.gate("doubt").open();
     app.probe.gate(Act::Save).open_for_all();
-    let answer = in_doubt.await;
+    let response = in_doubt.await;
     assert_eq!(
-        answer.status.code, 503,
+        response.status.code, 503,
         "others saved since, and nothing is sent again"
     );
     assert_eq!(finish(contended, Vec::new()).await, [200]);
@@ -469,9 +472,11 @@ async fn a_message_taken_in_a_batch_reaches_exactly_one_reader() {
             readers.push(leader);
         }
         saves.open_for_all();
-        let answers = join_all(readers).await;
-        let taken = answers[..3].iter().filter(|answer| answer.body == "1");
-        assert_eq!(taken.count(), 1, "{answers:?}");
+        let responses = join_all(readers).await;
+        let taken = responses[..3]
+            .iter()
+            .filter(|response| response.body == "1");
+        assert_eq!(taken.count(), 1, "{responses:?}");
         assert_eq!(visitor.get("/take").await.body, "0");
     }
 }

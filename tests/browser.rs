@@ -1,4 +1,4 @@
-//! A real browser keeps, hides and forgets the cookie as it is told.
+//! A real browser keeps, hides and deletes the cookie as the responses demand.
 
 use crate::support::browser::Browser;
 use crate::support::served::Served;
@@ -48,7 +48,7 @@ fn a_page_that_sends_many_requests_at_once_loses_none() {
     browser.open(&site.url("/add/visits/1"));
     let responses = browser.run_async(
         "const all = await Promise.all(Array.from({length: 60}, (_, n) => \
-             fetch(n % 3 ? '/add/visits/1' : `/set/key${n}/x`).then(answer => answer.status)));
+             fetch(n % 3 ? '/add/visits/1' : `/set/key${n}/x`).then(response => response.status)));
          return all.filter(status => status === 200).length;",
     );
     assert_eq!(responses, 60);
@@ -58,7 +58,7 @@ fn a_page_that_sends_many_requests_at_once_loses_none() {
 
 #[test]
 fn a_page_that_logs_in_while_it_loads_stays_logged_in() {
-    // Requests with the old cookie are under way, and arrive after the log-in.
+    // Requests with the old cookie are in flight, and arrive after the log-in.
     let browser = Browser::start();
     let site = Served::launch(|figment| figment);
     browser.open(&site.url("/add/visits/1"));
@@ -67,14 +67,14 @@ fn a_page_that_logs_in_while_it_loads_stays_logged_in() {
             "const polls = Array.from({length: 10}, () => fetch('/add/visits/1'));
              const login = fetch('/login/alice');
              const more = Array.from({length: 10}, () => fetch('/touch'));
-             const answers = await Promise.all([...polls, login, ...more]);
-             const again = answers.filter(answer => answer.status === 503 && answer.url.includes('add'));
+             const responses = await Promise.all([...polls, login, ...more]);
+             const again = responses.filter(response => response.status === 503 && response.url.includes('add'));
              const repeated = await Promise.all(again.map(() => fetch('/add/visits/1')));
-             return repeated.filter(answer => answer.status !== 200).length;",
+             return repeated.filter(response => response.status !== 200).length;",
         );
         assert_eq!(
             failed, 0,
-            "what was refused at the log-in is taken after it"
+            "a request that was refused at the log-in succeeds after it"
         );
         assert_eq!(browser.open(&site.url("/who")), "alice", "in round {round}");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The cache: what one request keeps all others find, until it is removed, and never after that.
+//! The cache: every request finds a value that one request stored, until it is removed, and never after.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::support::process::{Server, wait_until};
 use crate::support::{Backend, figment, on_every_shared_store, on_every_store};
 
-/// An application on a back end, with a clock that is turned by hand.
+/// An application on a back end, with a manual clock.
 struct App {
     client: Client,
     clock: Clock,
@@ -88,7 +88,7 @@ async fn get(client: &Client, path: &str) -> (u16, String) {
     (status, response.into_string().await.unwrap_or_default())
 }
 
-/// What `name` holds, as a number.
+/// Returns the number under `name`.
 async fn number(cache: &Cache, name: &str) -> Option<u64> {
     cache.get(name).await.unwrap()
 }
@@ -132,12 +132,12 @@ async fn every_cache_method_has_its_documented_effect(backend: Backend) {
     assert_eq!(cache.get("a").await.unwrap(), Some(1));
     assert_eq!(cache.take("a").await.unwrap(), Some(1));
     assert!(!cache.contains("a").await.unwrap());
-    // Nothing is a value too, and no miss.
+    // `None` is a value too, and not a miss.
     cache.set("a", &None::<u8>).await.unwrap();
     assert_eq!(cache.get::<Option<u8>>("a").await.unwrap(), Some(None));
     assert!(cache.remove("a").await.unwrap());
     assert!(!cache.contains("a").await.unwrap());
-    // Of many takers one gets it.
+    // Of many concurrent takes, one gets the value.
     cache.set("a", &1).await.unwrap();
     let takers = join_all((0..20).map(|_| cache.take::<u8>("a"))).await;
     assert_eq!(
@@ -193,7 +193,7 @@ async fn a_value_of_another_type_is_an_error_and_no_miss(backend: Backend) {
     let app = App::launch(backend, "").await;
     app.cache().set("a", "hunter2").await.unwrap();
     let computed = app.cache().get_or_compute("a", None, || async {
-        panic!("what is there is no miss");
+        panic!("an existing value is not a miss");
         #[expect(unreachable_code, reason = "it gives the type")]
         Ok::<u64, Error>(0)
     });
@@ -210,12 +210,12 @@ async fn a_value_of_another_type_is_an_error_and_no_miss(backend: Backend) {
             "{text}"
         );
     }
-    // Seen from outside it is an error of the server.
+    // The client sees an error of the server.
     app.cache().set("a", &5).await.unwrap();
     assert_eq!(get(&app.client, "/find/a").await.0, 500);
     app.cache().remove("a").await.unwrap();
     assert_eq!(get(&app.client, "/find/a").await, (200, "none".into()));
-    // What JSON cannot write is one too.
+    // A value without a form in JSON is an error too.
     let map = std::collections::HashMap::from([((1, 2), 3)]);
     assert_eq!(
         app.cache().set("b", &map).await.unwrap_err().kind(),
@@ -245,7 +245,7 @@ async fn a_pattern_lists_only_matching_keys(backend: Backend) {
 }
 
 async fn clearing_touches_neither_another_prefix_nor_a_session(backend: Backend) {
-    // The directory and the server are shared; memory is not, but its sessions are beside it.
+    // The directory and the server are shared. Memory is not, but the sessions are in the same store.
     let clock = Clock::manual();
     let ours = launch(&backend, "cache={prefix=\"a\"}", &clock).await;
     let others = launch(&backend, "cache={prefix=\"a-b\"}", &clock).await;
@@ -263,7 +263,7 @@ async fn clearing_touches_neither_another_prefix_nor_a_session(backend: Backend)
     sessions.store().save_session(&id, save).await.unwrap();
     cache(&others).set("theirs", &1).await.unwrap();
     cache(&ours).set("ours", &1).await.unwrap();
-    // Even under a name that is a session's.
+    // Even under the name of a session.
     cache(&ours).set(&id.to_hex(), &1).await.unwrap();
 
     assert_eq!(cache(&ours).keys("*").await.unwrap().len(), 2);
@@ -274,7 +274,7 @@ async fn clearing_touches_neither_another_prefix_nor_a_session(backend: Backend)
 }
 
 async fn a_value_is_kept_for_its_time(backend: Backend) {
-    // A server goes by its own clock, and has to be waited for.
+    // A server uses its own clock, so the test waits.
     let app = App::launch(backend, "cache={ttl=1}").await;
     let cache = app.cache();
     cache.set("default", &1).await.unwrap();
@@ -286,7 +286,7 @@ async fn a_value_is_kept_for_its_time(backend: Backend) {
         .set_for("long", &1, Duration::from_secs(3600))
         .await
         .unwrap();
-    // For no time at all, which on some servers is another word for ever.
+    // A lifetime of zero, which some servers read as forever.
     let none = Duration::ZERO;
     cache.set_for("none", &1, none).await.unwrap();
     let one = || async { Ok::<_, Error>(1) };
@@ -348,8 +348,8 @@ async fn a_hundred_misses_at_once_compute_once(backend: Backend) {
     assert_eq!(number(app.cache(), "a").await, Some(7));
 }
 
-/// Asks ten times at once for a value whose first computation goes wrong; the others wait for it.
-/// Returns what they are answered, and how many computed.
+/// Requests a value ten times at once. Its first computation fails, and the others wait for it.
+/// Returns their results, and the number of computations.
 async fn ten_after_a_failure<F, Fut>(app: &App, go_wrong: F) -> (Vec<Result<u64, ()>>, usize)
 where
     F: Fn(Gate) -> Fut,
@@ -372,7 +372,7 @@ where
     let others = async {
         gate.arrived().await;
         let all = join_all((0..9).map(|_| ask()));
-        // They have all looked by then, or come later and find the failure over.
+        // By then, each request has read the cache, or comes later and finds the failure over.
         let open = async {
             rocket::tokio::task::yield_now().await;
             gate.open();
@@ -426,7 +426,7 @@ async fn a_panicked_or_dropped_computation_blocks_no_request(backend: Backend) {
     });
     let mut never = Box::pin(never);
     rocket::tokio::select! {
-        _ = &mut never => unreachable!("nobody opens its gate"),
+        _ = &mut never => unreachable!("its gate stays closed"),
         () = gate.arrived() => {}
     }
     let waits = app
@@ -462,7 +462,11 @@ async fn a_value_computed_before_a_removal_is_not_stored(backend: Backend) {
             gate.open();
         };
         let (value, ()) = join(computing, meddling).await;
-        assert_eq!(value.unwrap(), 1, "{act}: who asked gets what was computed");
+        assert_eq!(
+            value.unwrap(),
+            1,
+            "{act}: each waiting request gets the computed value"
+        );
         assert_eq!(number(cache, "a").await, left, "{act}");
         assert!(!cache.contains("b").await.unwrap());
         cache.remove("a").await.unwrap();
@@ -506,7 +510,7 @@ async fn requests_for_a_failing_computation_do_not_queue_up() {
     };
     let responses = join_all((0..10).map(|_| ask())).await;
     assert!(responses.iter().all(Result::is_err));
-    // After the second failure nobody waits for another any more.
+    // After the second failure, each request computes for itself.
     assert_eq!(most.into_inner(), 8);
 }
 
@@ -543,7 +547,7 @@ async fn a_removal_by_another_process_discards_earlier_computations(backend: Bac
     });
     assert_eq!(body(&one, "/get/a"), "none");
     assert_eq!(body(&other, "/get/a"), "none");
-    // And where nobody removes it, it is kept.
+    // Without a removal, the value is stored.
     assert_eq!(body(&one, "/compute/a/new"), "new");
     assert_eq!(body(&other, "/get/a"), "new");
 }
@@ -630,7 +634,7 @@ async fn a_store_failure_is_an_error_but_does_not_stop_computations() {
         down(cache.contains("a").await.unwrap_err());
         down(cache.take::<u8>("a").await.unwrap_err());
 
-        // Still once for all who ask at once.
+        // Concurrent requests still share one computation.
         let (computed, gate) = (AtomicUsize::new(0), Gate::new());
         let ask = || {
             cache.get_or_compute("b", None, || async {
@@ -645,12 +649,12 @@ async fn a_store_failure_is_an_error_but_does_not_stop_computations() {
         };
         let (values, ()) = join(join_all((0..10).map(|_| ask())), open).await;
         assert!(values.into_iter().all(|value| value.unwrap() == 7), "{how}");
-        // Those who wait for a store that hangs need not give up at the same moment.
+        // Requests that wait for a hanging store need not give up at the same moment.
         assert!(
             how == "hangs" || computed.load(Ordering::SeqCst) == 1,
             "{how}"
         );
-        // And anew for who comes later: nothing of it stays in this process.
+        // A later request computes again: the process keeps nothing.
         let before = computed.load(Ordering::SeqCst);
         assert_eq!(ask().await.unwrap(), 7, "{how}");
         assert_eq!(computed.load(Ordering::SeqCst), before + 1, "{how}");

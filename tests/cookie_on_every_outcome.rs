@@ -1,5 +1,5 @@
-//! Whatever becomes of a request, the session is saved and its cookie is set, renewed or removed,
-//! beside all other cookies.
+//! Whatever the outcome of a request, the session is saved and its cookie is set, renewed or removed,
+//! in addition to all other cookies.
 //!
 //! Rocket turns its jar into headers before response fairings run, and empties it before every
 //! catcher.
@@ -11,10 +11,10 @@ use rocket::response::{Debug, Flash, Redirect, status};
 use rocket::{FromForm, Request, async_test, catch, catchers, get, post, routes};
 use rocket_session_kit::Session;
 
-use crate::support::{Answer, App, Visitor};
+use crate::support::{App, Response, Visitor};
 
-/// Does to the session what `?do=` says, as a guard, so that it happens in every case; and sets a
-/// cookie by the jar.
+/// A guard that does the action in `?do=` to the session, so that it happens in every case, and sets a
+/// cookie in the jar.
 struct Acts;
 
 #[rocket::async_trait]
@@ -38,7 +38,7 @@ impl<'r> FromRequest<'r> for Acts {
     }
 }
 
-/// A guard that never lets anybody pass.
+/// A guard that always fails.
 struct Never;
 
 #[rocket::async_trait]
@@ -153,7 +153,7 @@ fn teapot() -> Result<(), Status> {
     Err(Status::BadGateway)
 }
 
-/// (path, method, status) of every row whose session is kept.
+/// (path, method, status) of every row that saves the session.
 const KEPT: [(&str, Method, u16); 17] = [
     ("/ok", Method::Get, 200),
     ("/ok", Method::Head, 200),
@@ -218,7 +218,7 @@ async fn act(
     visitor: &Visitor<'_>,
     (path, method, status): (&str, Method, u16),
     act: &str,
-) -> Answer {
+) -> Response {
     let never = if path == "/guard_fails" {
         "&never=error"
     } else {
@@ -309,7 +309,7 @@ async fn an_untouched_session_sends_no_cookie() {
 #[async_test]
 async fn foreign_cookies_are_left_alone() {
     let app = app().await;
-    let others = |response: &Answer| {
+    let others = |response: &Response| {
         let mut names: Vec<_> = response
             .headers("Set-Cookie")
             .into_iter()
@@ -325,7 +325,7 @@ async fn foreign_cookies_are_left_alone() {
         (("/tuple", Method::Get, 409), "other"),
         (("/flash", Method::Get, 303), "_flash other"),
         (("/forwards", Method::Get, 200), "forwarded other"),
-        // Here Rocket itself drops what the route's guards and handler set.
+        // Here Rocket itself drops the cookies of the route's guards and handler.
         (("/none", Method::Get, 404), "caught"),
         (("/acting_catcher", Method::Get, 404), "caught other"),
         (("/conflict", Method::Get, 409), ""),

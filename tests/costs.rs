@@ -1,4 +1,4 @@
-//! How often the store is asked.
+//! The number of calls to the store.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::support::App;
 use crate::support::process::{Process, worker};
 
 #[async_test]
-async fn a_request_that_asks_for_no_session_costs_nothing() {
+async fn a_request_that_uses_no_session_costs_nothing() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     for visitor in [visitor, app.visitor()] {
@@ -67,7 +67,7 @@ async fn a_read_and_a_write_are_two_calls() {
     );
 }
 
-/// Saves by itself, and leaves one more change to the way out.
+/// Calls `save()`, and leaves one more change to the final save.
 #[get("/save_and_add")]
 async fn save_and_add(session: &Session) -> Result<()> {
     session.increment("a", 1)?;
@@ -90,11 +90,11 @@ async fn a_second_save_in_a_request_needs_no_second_load() {
     assert_eq!(visitor.get("/get/b").await.body, "2");
 }
 
-/// Changes something, and fails.
+/// Makes a change, and fails.
 #[get("/fails")]
 fn fails(session: &Session) -> Status {
     let changed = session.increment("a", 1);
-    // A panic here would be the status that is expected.
+    // A panic would have the expected status too.
     changed.map_or(Status::ImATeapot, |_| Status::InternalServerError)
 }
 
@@ -105,7 +105,7 @@ async fn a_failed_request_saves_neither_changes_nor_its_access_time() {
     app.clock.advance(Duration::from_secs(120));
     assert_eq!(visitor.get("/fails").await.status.code, 500);
     assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
-    // One that does not is due to save the time.
+    // A request that does not is due to save the time.
     visitor.get("/touch").await;
     assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
 }
@@ -139,7 +139,7 @@ async fn a_conflict_is_two_more_calls() {
 
 #[async_test]
 async fn requests_of_robots_leave_no_sessions_behind() {
-    // Unknown ids, and log-outs of nobody.
+    // Unknown ids, and log-outs without a session.
     let app = App::launch().await;
     for n in 0..1000 {
         let visitor = app.visitor();
@@ -170,7 +170,7 @@ fn system_calls(act: &str, directory: &std::path::Path, id: &str, times: u64) ->
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    // What the runtime does to wake its threads, and a debug build to check its files, is left out.
+    // Calls that wake the runtime's threads, or by which a debug build checks its files, are not counted.
     const OTHERS: [&str; 13] = [
         "futex",
         "epoll_",
@@ -208,7 +208,7 @@ fn a_load_is_four_system_calls_and_a_save_eleven() {
     let each = |act| {
         let many = system_calls(act, &directory, &id, 120);
         let few = system_calls(act, &directory, &id, 20);
-        // Threads come and go in one run and not in the other.
+        // Threads start and end in one run and not in the other.
         ((many - few) as f64 / 100.0).round()
     };
     assert_eq!(each("load"), 4.0);

@@ -1,11 +1,11 @@
-//! A directory of sessions is safe: between processes, against kills, full disks, and whatever else
-//! lies in it.
+//! A directory of sessions is safe from other processes, from kills and full disks, and from foreign
+//! files.
 
 use std::fs;
 use std::io::{BufRead, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use rocket::async_test;
@@ -140,7 +140,7 @@ async fn writers_that_are_killed_never_leave_a_torn_session() {
         let mut writers: Vec<_> = (0..2)
             .map(|_| Process::start(&mut worker("increment", &place.path, &id, 1_000_000)))
             .collect();
-        // Each time they have got a little further when they are killed.
+        // They have made a little more progress each time they are killed.
         for _ in 0..(kills % 100) * 10 {
             let stored = place
                 .store
@@ -181,7 +181,7 @@ async fn writers_that_are_killed_never_leave_a_torn_session() {
         "a killed writer leaves no lock behind"
     );
 
-    // What they left half-written is no session, and goes when it is old.
+    // Their unfinished files are not sessions, and are removed when they are old.
     let ids: Vec<_> = place.store.iter_sessions().try_collect().await.unwrap();
     assert_eq!(ids.len(), 1);
     let left: Vec<_> = place
@@ -193,7 +193,7 @@ async fn writers_that_are_killed_never_leave_a_torn_session() {
     assert_eq!(
         place.names().len(),
         1 + left.len(),
-        "they may be somebody's who is at work"
+        "a running process may still use them"
     );
     for name in &left {
         let file = fs::File::open(place.path.join(name)).unwrap();
@@ -226,7 +226,7 @@ async fn a_deleted_session_stays_deleted_while_others_wait_to_save_it() {
                 != first
         });
         assert!(place.store.delete_session(&place.id).await.unwrap());
-        // Each finds out, and stops.
+        // Each of them notices, and stops.
         writers
             .iter_mut()
             .for_each(|writer| assert!(output(writer) < 1_000_000));
@@ -251,7 +251,7 @@ async fn a_sweep_deletes_old_temporary_files_and_keeps_young_ones() {
     assert!(!old.exists() && young.exists() && place.file().exists());
 }
 
-/// Puts something at the session's path that is not ours to touch.
+/// Puts a foreign file at the path of the session.
 type Plant = fn(&Place, &Path);
 
 fn plant_link(place: &Place, target: &Path) {
@@ -403,7 +403,7 @@ async fn a_lock_on_a_replaced_file_protects_nothing() {
     let place = place();
     place.create().await;
     let id = place.id.to_hex();
-    // This one opens the file, and is held up before it locks it; by then the other has replaced
+    // This one opens the file, and is held up before it locks it. By then the other has replaced
     // it.
     let slow = worker("increment", &place.path, &id, 40);
     let mut strace = Command::new("strace");
@@ -555,19 +555,13 @@ async fn files_and_directory_are_private_under_every_umask() {
     assert_eq!((mode(&path), mode(&path.join(&id))), (0o700, 0o600));
 }
 
-#[async_test]
-async fn a_lock_held_by_another_program_delays_only_saves() {
-    let place = place();
-    let revision = place.create().await;
-    let other = SessionId::random();
-    let revision_of_other = create(&place.store, &other).await;
-    // A program of the system's holds it, until its input ends.
+/// Lets a program of the system hold the lock on `file`, until its input ends.
+fn lock(file: &Path) -> Child {
     let mut holder = Command::new("flock");
-    let holder = holder
-        .arg("--exclusive")
-        .arg(place.file())
-        .args(["sh", "-c", "echo held; cat"]);
     let mut holder = holder
+        .arg("--exclusive")
+        .arg(file)
+        .args(["sh", "-c", "echo held; cat"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -576,6 +570,16 @@ async fn a_lock_held_by_another_program_delays_only_saves() {
     std::io::BufReader::new(holder.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
+    holder
+}
+
+#[async_test]
+async fn a_lock_held_by_another_program_delays_only_saves() {
+    let place = place();
+    let revision = place.create().await;
+    let other = SessionId::random();
+    let revision_of_other = create(&place.store, &other).await;
+    let mut holder = lock(&place.file());
 
     assert!(
         place.store.load_session(&place.id).await.unwrap().is_some(),
@@ -617,20 +621,7 @@ async fn a_lock_held_by_another_program_delays_only_saves() {
 async fn a_cancelled_save_does_not_happen_later() {
     let place = place();
     let revision = place.create().await;
-    let mut holder = Command::new("flock");
-    let holder = holder
-        .arg("--exclusive")
-        .arg(place.file())
-        .args(["sh", "-c", "echo held; cat"]);
-    let mut holder = holder
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("util-linux is installed");
-    let mut line = String::new();
-    std::io::BufReader::new(holder.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    let mut holder = lock(&place.file());
     let late = bytes(2, "late");
     let waiting = save(
         &place.store,
@@ -755,7 +746,7 @@ async fn a_full_disk_leaves_the_old_session() {
         1,
         "no half-written file is left"
     );
-    // With room again, it can be saved.
+    // After space is freed, it can be saved.
     let response = save(
         &store,
         &id,
@@ -782,7 +773,7 @@ async fn a_full_disk_refuses_no_log_out() {
     assert_eq!(response.status.code, 200);
     assert!(response.removes_session());
     assert_eq!(visitor.get("/who").await.body, "nobody");
-    // The log-out made room for a tombstone or two.
+    // The log-out freed space for a tombstone or two.
     let filling = fs::write(disk.path.join("filling, too"), vec![0; 1_000_000]);
     assert!(filling.is_err(), "the disk is full");
     assert_eq!(app.sessions().end_all_of("bob", None).await.unwrap(), 1);
@@ -887,7 +878,7 @@ async fn every_durability_keeps_the_contract() {
     }
 }
 
-/// What a worker has the disk do, in this order.
+/// The system calls of a worker, in this order.
 fn disk(act: &str, place: &Place, sync: &str) -> Vec<&'static str> {
     let trace = place._there.path().join("trace");
     let worker = worker(act, &place.path, &place.id.to_hex(), 1);
@@ -969,20 +960,20 @@ async fn an_unusable_directory_is_refused_with_the_remedy() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(&open, Some(65534), None).expect("the tests run as root");
     refused(&open, "chown");
-    let sealed = there.path().join("sealed");
-    fs::create_dir(&sealed).unwrap();
-    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o700)).unwrap();
+    let read_only = there.path().join("read_only");
+    fs::create_dir(&read_only).unwrap();
+    fs::set_permissions(&read_only, fs::Permissions::from_mode(0o700)).unwrap();
     let bind = |options: &str| {
         Command::new("mount")
             .args(["-o", options])
-            .arg(&sealed)
-            .arg(&sealed)
+            .arg(&read_only)
+            .arg(&read_only)
             .status()
     };
     assert!(bind("bind").unwrap().success() && bind("remount,bind,ro").unwrap().success());
-    let _unmount = Unmount(sealed.clone());
-    refused(&sealed, "cannot be written to");
-    refused(&sealed.join("inside"), "cannot be created");
+    let _unmount = Unmount(read_only.clone());
+    refused(&read_only, "cannot be written to");
+    refused(&read_only.join("inside"), "cannot be created");
 }
 
 #[async_test]
@@ -1013,7 +1004,7 @@ async fn entries_are_files_of_their_own_beside_the_sessions() {
     clock.advance(minute);
     let swept = store.delete_old_sessions(1).await.unwrap();
     assert_eq!((swept.deleted, swept.remaining), (0, 0));
-    assert_eq!(files().count(), 2, "what expired is swept");
+    assert_eq!(files().count(), 2, "the expired session is swept");
     assert!(
         store
             .get(&namespace.key("/etc/passwd"))
@@ -1060,7 +1051,7 @@ async fn a_foreign_file_with_the_name_of_an_entry_is_left_alone() {
         let error = store
             .set(&key, b"y", None)
             .await
-            .expect_err("it is not ours");
+            .expect_err("it is not the store's");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
     assert_eq!(store.clear(&namespace).await.unwrap(), 1);
@@ -1085,7 +1076,7 @@ async fn a_recreated_entry_is_never_mistaken_for_a_foreign_file() {
     join_all((1..=4).map(churn)).await;
 }
 
-/// A runtime with so many threads for what may block. When it is dropped, all that they do is done.
+/// A runtime with this many threads for blocking calls. When it is dropped, all of their work is done.
 fn runtime(blocking: usize) -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(1).max_blocking_threads(blocking);
@@ -1144,7 +1135,7 @@ fn a_call_cancelled_before_it_has_a_thread_never_runs() {
         assert_eq!(given_up, [true; 11], "every thread is busy");
         drop(release);
         assert!(holding.await.unwrap().is_err());
-        // In line behind all that was given up.
+        // Behind all abandoned calls.
         spawn_blocking(|| ()).await.unwrap();
         assert_eq!(tree(path), before);
 
@@ -1174,7 +1165,10 @@ fn clears_waiting_for_a_lock_block_no_other_call() {
             .await
             .expect("a session is saved meanwhile");
         let cleared = clears.await;
-        assert!(cleared.iter().all(Result::is_err), "somebody has the lock");
+        assert!(
+            cleared.iter().all(Result::is_err),
+            "another process has the lock"
+        );
         assert!(place.store.get(&key).await.unwrap().is_some());
 
         fs2::FileExt::unlock(&held).unwrap();
@@ -1193,12 +1187,12 @@ fn a_cancelled_clear_removes_nothing_more() {
             for n in 0..200 {
                 let key = namespace.key(format!("n{n}"));
                 let set = place.store.set(&key, value, None);
-                // But for the one that is locked.
+                // Except the locked one.
                 let _ = timeout(Duration::from_secs(2), set).await;
             }
         };
         set(b"before").await;
-        // The first that a clear comes to.
+        // The first entry that a clear reaches.
         let held = fs::File::open(files().next().unwrap().unwrap().path()).unwrap();
         fs2::FileExt::lock_exclusive(&held).unwrap();
         let clear = place.store.clear(&namespace);
@@ -1234,7 +1228,7 @@ async fn the_sweep_of_one_application_leaves_the_sessions_of_another() {
     let visitor = Visitor::new(&patient);
     visitor.get("/set/n/0").await;
     for round in 1..=2 {
-        // Its end shows that a sweep has come by, the second one that a whole one has.
+        // Its removal shows that a sweep has run, and the second removal that a complete one has.
         Visitor::new(&hasty).get("/set_many/1/5000").await;
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "in round {round}");
         clock.advance(Duration::from_secs(61));
@@ -1251,7 +1245,7 @@ async fn a_sweep_follows_the_record_header_and_ignores_file_times() {
     let end = RecordHeader::read(expired.as_bytes()).unwrap().expires;
     let expired = expired.replace(&end.to_string(), &(end - 7200).to_string());
     for times in [now - 1000 * HOUR, now - Duration::from_secs(1)] {
-        // As a restored backup has them, and a mount with `strictatime`.
+        // As in a restored backup, or on a mount with `strictatime`.
         let times = fs::FileTimes::new().set_modified(times).set_accessed(times);
         let (gone, stays) = (SessionId::random(), SessionId::random());
         for (id, text) in [(gone, expired.as_bytes()), (stays, &bytes(1, "alive"))] {
@@ -1309,13 +1303,13 @@ async fn a_directory_that_was_open_to_others_is_closed_with_a_warning() {
 #[async_test]
 async fn an_open_directory_that_may_not_be_closed_is_left_as_it_is() {
     for (open, stranger) in [
-        // It is somebody's home, the root of a system, or `/tmp`.
+        // It is a home directory, the root of the system, or `/tmp`.
         (0o755, Some("notes.txt")),
         (0o755, Some("notes")),
         (0o755, Some("bin/")),
         (0o755, Some("0123456789abcdef0123456789abcdef")),
         (0o1777, Some("x")),
-        // What is in it may have been put there by anybody.
+        // Any user may have created its contents.
         (0o770, None),
         (0o777, None),
         (0o702, None),
@@ -1324,7 +1318,7 @@ async fn an_open_directory_that_may_not_be_closed_is_left_as_it_is() {
         place.create().await;
         match stranger.map(|name| (name.strip_suffix('/'), name)) {
             Some((Some(directory), _)) => fs::create_dir(place.path.join(directory)).unwrap(),
-            // A file is a stranger by its name, though it is closed to others.
+            // The name of the file is foreign, though its mode is not.
             Some((None, file)) => {
                 let file = place.path.join(file);
                 fs::write(&file, "").unwrap();
@@ -1340,13 +1334,13 @@ async fn an_open_directory_that_may_not_be_closed_is_left_as_it_is() {
         assert!(error.contains("chmod 700"), "{error}");
         assert!(error.contains("a new directory inside it"), "{error}");
         assert_eq!(mode(&place.path), open);
-        // The remedy works.
+        // The named remedy works.
         DirectoryStore::open(place.path.join("inside")).unwrap();
     }
 }
 
-/// The system follows no link of this kind without a look beyond its cache, so nothing is read there
-/// at once.
+/// Without a look beyond its cache, the system follows no link of this kind. So nothing is read at
+/// once.
 #[cfg(target_os = "linux")]
 #[async_test]
 async fn a_file_that_cannot_be_read_without_waiting_is_read_in_a_thread() {

@@ -18,7 +18,7 @@ fn pages() -> Vec<String> {
     names.filter(|name| name.ends_with(".md")).collect()
 }
 
-/// All texts of the project that GitHub shows: the guide, and those beside the README.
+/// All Markdown pages of the project: the guide, and those next to the README.
 fn markdown() -> Vec<String> {
     let guide = pages().into_iter().map(|page| format!("docs/{page}"));
     let names = fs::read_dir(ROOT).unwrap();
@@ -131,7 +131,7 @@ fn every_row_of_coming_from_names_an_existing_test() {
 }
 
 #[test]
-fn every_source_file_says_what_lives_there() {
+fn every_source_file_begins_with_a_sentence() {
     for path in ["src", "tests", "examples", "benches"]
         .into_iter()
         .flat_map(sources)

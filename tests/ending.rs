@@ -35,7 +35,7 @@ async fn logging_out_ends_the_session_and_takes_the_cookie_away() {
 
 #[async_test]
 async fn a_clock_that_is_set_back_revives_no_session_that_was_logged_out() {
-    // These go by their own time; the store of this one goes by the clock, and hides what has expired.
+    // These stores expire sessions by their own time; this one uses the clock, and hides expired sessions.
     App::on_every_store(|rocket| rocket, log_out_in_a_leap).await;
     log_out_in_a_leap(App::launch().await).await;
 }
@@ -47,7 +47,7 @@ async fn log_out_in_a_leap(app: App) {
     let gate = app.gate("slow");
     let leap = async {
         gate.arrived().await;
-        // The log-out has to look for the session again, which has expired by then.
+        // The log-out loads the session again, which has expired by then.
         assert_eq!(thief.get("/set/n/1").await.status.code, 200);
         app.clock.advance(100 * DAY);
         gate.open();
@@ -78,7 +78,7 @@ async fn end_in_a_leap(app: App) {
     assert!(app.list().await.is_empty());
 }
 
-/// Whatever is under way when the visitor logs out brings nothing back.
+/// A request that is in flight when the visitor logs out brings nothing back.
 async fn nothing_comes_back_from(path: &str) {
     nothing_comes_back_on(&App::launch().await, path).await;
 }
@@ -156,7 +156,7 @@ async fn a_second_log_out_finds_no_session() {
     nothing_comes_back_from("/logout").await;
 }
 
-/// A log-out that is under way while the session is changed, at every step of its own.
+/// A log-out in flight while the session is changed, at every step of the log-out.
 #[async_test]
 async fn a_log_out_wins_over_concurrent_saves() {
     let app = App::launch().await;
@@ -170,7 +170,7 @@ async fn a_log_out_wins_over_concurrent_saves() {
     let writer = async {
         let response = visitor.get("/set/a/1?gate=slow").await;
         assert_eq!(response.status.code, 200);
-        // The log-out now finds a session other than the one that it loaded.
+        // The log-out now finds another revision of the session than it loaded.
         saves.open();
     };
     let both_loaded = async {
@@ -287,7 +287,7 @@ async fn an_administrator_ends_a_session_that_is_being_renewed() {
     assert_eq!(visitor.get("/who").await.body, "nobody");
 }
 
-/// Logs the visitor's user out everywhere but here.
+/// Logs the visitor's user out everywhere else.
 #[get("/only_here?<renew>&<user>")]
 async fn only_here(
     renew: bool,
@@ -301,7 +301,7 @@ async fn only_here(
     if let Some(user) = user {
         session.log_in(user);
     }
-    // Somebody may have kept the id for later.
+    // An application may have stored the id.
     session.id();
     let user = session.user().unwrap_or_default();
     Ok(sessions.end_all_of(&user, Some(session)).await?.to_string())
@@ -410,7 +410,7 @@ async fn a_log_out_that_cannot_be_stored_is_no_success() {
         assert_eq!(
             visitor.get("/keys").await.body,
             "n",
-            "it is there, and the visitor knows"
+            "it is there, and the visitor has its cookie"
         );
         assert!(visitor.get("/logout").await.removes_session());
         assert!(app.list().await.is_empty());
@@ -465,7 +465,7 @@ async fn a_renewal_does_not_survive_a_log_out_without_a_tombstone() {
             let saves = app.probe.gate(Act::Save);
             let renewal = async { renewing.get("/renew").await };
             let log_out = async {
-                // The copy is made, and the tombstone at the old id is about to be.
+                // The copy is made, and the next step is the tombstone at the old id.
                 saves.arrived().await;
                 saves.open();
                 saves.arrived().await;
@@ -473,7 +473,7 @@ async fn a_renewal_does_not_survive_a_log_out_without_a_tombstone() {
                     saves.arrived().await;
                     app.probe.fail(Act::Save);
                     saves.open();
-                    // One of the two saves failed; whichever it was, both are tried again or done.
+                    // One of the two saves failed. Either way, both are repeated or complete.
                     saves.open_for_all();
                 };
                 let (response, ()) = join(visitor.get("/logout"), meanwhile).await;
@@ -502,7 +502,7 @@ async fn requests_that_revive_an_emptied_session_share_one_session() {
             let others = async {
                 gate.arrived().await;
                 assert!(visitor.get("/remove/n").await.removes_session());
-                // Sent before the browser had that response.
+                // It was sent before the browser had that response.
                 assert!(straggler.get("/set/b/1").await.sets_session());
                 gate.open();
             };
@@ -523,8 +523,8 @@ async fn requests_that_revive_an_emptied_session_share_one_session() {
     .await;
 }
 
-/// A store whose list comes to one of the sessions last, after a gate: others renew meanwhile what the
-/// list has passed.
+/// A store whose list contains one of the sessions last, after a gate. Meanwhile other requests renew
+/// sessions that the list has passed.
 struct ListsLast {
     store: MemoryStore,
     last: Arc<Mutex<Option<SessionId>>>,

@@ -1,4 +1,4 @@
-//! The server ends a session in time, whatever browser and sweep do.
+//! The server ends a session in time, independent of browser and sweep.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,7 +48,7 @@ async fn no_request_extends_a_session_beyond_its_absolute_timeout() {
     let visitor = app.known_visitor().await;
     for minute in 1..60 {
         app.clock.advance(MINUTE);
-        // Whatever it does, and after a restart too.
+        // Whatever the browser does, and after a restart too.
         let app = app
             .again(|f| f.merge(("sessions.absolute_timeout", 3600)))
             .await;
@@ -63,7 +63,7 @@ async fn no_request_extends_a_session_beyond_its_absolute_timeout() {
     assert!(!is_alive(&visitor).await);
     assert!(
         app.list().await.is_empty(),
-        "the store was told when to let go of it"
+        "the store knows when it expires"
     );
 }
 
@@ -166,7 +166,7 @@ async fn a_clock_set_back_ends_no_session() {
 
 #[async_test]
 async fn a_session_in_use_is_touched_also_after_the_clock_was_set_back() {
-    // A server's own time goes on: without a touch it would let go of the session.
+    // A server has its own clock: without a touch it would expire the session.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     app.clock.set_back(60 * MINUTE);
@@ -219,8 +219,8 @@ async fn a_session_near_its_idle_timeout_can_be_read_while_saves_fail() {
     assert_eq!((response.status.code, &*response.body), (200, "n"));
 }
 
-/// Puts a record in the place of the one session, which began and was used at these times, and lives
-/// on in the store.
+/// Replaces the record of the only session by one with these times, which stays
+/// in the store.
 async fn replace(app: &App, created: SystemTime, accessed: SystemTime) {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (created, accessed) = (seconds(created), seconds(accessed));
@@ -306,7 +306,7 @@ async fn a_directory_keeps_no_expired_session() {
 async fn a_disabled_sweep_deletes_nothing() {
     let app = App::configured(|f| f.merge(("sessions.sweep_every", 0))).await;
     let _visitor = app.known_visitor().await;
-    // A sweep every zero seconds would be there at once.
+    // With a sweep every zero seconds, it would happen at once.
     rocket::tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(app.probe.calls().other, 0);
 }

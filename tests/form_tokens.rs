@@ -1,4 +1,4 @@
-//! A form is done once, and only when the application's own page sent it.
+//! A form is processed once, and only if the application's own page sent it.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ use rocket_session_kit::{CsrfForm, CsrfToken, Result, Session};
 use crate::support::browser::Browser;
 use crate::support::process::Server;
 use crate::support::served::Served;
-use crate::support::{App, Gates, Visitor};
+use crate::support::{App, Gates, Visitor, remove_token};
 
 #[allow(dead_code, reason = "a test needs no `main`")]
 #[path = "../examples/form.rs"]
@@ -32,7 +32,7 @@ async fn token(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> S
     session.create_form_token()
 }
 
-/// Renews the session and gives out a token.
+/// Renews the session and returns a token.
 #[get("/renew_and_token?<gate>")]
 async fn renew_and_token(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> String {
     gates.wait(gate).await;
@@ -49,17 +49,6 @@ fn tokens(count: usize, session: &Session) -> String {
 #[get("/has/<token>")]
 fn has(token: &str, session: &Session) -> String {
     session.has_form_token(token).to_string()
-}
-
-#[get("/use/<token>?<gate>")]
-async fn use_up(
-    token: &str,
-    gate: Option<&str>,
-    session: &Session,
-    gates: &State<Gates>,
-) -> Result<String> {
-    gates.wait(gate).await;
-    Ok(session.remove_form_token(token).await?.to_string())
 }
 
 #[get("/own")]
@@ -135,7 +124,7 @@ fn put_entry(entry: CsrfForm<Entry<'_>>) -> String {
     format!("put {}", entry.text)
 }
 
-/// A form that is a button and nothing else.
+/// A form with a button and no fields.
 #[post("/button", data = "<_form>")]
 fn button(_form: CsrfForm) -> &'static str {
     "pressed"
@@ -147,7 +136,7 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
         renew_and_token,
         tokens,
         has,
-        use_up,
+        remove_token,
         own,
         csrf,
         page,
@@ -228,7 +217,7 @@ async fn a_form_token_counts_once_across_copies_of_concurrent_renewals() {
             "{used:?}"
         );
         for copy in &copies {
-            // What a copy gets from now on is its own.
+            // From now on the copy keeps its own data.
             let token = copy.get("/token").await.body;
             assert_eq!(copy.get(&format!("/use/{token}")).await.body, "true");
             assert_eq!(copy.get("/keys").await.body, "n");
@@ -357,7 +346,7 @@ async fn a_request_from_another_site_is_refused_even_with_the_token() {
         let found = send(&visitor, &app, "/like", &[token, host, header]).await;
         assert_eq!(found, status, "{header:?}");
     }
-    // What a browser says twice counts as the worse, and what it says of the site comes first.
+    // Of a repeated header, the worse value counts, and `Sec-Fetch-Site` takes precedence.
     for (one, other, status) in [
         (
             ("Sec-Fetch-Site", "same-origin"),
@@ -379,7 +368,7 @@ async fn a_request_from_another_site_is_refused_even_with_the_token() {
         let found = send(&visitor, &app, "/like", &[token, host, one, other]).await;
         assert_eq!(found, status, "{one:?} {other:?}");
     }
-    // Without a host nothing is of this one.
+    // Without a host, no origin matches.
     let own = ("Origin", "https://app.example");
     assert_eq!(send(&visitor, &app, "/like", &[token, own]).await, 403);
 }
@@ -413,7 +402,7 @@ async fn a_trusted_origin_may_send_requests_with_the_token() {
         (&[("Origin", "https://shop.example@evil.example")], 403),
         (&[("Origin", "http://localhost"), cross_site], 403),
         (&[("Origin", "null"), cross_site], 403),
-        // What names no origin is trusted as little as ever.
+        // A value that names no origin is never trusted.
         (&[cross_site], 403),
         (&[same_site], 403),
         (&[("Referer", "https://shop.example/"), same_site], 403),
@@ -429,7 +418,7 @@ async fn a_trusted_origin_may_send_requests_with_the_token() {
         let found = send(&visitor, &app, "/like", &headers).await;
         assert_eq!(found, status, "{headers:?}");
     }
-    // The token is needed all the same.
+    // The token is still required.
     let shop = ("Origin", "https://shop.example");
     assert_eq!(send(&visitor, &app, "/like", &[host, shop]).await, 403);
     let wrong = ("X-CSRF-Token", "wrong");
@@ -437,7 +426,7 @@ async fn a_trusted_origin_may_send_requests_with_the_token() {
         send(&visitor, &app, "/like", &[host, shop, wrong]).await,
         403
     );
-    // And nothing is trusted that is not named.
+    // An origin that is not listed is not trusted.
     let app = self::app().await;
     let visitor = app.visitor();
     let token = visitor.get("/csrf").await.body;
@@ -564,7 +553,7 @@ async fn only_safe_methods_need_no_token() {
         let response = visitor.send(method, path, None).await;
         assert_eq!(response.status.code, status, "{method} {path}");
     }
-    // Nor is another site kept from a page to which it links.
+    // A link from another site to a page is not refused either.
     let mut request = app.client.get("/page");
     request.add_header(Header::new("Sec-Fetch-Site", "cross-site"));
     assert_eq!(request.dispatch().await.status().code, 200);
@@ -572,7 +561,7 @@ async fn only_safe_methods_need_no_token() {
 
 #[test]
 fn secrets_are_compared_in_constant_time() {
-    // What a clock cannot be asked reliably, the source can.
+    // A clock cannot measure this reliably, so the test reads the source.
     for (source, allowed) in [
         (
             include_str!("../src/csrf/token.rs"),
@@ -619,7 +608,7 @@ async fn the_default_port_is_optional_in_host_and_origin() {
 
 #[async_test]
 async fn a_token_from_before_a_log_in_is_invalid_afterwards() {
-    // Not even one that was made while the log-in was under way, by somebody who knows the cookie.
+    // Nor is a token valid that was made during the log-in by a client with the old cookie.
     App::on_every_store(with_routes, |app| async move {
         let visitor = app.known_visitor().await;
         let thief = visitor.copy();
@@ -708,13 +697,13 @@ async fn a_form_field_carries_the_token() {
     }
 }
 
-/// The example, on a memory store.
+/// The example, with a memory store.
 fn example() -> Rocket<Build> {
     let figment = crate::support::figment().merge(("sessions.store", "memory"));
     example::rocket().configure(figment)
 }
 
-/// A page of another site: a form for `to`.
+/// A page of another site: a form whose target is `to`.
 #[get("/?<to>&<csrf>&<form>")]
 fn another_site(to: &str, csrf: &str, form: &str) -> RawHtml<String> {
     RawHtml(format!(
@@ -739,7 +728,7 @@ fn a_form_without_scripts_works_once_and_only_from_its_own_site() {
         "{thanks}"
     );
 
-    // The same form once more, as from a window that was open beside.
+    // The same form again, as from a second open window.
     let again = browser.run(&format!(
         "return document.querySelector('[name=form]').value = '{form}'"
     ));
@@ -751,8 +740,8 @@ fn a_form_without_scripts_works_once_and_only_from_its_own_site() {
         "{again}"
     );
 
-    // A page that somehow has good tokens. With another port it is of the same site, so that the
-    // cookie is sent; with another name it is not.
+    // A page with valid tokens. With another port it belongs to the same site, so the cookie is sent;
+    // with another name it does not.
     for host in ["localhost", "127.0.0.1"] {
         browser.open(&site.url("/"));
         let (csrf, form) = (
@@ -901,7 +890,7 @@ async fn a_multipart_form_may_carry_its_token_in_any_position() {
     ] {
         assert_eq!(send_parts(&visitor, &app, parts).await.0, 403, "{parts:?}");
     }
-    // What some clients say of every field.
+    // Some clients send this for every field.
     let sent = send_parts(&visitor, &app, &[typed, text, file]).await;
     assert_eq!(sent.0, 200);
     assert_eq!(send_parts(&visitor, &app, &[own, text]).await.0, 422);
@@ -938,7 +927,7 @@ async fn a_token_counts_only_in_the_form_and_the_header() {
             format!("text=a&b=c&csrf_token={token}"),
             422,
         ),
-        // Rocket lets a form say its method.
+        // In Rocket, a form can contain its method.
         (
             "/entry".into(),
             format!("_method=put&text=a&csrf_token={token}"),
@@ -946,7 +935,7 @@ async fn a_token_counts_only_in_the_form_and_the_header() {
         ),
         ("/entry".into(), "_method=put&text=a".into(), 403),
         ("/entry".into(), "_method=get&text=a".into(), 404),
-        // More than a form may hold.
+        // More than the limit for forms.
         (
             "/entry".into(),
             format!("csrf_token={token}&text={}", "a".repeat(40_000)),

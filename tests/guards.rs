@@ -1,4 +1,4 @@
-//! However many guards ask, a session is loaded once; and a page for members is for members.
+//! A session is loaded once, however many guards use it, and a page for members is for members only.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use rocket_session_kit::{
     Notifications, RateLimit, Session, Sessions,
 };
 
-use crate::support::{App, Gates, Visitor};
+use crate::support::{App, Gates, Visitor, text_of};
 
 /// A guard of an application, with a session inside.
 struct Visits(u32);
@@ -25,7 +25,7 @@ impl<'r> FromRequest<'r> for Visits {
     type Error = Error;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        // Several at once, as `join!` has them.
+        // Several at once, as in `join!`.
         let guards = join_all((0..5).map(|_| request.guard::<&Session>())).await;
         let session = guards
             .into_iter()
@@ -206,7 +206,7 @@ async fn a_session_is_loaded_once_for_all_guards_of_a_request() {
 }
 
 #[async_test]
-async fn a_failing_store_is_asked_once_per_request() {
+async fn a_failing_store_is_called_once_per_request() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Load);
@@ -256,7 +256,7 @@ async fn a_store_failure_is_never_mistaken_for_an_anonymous_visitor() {
             assert_eq!(response.header("Retry-After"), Some("5"), "{path}");
         }
         assert_eq!(visitor.get("/told").await.body, "Unavailable");
-        // Rocket's `Option` makes `None` of every error.
+        // Rocket's `Option` turns every error into `None`.
         assert_eq!(visitor.get("/greeting").await.body, "Hello.");
         app.probe.heal();
     }
@@ -283,27 +283,18 @@ async fn the_sessions_object_is_a_guard_too() {
 
 #[async_test]
 async fn a_request_that_is_dispatched_twice_has_two_sessions() {
-    // Clones of a local request share what Rocket keeps for one.
+    // Clones of a local request share Rocket's cache for one request.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let request = app.client.get("/add/count/1");
     let request = request.header(rocket::http::Header::new("Cookie", visitor.cookies()));
     for count in ["1", "2", "3"] {
-        assert_eq!(
-            request
-                .clone()
-                .dispatch()
-                .await
-                .into_string()
-                .await
-                .unwrap(),
-            count
-        );
+        assert_eq!(text_of(request.clone()).await, count);
     }
     assert_eq!(app.probe.calls().tuple(), (3, 3, 0, 0));
 }
 
-/// Logs a banned visitor out before any route is asked, and counts everybody's requests.
+/// Logs a banned visitor out before any route runs, and counts all requests.
 fn ban() -> impl Fairing {
     AdHoc::on_request("ban", |request, _| {
         Box::pin(async move {
@@ -352,28 +343,10 @@ async fn a_tracked_client_of_rocket_keeps_a_session() {
         .mount("/", routes![count]);
     let client = Client::tracked(app).await.unwrap();
     for count in ["1", "2", "3"] {
-        assert_eq!(
-            client
-                .get("/count")
-                .dispatch()
-                .await
-                .into_string()
-                .await
-                .unwrap(),
-            count
-        );
+        assert_eq!(text_of(client.get("/count")).await, count);
     }
     client.get("/count?end").dispatch().await;
-    assert_eq!(
-        client
-            .get("/count")
-            .dispatch()
-            .await
-            .into_string()
-            .await
-            .unwrap(),
-        "1"
-    );
+    assert_eq!(text_of(client.get("/count")).await, "1");
 }
 
 #[get("/count?<end>")]
@@ -406,7 +379,7 @@ async fn guards_without_the_fairing_stop_the_launch() {
 
 #[async_test]
 async fn a_custom_guard_around_a_session_fails_without_the_fairing() {
-    // Through a guard of the application's own, the sentinel is not seen.
+    // The sentinel cannot be found through a guard of the application.
     let rocket = rocket::custom(crate::support::figment()).mount("/", routes![nested, hidden]);
     let client = Client::untracked(rocket).await.unwrap();
     assert_eq!(
@@ -465,7 +438,7 @@ impl Limit for Rare {
     const WINDOW: u64 = 60;
 }
 
-/// Asks for every guard there is, each of which is to say the same.
+/// Runs every guard. All must give the same result.
 struct EveryGuard;
 
 #[rocket::async_trait]

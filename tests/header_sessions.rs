@@ -1,5 +1,5 @@
-//! Sessions of clients that send a token in a header: found by it and by nothing else, and as safe
-//! as those of a cookie although the token stays when its session ends.
+//! Sessions of clients that send a token in a header. Only the token finds them, and they are as safe
+//! as those of a cookie, although the token stays when its session ends.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,22 +12,23 @@ use rocket::futures::TryStreamExt;
 use rocket::futures::future::{Either, join, join_all, select};
 use rocket::http::Status;
 use rocket::local::asynchronous::Client;
-use rocket::{State, async_test, get, routes};
+use rocket::{async_test, get, routes};
 use rocket_session_kit::store::{Precondition, Save, SessionStore};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{
-    Clock, CsrfToken, LoggedIn, MemoryStore, Notifications, Notify, Result, Session, SessionId,
-    Sessions,
+    Clock, CsrfToken, LoggedIn, MemoryStore, Notify, Result, Session, SessionId, Sessions,
 };
 
 use crate::support::served::Served;
-use crate::support::{App, Backend, Gates, Visitor, figment, log, on_every_store};
+use crate::support::{
+    App, Backend, Gates, Visitor, figment, log, on_every_store, push, remove_token, take,
+};
 
 const NAME: &str = "X-Auth-Token";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const OTHER: &str = "another-token-of-another-client.";
 
-/// An application on a back end as it is configured.
+/// An application on a back end, with its configuration.
 struct Api {
     client: Client,
     clock: Clock,
@@ -70,29 +71,16 @@ impl Api {
 
 fn more() -> Vec<rocket::Route> {
     routes![
-        push, take, form, token, uses, responder, end_all, members, id_with
+        push,
+        take,
+        form,
+        token,
+        remove_token,
+        responder,
+        end_all,
+        members,
+        id_with
     ]
-}
-
-#[get("/push/<message>?<gate>")]
-async fn push(
-    message: &str,
-    gate: Option<&str>,
-    notes: Notifications<'_>,
-    gates: &State<Gates>,
-) -> Result<()> {
-    gates.wait(gate).await;
-    notes.info(message)
-}
-
-#[get("/take?<gate>")]
-async fn take(
-    gate: Option<&str>,
-    notes: Notifications<'_>,
-    gates: &State<Gates>,
-) -> Result<String> {
-    gates.wait(gate).await;
-    Ok(notes.take_all().await?.len().to_string())
 }
 
 #[get("/form")]
@@ -105,23 +93,12 @@ fn token(token: CsrfToken) -> String {
     token.to_string()
 }
 
-#[get("/use/<token>?<gate>")]
-async fn uses(
-    token: &str,
-    gate: Option<&str>,
-    session: &Session,
-    gates: &State<Gates>,
-) -> Result<String> {
-    gates.wait(gate).await;
-    Ok(session.remove_form_token(token).await?.to_string())
-}
-
 #[get("/responder")]
 fn responder() -> Notify<&'static str> {
     Notify::info("done", "it is done")
 }
 
-/// Tells the id of the session while there is something in it, and keeps that only if told so.
+/// Inserts a value and returns the id of the session; removes the value on request.
 #[get("/id_with?<keep>")]
 fn id_with(keep: bool, session: &Session) -> Result<String> {
     session.insert("a", 1)?;
@@ -173,7 +150,7 @@ async fn a_token_finds_its_session_and_no_cookie_is_ever_set(backend: Backend) {
     assert_eq!(one.get("/existing").await.status, Status::Ok);
     assert_eq!(two.get("/get/a").await.body, "none");
     assert_eq!(two.get("/existing").await.status, Status::NotFound);
-    assert_eq!(api.ids().await.len(), 1, "who only looks begins nothing");
+    assert_eq!(api.ids().await.len(), 1, "a read begins no session");
     let response = one.get("/logout").await;
     assert_eq!(response.header("Set-Cookie"), None);
     assert_eq!(one.get("/keys").await.body, "");
@@ -231,7 +208,7 @@ async fn a_request_in_flight_at_the_end_does_not_reach_the_next_session(backend:
         let meanwhile = async {
             gate.arrived().await;
             assert_eq!(visitor.get("/logout").await.status, Status::Ok);
-            // At once, and with nothing of what was there.
+            // At once, and with no data of the previous session.
             assert_eq!(visitor.get("/keys").await.body, "");
             assert_eq!(visitor.get("/who").await.body, "nobody");
             assert_eq!(visitor.get("/add/n/7").await.body, "7");
@@ -301,7 +278,7 @@ async fn an_expired_session_makes_room_for_a_new_session() {
     assert_eq!(visitor.get("/keys").await.body, "");
     visitor.get("/set/new/1").await;
     assert_eq!(visitor.get("/keys").await.body, "new");
-    // Also where a shorter timeout holds now, and the store does not know.
+    // Even if a shorter timeout applies now that the store does not know.
     let strict = app
         .again(settings(r#"transport="header",idle_timeout=10"#))
         .await;
@@ -343,7 +320,7 @@ async fn a_cookie_application_never_deletes_a_new_session_of_a_token() {
     let deletes = app.probe.gate(Act::Delete);
     let ending = std::pin::pin!(administrators.sessions().end(&id));
     let deleting = std::pin::pin!(deletes.arrived());
-    // If there is a deletion, it waits until the next session is there.
+    // If there is a deletion, it waits until the next session exists.
     let first = select(ending, deleting).await;
     visitor.get("/set/new/1").await;
     deletes.open_for_all();
@@ -362,7 +339,7 @@ async fn a_creation_with_a_lost_response_counts_once() {
         slow.arrived().await;
         app.probe.repeat_next_save();
         slow.open();
-        // Its session is kept, and it looks what is in its place.
+        // It saves its session, and loads the record that is in its place.
         slow.arrived().await;
         app.probe.gate(Act::Load).open_for_all();
         assert_eq!(with(&app, TOKEN).get("/add/n/1").await.body, "2");
@@ -389,7 +366,7 @@ async fn an_unreadable_record_is_not_overwritten_and_fails_at_once() {
     app.probe.save_session(&id, save).await.unwrap();
     assert_eq!(visitor.get("/keys").await.body, "");
     app.probe.calls();
-    // The memory store cannot keep it aside.
+    // The memory store cannot quarantine it.
     assert_eq!(visitor.get("/set/a/1").await.status.code, 503);
     assert_eq!(app.probe.calls().save, 3);
     let there = app.probe.load_session(&id).await.unwrap().unwrap();
@@ -436,7 +413,7 @@ async fn a_save_without_a_token_is_an_error() {
     }
     assert!(app.list().await.is_empty());
     assert_eq!(app.probe.calls().tuple(), (0, 0, 0, 0));
-    // A page for members says it too, also to a token that nobody logged in with.
+    // A page for members does the same, also for a token without a logged-in user.
     for visitor in [nobody, with(&app, TOKEN)] {
         let response = visitor.get("/members").await;
         assert_eq!(response.status, Status::Unauthorized);
@@ -468,7 +445,7 @@ async fn an_invalid_token_is_refused_without_a_lookup() {
     ] {
         for path in ["/get/a", "/set/a/1"] {
             let response = with(&app, bad).get(path).await;
-            // What stands around a header's value does not belong to it.
+            // White space around a header's value does not belong to it.
             let expected = match bad.ends_with('\t') {
                 true => Status::Ok,
                 false => Status::Unauthorized,
@@ -549,7 +526,7 @@ async fn a_session_is_found_only_by_the_configured_transport() {
     let client = with(&by_header, TOKEN);
     client.get("/set/header/1").await;
 
-    // A cookie says nothing where the header counts, and is neither set nor removed.
+    // If the header counts, a cookie is neither read nor set nor removed.
     let name = "id";
     let cookie = browser.cookie(name).unwrap();
     let visitor = by_header.visitor();
@@ -561,7 +538,7 @@ async fn a_session_is_found_only_by_the_configured_transport() {
     assert_eq!(visitor.get("/keys").await.body, "header");
     assert_eq!(visitor.get("/logout").await.header("Set-Cookie"), None);
 
-    // And a header nothing where the cookie counts.
+    // If the cookie counts, the header is not read.
     client.get("/set/header/1").await;
     let response = with(&by_cookie, TOKEN).get("/keys").await;
     assert_eq!(
@@ -575,7 +552,10 @@ async fn a_valid_cookie_takes_precedence_over_the_header() {
     let app = app(r#"transport="both""#).await;
     let browser = app.visitor();
     let response = browser.get("/set/cookie/1").await;
-    assert!(response.sets_session(), "who brings neither gets a cookie");
+    assert!(
+        response.sets_session(),
+        "a request with neither gets a cookie"
+    );
     assert_eq!(response.header("Vary"), Some("Cookie, X-Auth-Token"));
 
     let client = with(&app, TOKEN);
@@ -584,7 +564,7 @@ async fn a_valid_cookie_takes_precedence_over_the_header() {
 
     let both = browser.copy().with(NAME, TOKEN);
     assert_eq!(both.get("/keys").await.body, "cookie");
-    // A cookie that opens nothing is passed over, and left alone.
+    // A cookie that opens no session is ignored, and not removed.
     let stale = with(&app, TOKEN);
     stale.set_cookie("id", "nonsense");
     let response = stale.get("/keys").await;
@@ -604,7 +584,7 @@ async fn an_established_token_session_has_its_own_rate_limit() {
     let (one, two) = (with(&app, TOKEN), with(&app, OTHER));
     one.get("/set/a/1").await;
     two.get("/set/a/1").await;
-    // Both came from one address, and are new.
+    // Both have the same address, and are new.
     assert_eq!(one.get("/bare").await.status, Status::TooManyRequests);
     app.clock.advance(Duration::from_secs(61));
     for visitor in [&one, &two] {
@@ -612,7 +592,7 @@ async fn an_established_token_session_has_its_own_rate_limit() {
             assert_eq!(visitor.get("/bare").await.status, expected);
         }
     }
-    // Nobody without a token that has a session shares in that.
+    // A client without an established session does not share that count.
     let nobody = with(&app, "a-token-that-nobody-ever-saw-yet");
     assert_eq!(nobody.get("/bare").await.status, Status::Ok);
 }
@@ -691,7 +671,7 @@ fn issue(user: &str, session: &Session) -> Result<String> {
     session.issue_token()
 }
 
-/// An application that gives out tokens.
+/// An application that issues tokens.
 async fn issuer(transport: &'static str) -> App {
     App::built(
         |figment| figment.merge(("sessions.transport", transport)),
@@ -705,7 +685,7 @@ async fn an_issued_token_finds_its_session() {
     for transport in ["header", "both"] {
         let app = issuer(transport).await;
         let visitor = app.visitor();
-        // A browser may have a cookie of long ago.
+        // A browser may have a cookie from long ago.
         visitor.set_cookie("id", "c3RhbGU");
         let response = visitor.get("/tokens/alice").await;
         assert_eq!(response.status.code, 200);
@@ -735,7 +715,7 @@ async fn a_token_is_issued_only_for_a_new_session() {
     client.get("/set/a/1").await;
     assert_eq!(client.get("/tokens/alice").await.status.code, 500);
     assert_eq!(client.get("/who").await.body, "nobody");
-    // One that the client chose, and that finds nothing yet, is replaced.
+    // A token of the client that has no session yet is replaced.
     let fresh = app.visitor().with(NAME, OTHER);
     let token = fresh.get("/tokens/alice").await.body;
     assert_eq!(fresh.get("/who").await.body, "nobody");

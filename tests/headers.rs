@@ -1,4 +1,4 @@
-//! What a response says to caches and browsers about the session that it was made with.
+//! The headers of a response about its session, for caches and browsers.
 
 use rocket::http::Header;
 use rocket::response::Responder;
@@ -18,7 +18,7 @@ fn says(what: &str, name: String, value: String, session: &Session) -> Result<Sa
     Ok(Says("said", Header::new(name, value)))
 }
 
-/// One route for every way of looking at a session.
+/// One route for every way of reading a session.
 #[get("/look/<how>")]
 async fn look(how: u8, session: &Session) -> Result<String> {
     Ok(match how {
@@ -119,10 +119,10 @@ async fn a_response_that_used_a_session_is_private() {
     for (path, expected) in [
         ("/who", Some("private")),
         ("/keys", Some("private")),
-        // A 404 of a catcher that asks for nothing, and a page that does not look at the session.
+        // A 404 of a catcher without guards, and a page that does not read the session.
         ("/nowhere", None),
         ("/bare", None),
-        // What the handler says counts.
+        // The headers of the handler take precedence.
         (
             "/says/nothing/Cache-Control/public,max-age=60",
             Some("public,max-age=60"),
@@ -130,7 +130,7 @@ async fn a_response_that_used_a_session_is_private() {
         ("/says/nothing/Cache-Control/no-cache", Some("no-cache")),
         ("/says/nothing/Cache-Control/no-store", Some("no-store")),
         ("/says/nothing/Expires/0", Some("private")),
-        // A change of a session whose cookie the visitor has already.
+        // A change of a session whose cookie the visitor already has.
         ("/set/a/1", Some("private")),
     ] {
         let response = member.get(path).await;

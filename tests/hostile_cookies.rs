@@ -1,4 +1,4 @@
-//! What a client sends never becomes a path or a key, and nobody gets a session that is not theirs.
+//! Data from a client never becomes a path or a key, and no client gets a session of somebody else.
 
 use rocket::async_test;
 use rocket::http::Header;
@@ -17,7 +17,7 @@ async fn keys(app: &App, cookie: impl Into<String>) -> String {
 }
 
 #[async_test]
-async fn an_unsealed_cookie_value_never_reaches_the_store() {
+async fn a_plain_cookie_value_never_reaches_the_store() {
     let app = App::launch().await;
     app.known_visitor().await;
     let id = app.list().await.remove(0).0.to_hex();
@@ -155,7 +155,7 @@ async fn the_first_of_several_cookies_that_opens_a_session_counts() {
     app.probe.calls();
     keys(&app, format!("id={dead}; id={dead}; id={dead}; id={good}")).await;
     assert_eq!(app.probe.calls().load, 2, "the same cookie is tried once");
-    // A neighbour who plants many is tried a few times only.
+    // Of many planted cookies, only a few are tried.
     app.probe.calls();
     assert_eq!(
         keys(&app, format!("id=a; id=b; id=c; id=d; id={good}")).await,

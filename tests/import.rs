@@ -1,4 +1,4 @@
-//! What the Python systems kept becomes sessions, and what is hostile in it becomes an error.
+//! Sessions of Python systems become sessions here, and hostile input becomes an error.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_763_745_460)
 }
 
-/// The values as the JSON text they are kept as, to the byte.
+/// The values as the stored JSON text, byte for byte.
 fn texts(record: &Record) -> Vec<(String, String)> {
     let names = record.keys().into_iter();
     names
@@ -112,7 +112,7 @@ fn a_directory_of_session3_gives_its_sessions_and_counts_the_rest() {
     std::fs::write(path.join("good"), &whole).unwrap();
     std::fs::write(path.join("cut"), &whole[..40]).unwrap();
     std::fs::write(path.join("huge"), vec![0x80; 2 << 20]).unwrap();
-    // Five that are no session.
+    // Five that are not sessions.
     std::fs::write(path.join("empty"), "").unwrap();
     std::fs::write(path.join("README"), "nothing").unwrap();
     std::fs::write(path.join("dict"), b"\x80\x02}.").unwrap();
@@ -153,7 +153,7 @@ async fn token(token: &str, session: &Session) -> rocket_session_kit::Result<Str
     Ok(session.remove_form_token(token).await?.to_string())
 }
 
-/// What was kept elsewhere goes on here, with all that belongs to it.
+/// An imported session continues here, with all of its data.
 async fn an_imported_session_goes_on(backend: Backend) {
     let clock = rocket_session_kit::Clock::system();
     let rocket = rocket::custom(backend.figment("idle_timeout=999999999"))
@@ -196,7 +196,7 @@ async fn an_imported_session_goes_on(backend: Backend) {
 
     let three = import(session3(&data("session3/8JkxvbRB2qQ")).unwrap()).await;
     assert_eq!(ask(&three, "/who").await, "anna");
-    // The first of 33 had gone already.
+    // The first of 33 was removed before.
     for (token, used) in [
         ("token-0", "false"),
         ("token-1", "true"),
@@ -204,7 +204,7 @@ async fn an_imported_session_goes_on(backend: Backend) {
     ] {
         assert_eq!(ask(&three, &format!("/token/{token}")).await, used);
     }
-    // Of more tokens than a session has here, the newest come along.
+    // If there are more tokens than a session may have here, the newest are imported.
     let many: String = (0..40).map(|n| format!("S'token-{n}'\n")).collect();
     let many = [b"](", many.as_bytes(), b"e"].concat();
     let many = with_attributes(&[("_form_tokens", &many)]);
@@ -224,7 +224,7 @@ on_every_store! {
     an_imported_session_goes_on
 }
 
-/// What an imported session says to a visitor of `app` who has it.
+/// Returns the page for a visitor of `app` with an imported session.
 async fn ask(app: &App, record: Record, paths: &[&str]) -> Vec<(u16, String)> {
     let long = Duration::from_secs(864_000);
     let id = keep(app.sessions().store(), record, long).await.unwrap();
@@ -250,7 +250,7 @@ async fn an_imported_session_expires_after_the_idle_timeout() {
     let paths = &["/get/n"];
     assert_eq!(ask(&app, at(86_000), paths).await, [(200, "1".into())]);
     assert_eq!(ask(&app, at(87_000), paths).await, [(200, "none".into())]);
-    // The clock of its host was ahead, by many years: it was used now.
+    // Its host's clock was ahead by many years: the time of last use is now.
     let ahead = with_attributes(&[("_access_time", b"F9e9\n"), ("user", b"S'anna'\n")]);
     assert_eq!(session3(&ahead).unwrap().user(), Some("anna"));
     let now = SystemTime::now();
@@ -387,7 +387,7 @@ fn an_error_names_the_byte_and_the_type_and_never_the_value() {
     let of_notes = |bytes: &[u8]| pycket(Some(b"}."), Some(bytes), now()).unwrap_err();
     let of_json = |bytes: &[u8]| pyramid_kvs(bytes, now()).unwrap_err();
     for (error, offset, text) in [
-        // The value, the key, the instruction and the end that are wrong.
+        // A bad value, key, instruction and end.
         (
             of_pickle(b"}X\x06\0\0\0secret(I1\nFinf\nls."),
             Some(16),
@@ -463,7 +463,7 @@ fn a_mistake_in_a_pickle_has_the_kind_that_it_has_in_an_image() {
     }
 }
 
-/// A session of Session3's with these attributes instead of its own, or besides.
+/// A session of Session3 with these attributes instead of its own, or in addition.
 fn with_attributes(change: &[(&str, &[u8])]) -> Vec<u8> {
     let mut attributes: Vec<(&str, &[u8])> = vec![
         ("id", b"N"),
@@ -508,7 +508,7 @@ fn unexpected_fields_of_a_session3_session_are_refused() {
     let twice = [("shelf", &b"N"[..]), ("data", b"}\x8c\x05shelfK\x01s")];
     let error = session3(&with_attributes(&twice)).unwrap_err();
     assert!(error.to_string().contains("with the same name"), "{error}");
-    // Times beyond all clocks, and an address that is none.
+    // Times outside of every clock, and an invalid address.
     let odd = with_attributes(&[
         ("_creation_time", b"F-1e300\n"),
         ("_access_time", b"F1e300\n"),
@@ -522,7 +522,7 @@ fn unexpected_fields_of_a_session3_session_are_refused() {
 
 #[test]
 fn an_unreadable_file_is_reported_and_the_import_continues() {
-    // The one directory with a plain file that not even root can read: all reads of `mem` begin
+    // The only directory with a plain file that not even root can read: all reads of `mem` begin
     // at 0, where no process has memory.
     let mut sessions = Session3Directory::open("/proc/self").unwrap();
     let all: Vec<_> = sessions.by_ref().collect();
@@ -531,7 +531,7 @@ fn an_unreadable_file_is_reported_and_the_import_continues() {
     let error = read.unwrap_err();
     assert!(matches!(error.kind(), DecodeErrorKind::Io(_)), "{error}");
     assert!(error.to_string().starts_with("the file: "), "{error}");
-    // It went on before it or behind it: there are `stat`, `status`, `maps`.
+    // It continues before or after that file: there are `stat`, `status`, `maps`.
     assert!(sessions.skipped() > 3);
     let missing = Session3Directory::open("/proc/self/missing").unwrap_err();
     assert_eq!(
@@ -576,7 +576,7 @@ fn memory_bombs_are_refused_cheaply() {
         read(b"\x80\x02}q\0X\x01\0\0\0kh\0s."),
         Some(DecodeErrorKind::Cycle)
     );
-    // Each list holds the one before ten times: 10^40 items.
+    // Each list contains the previous one ten times: 10^40 items.
     let mut bomb = b"](K\x01e".to_vec();
     for id in 0..40 {
         bomb.extend([b'q', id, b'0', b']', b'(']);
@@ -584,10 +584,10 @@ fn memory_bombs_are_refused_cheaply() {
         bomb.push(b'e');
     }
     assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::TooLarge));
-    // The same by copies of the top.
+    // The same with copies of the top of the stack.
     let bomb = [&b"]"[..], &b"222222222(le"[..]].concat();
     assert!(read(&dict(&bomb)).is_some());
-    // A dict of 10 000 keys that is named 10 000 times.
+    // A dict of 10 000 keys that is referenced 10 000 times.
     let mut bomb = b"}q\0(".to_vec();
     for key in 0..10_000_u16 {
         bomb.extend([b'M', key.to_le_bytes()[0], key.to_le_bytes()[1], b'N']);
@@ -596,12 +596,12 @@ fn memory_bombs_are_refused_cheaply() {
     bomb.extend(b"h\0".repeat(10_000));
     bomb.push(b'e');
     assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::TooLarge));
-    // One key of 500 000 bytes, which a dict has 100 000 times.
+    // One key of 500 000 bytes that a dict contains 100 000 times.
     let key = [&b"X\x20\xa1\x07\0"[..], &b"a".repeat(500_000), b"q\0"].concat();
     let bomb = [&b"}("[..], &key, b"N", &b"h\0N".repeat(100_000), b"u"].concat();
     assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::Type));
     assert!(refused(&bomb).contains("two keys of a dict with the same text"));
-    // Classes of the longest name, by two that a memo has.
+    // Classes with the longest name, from entries of the memo.
     let long = "a".repeat(128);
     let names = format!("X\u{1}\0\0\0aq\0X\u{7f}\0\0\0{}q\u{1}", &long[1..]);
     let bomb = [names.as_bytes(), &b"h\x01h\x01\x930".repeat(100_000)].concat();
@@ -609,7 +609,7 @@ fn memory_bombs_are_refused_cheaply() {
     let object = [&b"caaa\n"[..], long.as_bytes(), b"\nq\0"].concat();
     let bomb = [&object[..], &b"h\0)\x810".repeat(100_000)].concat();
     assert_eq!(read(&dict(&bomb)), Some(DecodeErrorKind::TooLarge));
-    // One list, and one text, that a function is to copy 50 000 times.
+    // One list, and one text, that a function copies 50 000 times.
     let list = [&b"("[..], &b"N".repeat(400_000), b"lq\0"].concat();
     let set = [
         &b"c__builtin__\nset\nq\x01"[..],
@@ -643,7 +643,7 @@ fn memory_bombs_are_refused_cheaply() {
         assert_eq!(read(&dict(&many(101))), Some(DecodeErrorKind::Depth));
         assert_eq!(read(&dict(&many(100_000))), Some(DecodeErrorKind::Depth));
     }
-    // Lengths that nothing follows.
+    // Lengths without the bytes that should follow.
     for value in [
         &b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff"[..],
         b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f",
@@ -655,7 +655,7 @@ fn memory_bombs_are_refused_cheaply() {
     ] {
         assert_eq!(read(&dict(value)), Some(DecodeErrorKind::Truncated));
     }
-    // A far place in the memo takes no room, and the whole is bounded.
+    // A large index of the memo takes no memory, and the whole is bounded.
     assert_eq!(read(&dict(b"Nr\xff\xff\xff\xff")), None);
     assert_eq!(
         read(&vec![b'('; (1 << 20) + 1]),
@@ -794,7 +794,7 @@ fn random_structures_are_read_as_python_reads_them() {
         let (pickle, json) = line.split_once(' ').unwrap();
         let (pickle, json) = (unhex(pickle), unhex(json));
         let read = pycket(Some(&pickle), None, now()).expect("it is plain");
-        // Through the same reader of JSON, whose names and big numbers stay text.
+        // Read by the same JSON reader, which keeps names and big numbers as text.
         let want = pyramid_kvs(&json, now()).expect("it is plain");
         let plain = |imported: &Record| -> Vec<(String, String)> {
             let all = texts(imported).into_iter();

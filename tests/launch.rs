@@ -1,4 +1,4 @@
-//! What cannot work stops the launch, in one sentence that names the remedy.
+//! An unusable configuration stops the launch, with one sentence that names the remedy.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,14 +8,14 @@ use rocket::async_test;
 use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
 use rocket::futures::stream::BoxStream;
-use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored, Swept};
+use rocket_session_kit::store::{Revision, Save, Saved, SessionStore, Stored};
 use rocket_session_kit::{
     Cache, CsrfForm, CsrfToken, DirectoryStore, Limit, MemoryStore, RateLimit, Result, SessionId,
     Sessions,
 };
 
 use crate::support::process::Server;
-use crate::support::{figment, log};
+use crate::support::{figment, log, text_of};
 
 /// Tries to launch, and returns the one sentence that was logged about it.
 async fn refused(settings: impl FnOnce(Figment) -> Figment, marker: &str) -> String {
@@ -31,7 +31,7 @@ async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String
         "{error:?}"
     );
     let mut lines = log::lines_with(marker).split_off(before);
-    assert_eq!(lines.len(), 1, "it is said once: {lines:?}");
+    assert_eq!(lines.len(), 1, "it is logged once: {lines:?}");
     let line = lines.remove(0);
     assert!(
         line.starts_with("ERROR ") && line.lines().count() == 1,
@@ -128,7 +128,7 @@ async fn the_fairing_is_attached_once() {
         .attach(Sessions::with(MemoryStore::new()));
     let message = sentence(rocket, "attached already").await;
     assert!(message.contains("remove the second"), "{message}");
-    // Also when the second comes late, from another fairing.
+    // Also when another fairing attaches the second one late.
     let rocket = rocket::custom(figment())
         .attach(Sessions::with(MemoryStore::new()))
         .attach(AdHoc::on_ignite("late", |rocket| {
@@ -148,16 +148,7 @@ async fn another_fairing_may_attach_the_fairing() {
         .await
         .unwrap();
     for count in ["1", "2"] {
-        assert_eq!(
-            client
-                .get("/count")
-                .dispatch()
-                .await
-                .into_string()
-                .await
-                .unwrap(),
-            count
-        );
+        assert_eq!(text_of(client.get("/count")).await, count);
     }
 }
 
@@ -166,7 +157,7 @@ fn count(session: &rocket_session_kit::Session) -> Result<String> {
     Ok(session.increment("count", 1)?.to_string())
 }
 
-/// A store that says of itself what a test wants.
+/// A store with the properties that a test sets.
 struct Flags {
     thread_safe: bool,
     multiprocess_safe: bool,
@@ -180,10 +171,6 @@ impl SessionStore for Flags {
 
     fn is_thread_safe(&self) -> bool {
         self.thread_safe
-    }
-
-    async fn setup(&self) -> Result<()> {
-        Ok(())
     }
 
     async fn load_session(&self, _: &SessionId) -> Result<Option<Stored>> {
@@ -200,14 +187,6 @@ impl SessionStore for Flags {
 
     async fn delete_session_if(&self, _: &SessionId, _: Revision) -> Result<bool> {
         Ok(false)
-    }
-
-    async fn has_session(&self, _: &SessionId) -> Result<bool> {
-        Ok(false)
-    }
-
-    async fn delete_old_sessions(&self, _: u64) -> Result<Swept> {
-        Ok(Swept::default())
     }
 
     fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>> {
@@ -235,7 +214,7 @@ async fn a_store_without_the_required_safety_stops_the_launch() {
     attach(false, flags(true, false))
         .ignite()
         .await
-        .expect("one process is no trouble");
+        .expect("one process is allowed");
     attach(true, flags(true, true))
         .ignite()
         .await
@@ -302,7 +281,7 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
         assert!(aborts, "{refused:?}");
         assert!(log::lines_with(&marker).len() > before, "{key}");
 
-        // The remedy is one.
+        // The named remedy works.
         let figment = figment().merge((key, "memory"));
         let rocket = rocket::custom(figment).mount("/", routes);
         let client = rocket.attach(Sessions::with(store()));
@@ -327,7 +306,7 @@ async fn a_guard_that_finds_no_store_stops_the_launch() {
         let aborts = matches!(refused.kind(), rocket::error::ErrorKind::SentinelAborts(_));
         assert!(aborts, "{refused:?}");
     }
-    // A limit for the whole application needs no guard to be missed.
+    // A limit for the whole application needs no guard.
     let figment = figment().merge(("sessions.rate_limit.limit", 1));
     let rocket = rocket::custom(figment).attach(Sessions::with(store()));
     sentence(rocket, "cannot limit requests").await;
@@ -359,19 +338,10 @@ async fn one_setting_chooses_the_memory_store() {
     let client = rocket::local::asynchronous::Client::tracked(rocket.attach(Sessions::fairing()))
         .await
         .unwrap();
-    assert_eq!(
-        client
-            .get("/count")
-            .dispatch()
-            .await
-            .into_string()
-            .await
-            .unwrap(),
-        "1"
-    );
+    assert_eq!(text_of(client.get("/count")).await, "1");
 }
 
-/// Writes a `Rocket.toml`, and starts the example beside it.
+/// Writes a `Rocket.toml`, and starts the example next to it.
 fn launch(
     directory: &Path,
     toml: &str,
@@ -467,13 +437,13 @@ fn a_path_is_relative_to_the_file_that_names_it() {
 #[async_test]
 async fn a_cookie_readable_by_scripts_logs_a_warning() {
     const MARKER: &str = "sessions.cookie.http_only";
-    // It keeps the log, too.
+    // It also keeps the log.
     let figment = figment().merge(("sessions.cookie.http_only", false));
     let before = log::lines_with(MARKER).len();
     let rocket = rocket::custom(figment).attach(Sessions::with(MemoryStore::new()));
     rocket.ignite().await.expect("it works");
-    // A test beside this one may be warned, too.
+    // A concurrent test may cause a warning, too.
     let lines = log::lines_with(MARKER).split_off(before);
-    assert!(!lines.is_empty(), "nothing is said");
+    assert!(!lines.is_empty(), "nothing is logged");
     assert!(lines[0].starts_with("WARN "), "{lines:?}");
 }

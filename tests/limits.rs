@@ -1,4 +1,4 @@
-//! A session that would outgrow its limits is refused, and the stored one stays as it was.
+//! A change that would exceed a limit is refused, and the stored session stays as it was.
 
 use rocket::async_test;
 use rocket::futures::future::join;
@@ -106,7 +106,10 @@ async fn concurrent_requests_cannot_exceed_a_limit_together() {
         gate.open();
     };
     let (response, ()) = join(slow, quick).await;
-    assert_eq!(response.status.code, 500, "it is told that it was not kept");
+    assert_eq!(
+        response.status.code, 500,
+        "it gets an error, because it was not saved"
+    );
     assert_eq!(visitor.get("/keys").await.body, format!("n,{}", name("b")));
 }
 
@@ -129,7 +132,7 @@ async fn a_session_may_grow_up_to_its_limits() {
     }
     let path = format!("/set/{}/x", "k".repeat(10));
     assert_eq!(app.visitor().get(&path).await.status.code, 200);
-    // A user makes room for the next.
+    // Without the user there is space for the next value.
     let visitor = app.visitor();
     for (user, code) in [
         ("a".repeat(1000), 200),

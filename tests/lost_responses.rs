@@ -1,4 +1,4 @@
-//! The store did something and its response got lost, or it did nothing: either way every change
+//! The store executed a call and its response was lost, or it did nothing. In both cases every change
 //! counts once, and the visitor keeps a session.
 
 use std::future::pending;
@@ -13,12 +13,12 @@ use rocket_session_kit::store::{Precondition, Save, Saved, SessionStore};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{Notifications, Result, Session};
 
-use crate::support::{Answer, App, Gates, Visitor};
+use crate::support::{App, Gates, Response, Visitor, push};
 
 /// Longer than any session lives unused.
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
-/// Saves by itself, and waits at two gates: before it saves, and before it responds.
+/// Calls `save()`, and waits at two gates: before it saves, and before it responds.
 #[get("/add_and_save/<key>?<more>")]
 async fn add_and_save(
     key: &str,
@@ -38,7 +38,7 @@ async fn add_and_save(
         .map_err(|_| Status::ServiceUnavailable)
 }
 
-/// Saves by itself, and renews the session after that, however it went.
+/// Calls `save()`, and then renews the session, whatever the outcome.
 #[get("/add_save_and_renew/<key>")]
 async fn add_save_and_renew(key: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
     session.increment(key, 2)?;
@@ -69,7 +69,7 @@ async fn log_in_and_save(
         .map_err(|_| Status::ServiceUnavailable)
 }
 
-/// Changes something before the log-in.
+/// Makes a change before the log-in.
 #[get("/insert_and_login/<user>")]
 fn insert_and_log_in(user: &str, session: &Session) -> Result<()> {
     session.insert("before", 1)?;
@@ -85,8 +85,7 @@ fn count_and_log_in(user: &str, session: &Session) -> Result<()> {
     Ok(())
 }
 
-/// Changes the session before it logs in and saves, and responds with `status` whatever became of
-/// it.
+/// Changes the session before it logs in and saves, and responds with `status` whatever the outcome.
 #[get("/add_and_login/<key>/<user>?<status>&<end>")]
 async fn add_and_log_in(
     key: &str,
@@ -104,19 +103,19 @@ async fn add_and_log_in(
     Ok(Status::new(status))
 }
 
-/// Sets a value, saves it, and sets it once more.
+/// Sets a value, saves it, and sets it again.
 #[get("/set_save_and_set/<key>")]
 async fn set_save_and_set(key: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
     session.insert(key, 1)?;
     gates.wait(Some("save")).await;
-    // It fails, and the way out sends what takes the value's place.
+    // It fails, and the final save sends the later value.
     let _ = session.save().await;
     gates.wait(Some("respond")).await;
     session.insert(key, 2)
 }
 
-/// Changes two values and saves them; with `again`, changes one more and saves that too. It tells what
-/// it sees then, and leaves a last change to the way out.
+/// Changes two values and saves them; with `again`, changes one more and saves that too. It returns the
+/// values that it then sees, and leaves a last change to the final save.
 #[get("/add_two_and_save?<again>")]
 async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) -> Result<String> {
     session.increment("one", 1)?;
@@ -138,8 +137,8 @@ async fn add_two_and_save(again: bool, session: &Session, gates: &State<Gates>) 
     Ok(format!("{seen:?}"))
 }
 
-/// Pushes a message and saves it, changes a value while that save is under way, and renews the
-/// session after it.
+/// Pushes a message and saves it, changes a value during that save, and then renews the
+/// session.
 #[get("/push_save_and_renew")]
 async fn push_save_and_renew(
     session: &Session,
@@ -175,18 +174,7 @@ async fn push_save_and_push_two(
     notes.info("c")
 }
 
-#[get("/push/<message>?<gate>")]
-async fn push(
-    message: &str,
-    gate: Option<&str>,
-    notes: Notifications<'_>,
-    gates: &State<Gates>,
-) -> Result<()> {
-    gates.wait(gate).await;
-    notes.info(message)
-}
-
-/// Counts and saves by itself, and takes all messages after that.
+/// Counts and calls `save()`, and then takes all messages.
 #[get("/add_save_and_take")]
 async fn add_save_and_take(
     session: &Session,
@@ -202,17 +190,17 @@ async fn add_save_and_take(
     Ok(format!("{} {count:?}", taken.len()))
 }
 
-/// Logs out and saves that by itself.
+/// Logs out and calls `save()`.
 #[get("/logout_and_save")]
 async fn log_out_and_save(session: &Session, gates: &State<Gates>) {
     session.log_out();
     gates.wait(Some("save")).await;
-    // It fails, and the way out asks again.
+    // It fails, and the final save tries again.
     let _ = session.save().await;
     gates.wait(Some("respond")).await;
 }
 
-/// Tells which messages wait.
+/// Returns the waiting messages.
 #[get("/messages")]
 fn messages(notes: Notifications<'_>) -> String {
     let waiting: Vec<_> = notes.peek().iter().map(ToString::to_string).collect();
@@ -245,7 +233,7 @@ async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
     App::on_every_store(build, test).await;
 }
 
-/// What becomes of the handler's own save.
+/// The fate of the handler's own save.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Arrives,
@@ -261,13 +249,13 @@ impl Fate {
     }
 }
 
-/// Returns the response to `request`, whose handler saves by itself: that save meets its fate. The store
-/// is well again when the handler is about to respond.
+/// Returns the response to `request`, whose handler calls `save()`, which meets its fate. The store
+/// works again when the handler is about to respond.
 async fn with_a_save_in_doubt(
     app: &App,
     fate: Fate,
-    request: impl Future<Output = Answer>,
-) -> Answer {
+    request: impl Future<Output = Response>,
+) -> Response {
     with_a_save_in_doubt_and(app, fate, request, async {}).await
 }
 
@@ -275,9 +263,9 @@ async fn with_a_save_in_doubt(
 async fn with_a_save_in_doubt_and(
     app: &App,
     fate: Fate,
-    request: impl Future<Output = Answer>,
+    request: impl Future<Output = Response>,
     meanwhile: impl Future<Output = ()>,
-) -> Answer {
+) -> Response {
     let faults = async {
         app.gate("save").arrived().await;
         fate.befalls(app);
@@ -325,7 +313,7 @@ async fn a_resent_save_never_counts_twice_after_other_saves() {
                 assert_eq!(visitor.get("/add/count/10").await.status.code, 200);
             })
             .await;
-            // Nobody can know whether the first save is in what others made of it.
+            // The revision of the others does not show whether it contains the first save.
             assert_eq!(response.status.code, 503, "{fate:?}");
             let count = visitor.get("/get/count").await.body;
             let once = match fate {
@@ -349,14 +337,14 @@ async fn a_resent_save_with_a_renewal_never_counts_twice() {
                 assert_eq!(visitor.get("/add/count/10").await.status.code, 200);
             })
             .await;
-            // Nobody can know whether the first save is in what others made of it.
+            // The revision of the others does not show whether it contains the first save.
             assert_eq!(response.status.code, 503, "{fate:?}");
             let once = match fate {
                 Fate::Arrives => "12",
                 Fate::Fails => "10",
             };
             assert_eq!(visitor.get("/get/count").await.body, once, "{fate:?}");
-            // No copy is left.
+            // No copy remains.
             assert_eq!(app.list().await.len(), others + 1, "{fate:?}");
         }
     })
@@ -365,7 +353,7 @@ async fn a_resent_save_with_a_renewal_never_counts_twice() {
 
 #[async_test]
 async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
-    // The first save makes the copy, and the second the tombstone: either response may get lost.
+    // The first save makes the copy, and the second the tombstone: either response may be lost.
     let rounds = [1, 2].map(|lost| [(lost, Fate::Arrives), (lost, Fate::Fails)]);
     App::in_rounds(rounds.as_flattened(), build, async |app, (lost, fate)| {
         let visitor = app.known_visitor().await;
@@ -397,7 +385,7 @@ async fn a_renewal_whose_response_is_lost_leaves_the_visitor_a_session() {
     .await;
 }
 
-/// Looks whether the log-out of one of two copies ends both.
+/// Checks whether the log-out of one of two copies ends both.
 async fn end_together(copies: [&Visitor<'_>; 2], logs_out: usize) {
     for copy in copies {
         assert_eq!(copy.get("/who").await.body, "alice", "{logs_out}");
@@ -408,13 +396,13 @@ async fn end_together(copies: [&Visitor<'_>; 2], logs_out: usize) {
     }
 }
 
-/// Waits until the session with `n` in it is found by its old cookie again.
+/// Waits until the old cookie opens the session with `n` again.
 async fn comes_back(visitor: &Visitor<'_>) {
-    is_told(visitor, "/get/n", "\"0\"").await;
+    wait_for_body(visitor, "/get/n", "\"0\"").await;
 }
 
 /// Waits until the response to `path` is `body`.
-async fn is_told(visitor: &Visitor<'_>, path: &str, body: &str) {
+async fn wait_for_body(visitor: &Visitor<'_>, path: &str, body: &str) {
     let started = Instant::now();
     while visitor.get(path).await.body != body {
         assert!(started.elapsed().as_secs() < 20, "the session is lost");
@@ -448,7 +436,7 @@ async fn a_renewal_that_the_store_never_confirms_is_undone() {
             assert_eq!(visitor.get("/who").await.body, "nobody", "{path}");
             assert_eq!(visitor.get("/keys").await.body, "n", "{path}");
             assert_eq!(visitor.get("/add/a/1").await.status.code, 200, "{path}");
-            // No copy is left.
+            // No copy remains.
             app.holds(before + 1).await;
         }
     })
@@ -493,7 +481,7 @@ async fn meets_a_renewal_in_doubt(app: &App, visitor: &Visitor<'_>, path: &str) 
         saves.arrived().await;
         app.probe.heal();
         saves.open();
-        is_kept.await.expect("the other request is answered");
+        is_kept.await.expect("the other request gets a response");
         app.probe.fail_afterwards(Act::Save);
         saves.open_for_all();
     };
@@ -524,7 +512,7 @@ async fn an_undone_renewal_revives_no_session_that_ended_meanwhile() {
     on_every_store(async |app| {
         let visitor = app.known_visitor().await;
         meets_a_renewal_in_doubt(&app, &visitor, "/logout").await;
-        // The undoing tries at once, and again after a moment.
+        // The undo tries at once, and again after a moment.
         for _ in 0..25 {
             assert_eq!(visitor.get("/get/n").await.body, "none");
             assert!(app.list().await.is_empty());
@@ -548,7 +536,7 @@ async fn a_renewal_is_undone_beside_any_other_change() {
             app.probe.heal();
             comes_back(&visitor).await;
             assert_eq!(visitor.get("/who").await.body, "nobody", "{more}");
-            // No copy is left.
+            // No copy remains.
             app.holds(others + 1).await;
         }
     })
@@ -583,7 +571,7 @@ async fn a_retried_renewal_keeps_changes_of_others_in_the_copy() {
         };
         let ((log_in, add), ()) = join(join(log_in, add), faults).await;
         assert_eq!((log_in.status.code, add.status.code), (503, 200));
-        assert!(log_in.sets_session(), "the way out was heard");
+        assert!(log_in.sets_session(), "the final save succeeded");
         assert_eq!(visitor.get("/get/count").await.body, "7");
         assert_eq!(visitor.get("/who").await.body, "alice");
     })
@@ -603,7 +591,7 @@ async fn a_tombstone_that_arrives_after_an_undone_renewal_has_no_effect() {
             saves.arrived().await;
             saves.open();
             saves.arrived().await;
-            // The copy is made, and the tombstone is given up before it is saved.
+            // The copy is made, and the tombstone is abandoned before it is saved.
             app.probe.fail(Act::Save);
             saves.open_for_all();
         };
@@ -640,13 +628,13 @@ async fn an_undone_renewal_keeps_concurrent_saves() {
                 };
                 let let_it_save = async {
                     saves.arrived().await;
-                    // The copy first, for it came first.
+                    // The copy comes first, because it was made first.
                     saves.open();
                     saves.arrived().await;
                     saves.open();
                 };
                 join(add, let_it_save).await;
-                // The first tombstone finds another revision, and the copy is made anew.
+                // The first tombstone finds another revision, and the copy is made again.
                 saves.open();
                 saves.arrived().await;
                 saves.open();
@@ -687,7 +675,10 @@ async fn a_creation_repeated_after_its_first_attempt_expired_leaves_one_session(
             app.clock.advance(MONTH);
         })
         .await;
-        assert!(response.sets_session(), "the way out creates the session");
+        assert!(
+            response.sets_session(),
+            "the final save creates the session"
+        );
         app.clock.set_back(MONTH);
         app.holds(1).await;
         assert_eq!(visitor.get("/get/count").await.body, "2");
@@ -725,7 +716,7 @@ async fn a_log_in_saved_twice_renews_once() {
             let request = visitor.get("/login_and_save/alice");
             let response = with_a_save_in_doubt(&app, fate, request).await;
             assert_eq!(response.status.code, 503, "{fate:?}");
-            // The way out asked again, and was heard.
+            // The final save tried again, and succeeded.
             assert!(response.sets_session(), "{fate:?}");
             assert_eq!(visitor.get("/who").await.body, "alice", "{fate:?}");
             assert_eq!(app.list().await.len(), before, "{fate:?}");
@@ -780,7 +771,7 @@ async fn a_token_session_with_an_unconfirmed_creation_counts_changes_once() {
         let request = visitor.get("/add_two_and_save?again=false");
         let response = with_a_save_in_doubt_and(&app, Fate::Arrives, request, async {
             if others {
-                // It finds the session of the same token, and saves over it.
+                // It finds the session of the same token, and replaces its revision.
                 assert_eq!(visitor.get("/add/one/10").await.status.code, 200);
             }
         })
@@ -812,7 +803,7 @@ async fn a_token_session_counts_no_change_twice_after_unconfirmed_saves() {
             app.gate("respond").open();
         };
         let (response, ()) = join(visitor.get("/add_two_and_save?again=true"), fault).await;
-        // Whether the third change was in what others saved over, nobody knows.
+        // Nothing shows whether the others saved on top of the third change.
         assert_eq!(response.status.code, 503, "{fates:?}");
         let third = match fates {
             [_, Fate::Arrives] => "1",
@@ -850,7 +841,7 @@ async fn a_retried_renewal_ends_together_with_its_copies() {
                 lose_the_response_to_a_tombstone(&app, &saves).await;
                 app.gate("respond").arrived().await;
                 app.probe.heal();
-                // The other renewal makes a second copy, and then the way out tries again.
+                // The other renewal makes a second copy, and then the final save tries again.
                 slow.open();
             };
             let ((first, second), ()) = join(join(first, second), faults).await;
@@ -867,7 +858,7 @@ async fn an_undone_renewal_brings_no_change_of_a_save_that_failed() {
         let visitor = app.known_visitor().await;
         let saves = app.probe.gate(Act::Save);
         let faults = async {
-            // The message is on its way while the handler changes a value, and does not arrive.
+            // The message is being saved while the handler changes a value, and the save fails.
             saves.arrived().await;
             app.gate("saving").arrived().await;
             app.gate("saving").open();
@@ -899,7 +890,7 @@ async fn notifications_pushed_after_an_unconfirmed_save_are_all_kept() {
         let request = visitor.get("/push_save_and_push_two");
         let response = with_a_save_in_doubt(&app, fate, request).await;
         assert_eq!(response.status.code, 200, "{fate:?}");
-        // The third made the oldest go, and no other.
+        // The third message replaced the oldest, and no other.
         assert_eq!(visitor.get("/messages").await.body, "b,c", "{fate:?}");
     }
 }
@@ -916,8 +907,8 @@ async fn during_a_renewal_in_doubt<T>(
     done
 }
 
-/// The same. The undoing waits at the gate that is returned, which is that of all loads: it has not
-/// looked at anything yet, and the store is well again.
+/// The same. The undo waits at the returned gate, which is that of all loads: it has not loaded
+/// anything yet, and the store works again.
 async fn until_it_is_undone<T>(
     app: &App,
     visitor: &Visitor<'_>,
@@ -956,17 +947,17 @@ async fn copies_end_together_after_the_first_renewal_is_undone() {
         let elsewhere = app.again(|figment| figment).await;
         let other = visitor.copy_to(&elsewhere);
         let slow = elsewhere.gate("slow");
-        let (told, is_told) = oneshot::channel();
+        let (respond, responded) = oneshot::channel();
         let renewal = async {
             let response = other.get("/renew?gate=slow").await;
-            let _ = told.send(());
+            let _ = respond.send(());
             response
         };
         let log_in = async {
             slow.arrived().await;
             let meanwhile = async {
                 slow.open();
-                is_told.await.expect("the renewal is answered");
+                responded.await.expect("the renewal gets a response");
             };
             during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
         };
@@ -1015,10 +1006,10 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
         let elsewhere = app.again(|figment| figment).await;
         let other = visitor.copy_to(&elsewhere);
         let slow = elsewhere.gate("slow");
-        let (told, is_told) = oneshot::channel();
+        let (respond, responded) = oneshot::channel();
         let second = async {
             let response = other.get("/renew?gate=slow").await;
-            let _ = told.send(());
+            let _ = respond.send(());
             response
         };
         let first = async {
@@ -1038,7 +1029,7 @@ async fn an_undone_renewal_leaves_the_next_one_alone() {
             loads.arrived().await;
             app.probe.heal();
             slow.open();
-            is_told.await.expect("the second renewal is answered");
+            responded.await.expect("the second renewal gets a response");
             loads.open_for_all();
         };
         let ((first, second), ()) = join(join(first, second), faults).await;
@@ -1063,7 +1054,7 @@ async fn an_unconfirmed_save_to_a_renewed_session_sends_no_cookie() {
             app.gate("save").open();
             saves.arrived().await;
             saves.open();
-            // It found the tombstone, and saves under the id to which that leads.
+            // It found the tombstone, and saves under the id that the tombstone names.
             saves.arrived().await;
             app.probe.fail_afterwards(Act::Save);
             saves.open();
@@ -1103,7 +1094,7 @@ async fn an_unconfirmed_save_before_a_renewal_elsewhere_sends_no_cookie() {
                 response.session_cookie().is_none(),
                 "{fate:?}: {response:?}"
             );
-            // What was in doubt is not sent again, and all else is.
+            // Changes with an unknown outcome are not sent again, and all others are.
             let once = match fate {
                 Fate::Arrives => "1",
                 Fate::Fails => "none",
@@ -1170,17 +1161,17 @@ async fn an_undone_renewal_keeps_every_kind_of_change_in_the_copy() {
         visitor.get("/login/alice").await;
         visitor.get("/push/first").await;
         let other = visitor.copy();
-        let (told, is_told) = oneshot::channel();
+        let (respond, responded) = oneshot::channel();
         let change = async {
             let response = other.get(&format!("{path}?gate=slow")).await;
-            let _ = told.send(());
+            let _ = respond.send(());
             response
         };
         let undoing = async {
             app.gate("slow").arrived().await;
             let meanwhile = async {
                 app.gate("slow").open();
-                is_told.await.expect("the change is answered");
+                responded.await.expect("the change gets a response");
             };
             during_a_renewal_in_doubt(&app, &visitor, meanwhile).await;
         };
@@ -1239,7 +1230,7 @@ async fn a_log_out_from_the_copy_of_a_renewal_is_not_undone_with_the_renewal() {
             app.probe.heal();
         };
         let ((), loads) = until_it_is_undone(&app, &visitor, meanwhile).await;
-        // The undoing looks under the old id, under the new one, and there again when it is done.
+        // The undo loads the old id, then the new one, and the old one again when it is done.
         for _ in 0..2 {
             loads.open();
             loads.arrived().await;
@@ -1247,7 +1238,7 @@ async fn a_log_out_from_the_copy_of_a_renewal_is_not_undone_with_the_renewal() {
         loads.open_for_all();
         assert_eq!(visitor.get("/who").await.body, "nobody");
         assert!(app.list().await.is_empty());
-        // Nothing can be kept under the old id either.
+        // The old id cannot be saved either.
         assert_eq!(visitor.get("/set/a/1").await.status.code, 503);
     })
     .await;
@@ -1261,10 +1252,10 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
         let elsewhere = app.again(|figment| figment).await;
         let other = visitor.copy_to(&elsewhere);
         let (first, second) = (elsewhere.gate("first"), elsewhere.gate("second"));
-        let (told, heard) = oneshot::channel();
+        let (respond, responded) = oneshot::channel();
         let change = async {
             let response = other.get("/set/a/1?gate=first").await;
-            let _ = told.send(());
+            let _ = respond.send(());
             response
         };
         let undoing = async {
@@ -1272,12 +1263,12 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
             second.arrived().await;
             let meanwhile = async {
                 first.open();
-                heard.await.expect("the change is answered");
+                responded.await.expect("the change gets a response");
             };
             let ((), loads) = until_it_is_undone(&app, &visitor, meanwhile).await;
             let saves = app.probe.gate(Act::Save);
             loads.open_for_all();
-            // The undoing has seen the first change in the copy, and is about to call the copy back.
+            // The undo has seen the first change in the copy, and is about to retire the copy.
             saves.arrived().await;
             app.probe.gate(Act::Save).open_for_all();
             second.open();
@@ -1290,7 +1281,7 @@ async fn the_last_of_two_changes_to_an_undone_copy_wins() {
         };
         let (changed, cleared) = join(change, back).await;
         assert_eq!((changed.status.code, cleared.status.code), (200, 200));
-        is_told(&visitor, "/who", "alice").await;
+        wait_for_body(&visitor, "/who", "alice").await;
         assert_eq!(visitor.get("/keys").await.body, "");
         app.holds(1).await;
     })
@@ -1307,7 +1298,7 @@ async fn all_sessions_of_a_user_end_also_while_a_renewal_is_undone() {
         loads.open_for_all();
         saves.arrived().await;
         saves.open();
-        // Each of the two ids leads to the other now, and the session is about to be put back.
+        // Each of the two ids now leads to the other, and the session is about to be restored.
         saves.arrived().await;
         app.probe.gate(Act::Save).open_for_all();
         let loads = app.probe.gate(Act::Load);
@@ -1319,7 +1310,7 @@ async fn all_sessions_of_a_user_end_also_while_a_renewal_is_undone() {
             pending::<()>().await;
         };
         let Either::Left((ended, _)) = select(pin!(end), pin!(put_back)).await else {
-            unreachable!("it is pending for ever");
+            unreachable!("it is pending forever");
         };
         loads.open_for_all();
         saves.open();
@@ -1343,7 +1334,7 @@ async fn copies_end_together_after_a_retried_renewal_of_a_copy() {
                 })
                 .await;
             assert!(renewed.sets_session(), "{renewed:?}");
-            // There are two copies now. One of them is renewed, and nobody hears of its next copy.
+            // There are two copies now. One of them is renewed, and the response about its next copy is lost.
             let request = visitor.get("/login_and_save/alice");
             let response = with_a_save_in_doubt(&app, Fate::Arrives, request).await;
             assert!(response.sets_session(), "{response:?}");
@@ -1354,8 +1345,8 @@ async fn copies_end_together_after_a_retried_renewal_of_a_copy() {
     .await;
 }
 
-/// Lets the handler's own save happen unheard, and another host save before the `nth` save of the
-/// way out.
+/// Lets the handler's own save succeed without a response, and another host save before the `nth`
+/// save after the handler.
 async fn while_others_come_first(app: &App, visitor: &Visitor<'_>, path: &str, nth: usize) {
     let elsewhere = app
         .again(|figment| figment.merge(("sessions.transport", "both")))
@@ -1372,7 +1363,7 @@ async fn while_others_come_first(app: &App, visitor: &Visitor<'_>, path: &str, n
             saves.arrived().await;
             saves.open();
         }
-        // It has found its first save, and is about to send what came after that.
+        // It has found its first save, and is about to send the later changes.
         saves.arrived().await;
         app.probe.gate(Act::Save).open_for_all();
         let other = visitor.copy_to(&elsewhere);
@@ -1414,8 +1405,8 @@ async fn notifications_can_be_taken_after_an_unconfirmed_save() {
             visitor.get("/push/one").await;
             let request = visitor.get("/add_save_and_take");
             let response = with_a_save_in_doubt(&app, fate, request).await;
-            let told = (response.status.code, &*response.body);
-            assert_eq!(told, (200, "1 Some(1)"), "{fate:?}");
+            let outcome = (response.status.code, &*response.body);
+            assert_eq!(outcome, (200, "1 Some(1)"), "{fate:?}");
             assert_eq!(visitor.get("/get/count").await.body, "1", "{fate:?}");
             assert_eq!(visitor.get("/messages").await.body, "", "{fate:?}");
         }

@@ -1,5 +1,5 @@
-//! All promises, in one binary: each file is one, seen from the browser. Without the features of the
-//! servers, those remain that need none.
+//! All promises, in one binary. Each file is about one topic, and tests it from outside. Without the features
+//! of the servers, the tests remain that need none.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![cfg_attr(

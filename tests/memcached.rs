@@ -1,5 +1,5 @@
-//! Memcached servers that are restarted, killed, frozen, cut off or full: nobody waits, nobody sees
-//! another's session, and a server that is down is replaced by no other.
+//! Memcached servers that are restarted, killed, frozen, disconnected or full: no request waits long, no
+//! visitor sees another's session, and no server takes the place of one that is down.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -20,8 +20,9 @@ use crate::support::memcached::Memcached;
 use crate::support::process::wait_until;
 use crate::support::proxy::Proxy;
 use crate::support::server::{
-    PATIENT, SOON, brief, create, filled_session, keeps_responses_apart, save, session,
-    spares_a_session_saved_meanwhile, works_in_a_second_runtime, write_everything,
+    PATIENT, SOON, brief, create, filled_session, keeps_responses_apart,
+    reports_a_lost_save_followed_by_another, save, session, spares_a_session_saved_meanwhile,
+    works_in_a_second_runtime, write_everything,
 };
 use crate::support::{App, PATIENCE, figment, log};
 
@@ -71,7 +72,7 @@ async fn a_server_killed_in_flight_costs_one_response() {
         server.process().signal("STOP");
         let asked = visitor.get("/add/count/1");
         let killed = async {
-            // The command is on its way by now, or it soon is: both are in flight.
+            // The command has been sent by now, or soon will be: both are in flight.
             tokio::task::yield_now().await;
             server.process().kill();
         };
@@ -162,8 +163,8 @@ async fn a_connection_that_loses_everything_is_replaced() {
     assert_eq!(visitor.get("/add/count/1").await.status.code, 200);
 }
 
-/// Fills the pool of `store` with idle connections: so many calls stand at a gate at once, each
-/// on one of its own.
+/// Fills the pool of `store` with idle connections: this many calls wait at a gate at once, each
+/// on its own connection.
 async fn idle_connections(store: &MemcachedStore, proxy: &Proxy, count: u64) {
     let gate = proxy.hold(b"mg ");
     let ids: Vec<_> = (0..count).map(|_| SessionId::random()).collect();
@@ -243,7 +244,7 @@ async fn one_timeout_discards_all_dead_connections() {
     let store = store(proxy.port).timeout(Duration::from_millis(400));
     store.load_session(&id).await.unwrap();
     idle_connections(&store, &proxy, 20).await;
-    // They stay open, and nothing comes of what is sent over them.
+    // They stay open, and get no response to any command.
     proxy.lose();
     let error = store
         .load_session(&id)
@@ -271,7 +272,7 @@ async fn an_entry_counts_once_after_idle_connections_died() {
     }
     idle_connections(&store, &proxy, 64).await;
     proxy.cut();
-    // It can be known of each that it is dead before anything is sent over it.
+    // Each of them can be recognized as dead before anything is sent over it.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let sums = join_all(keys.iter().map(|key| store.increment(key, 1, None))).await;
     assert!(sums.iter().all(|sum| matches!(sum, Ok(2))), "{sums:?}");
@@ -283,7 +284,7 @@ async fn a_save_with_a_lost_request_or_response_counts_once() {
     let proxy = Proxy::to(server.port);
     let store = store(proxy.port);
     let app = App::on(store.clone(), |f| f).await;
-    // The launch asks for the version; from here on there is one connection.
+    // The launch queries the version; from here on there is one connection.
     let visitor = app.known_visitor().await;
     for lost in 1..=2 {
         for arrived in [false, true] {
@@ -423,39 +424,15 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
         let (store, direct) = (store(proxy.port), store(server.port));
         let id = create(&store, "alice").await;
         let before = store.load_session(&id).await.unwrap().expect("it is there");
-        let (ours, theirs) = (session("ours"), session("theirs"));
         match arrived {
             false => proxy.cut_at_requests(1),
             true => proxy.cut_at_responses(1),
         }
         let gate = proxy.hold(b"mg ");
-        let other = async {
-            gate.arrived().await;
-            let there = direct
-                .load_session(&id)
-                .await
-                .unwrap()
-                .expect("it is there");
-            assert_eq!(there.bytes == ours, arrived);
-            let saved = direct
-                .save_session(&id, save(&theirs, Precondition::Revision(there.revision)))
-                .await;
-            assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
-            gate.open_for_all();
-        };
-        let precondition = Precondition::Revision(before.revision);
-        let both =
-            async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
-        let both = tokio::time::timeout(PATIENT, both).await;
-        let (saved, ()) = both.expect("a lost save is looked for");
-        let error = saved.expect_err("nobody knows whether it was kept");
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let there = direct
-            .load_session(&id)
-            .await
-            .unwrap()
-            .expect("it is there");
-        assert!(there.bytes == theirs, "the other's save was overwritten");
+        let loss = gate.arrived();
+        let before = (id, before.revision);
+        reports_a_lost_save_followed_by_another(&store, &direct, before, arrived, &gate, loss)
+            .await;
     }
 }
 
@@ -490,10 +467,10 @@ async fn an_acknowledged_save_counts_once_when_connections_are_cut() {
     }
     let refused = acknowledged.iter().filter(|done| !**done).count();
     assert_eq!((lost, doubled), (0, 0));
-    // A request may be cut three times, and another may follow a save of which nothing is known.
+    // A request may be cut three times, and another may follow a save with an unknown outcome.
     assert!(
         refused <= 5,
-        "{refused} were refused, {unasked} of them are there"
+        "{refused} were refused, {unasked} of them were applied"
     );
 }
 
@@ -647,7 +624,7 @@ async fn a_save_refused_by_a_full_server_keeps_the_old_session() {
     for visitor in &visitors {
         let refused = visitor.get("/set_many/2/60000").await;
         assert_eq!(refused.status.code, 503);
-        // What a touch is refused takes nothing away either.
+        // A refused touch removes nothing either.
         app.clock.advance(Duration::from_secs(120));
         let after = visitor.get("/keys").await;
         assert_eq!((after.status.code, after.body.as_str()), (200, "key0"));
@@ -676,7 +653,7 @@ async fn a_session_from_after_a_restart_is_not_overwritten_by_older_saves() {
         assert_eq!(visitor().get("/login/alice").await.status.code, 200);
         let ids = app.list().await;
         let key = format!("session:{}", ids[0].0.to_hex());
-        // From here on the server knows it by a number that a new server soon has, too.
+        // From here on the server knows the item by a number that a new server soon uses, too.
         while cas_of(&server, &key) < 12 {
             visitor().get("/add/old/1").await;
         }
@@ -739,18 +716,18 @@ async fn an_entry_from_after_a_restart_is_not_confused_with_an_older_one() {
         let (done, ()) = tokio::join!(asked, restarted);
         assert!(
             !done.unwrap_or(false),
-            "what it compared with is not there any more"
+            "the expected value is not there any more"
         );
         let there = self::store(server.port).get(&key).await.unwrap();
         match takes {
-            // What it took then is what is there now, if it was told of it.
+            // If it was acknowledged, the value that it took is the current one.
             true => assert!(there.is_none_or(|there| there == b"after")),
             false => assert_eq!(there.as_deref(), Some(&b"after"[..])),
         }
     }
 }
 
-/// Answers every line with the same one.
+/// Sends the same response to every line.
 fn pretender(response: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -793,7 +770,7 @@ async fn a_server_without_listing_is_reported_as_unsupported() {
     let server = Memcached::with(&["-o", "no_lru_crawler"]);
     let store = store(server.port);
     create(&store, "alice").await;
-    // 1.6 starts the crawler when it is asked to list; a proxy does not.
+    // Version 1.6 starts the crawler on request; a proxy does not.
     let listed: Result<Vec<_>, _> = store.iter_sessions().try_collect().await;
     if let Err(error) = listed {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
@@ -879,7 +856,7 @@ async fn a_list_ignores_keys_that_belong_to_another_server() {
             .await
             .unwrap();
     }
-    // As after a third server joined and left: each has all.
+    // As after a third server joined and left: each server has all items.
     for (from, to) in [(0, 1), (1, 0)] {
         let mut there = Vec::new();
         for line in servers[from].ask("lru_crawler metadump hash", "END") {
@@ -927,7 +904,7 @@ async fn a_truncated_list_is_an_error() {
     }
 }
 
-/// Answers the first line of every connection, and hangs up.
+/// Responds to the first line of every connection, and closes it.
 fn pretender_that_hangs_up(response: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -981,12 +958,12 @@ async fn the_number_of_connections_respects_its_limit() {
     };
     let store = store(server.port);
     let app = App::on(store.connections(3), |f| f).await;
-    // The launch asks for the server's version, over a connection of its own.
+    // The launch queries the server's version, over a separate connection.
     let before = connections();
     let visitor = app.known_visitor().await;
     let responses = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
     assert!(responses.iter().all(|response| response.status.code == 200));
-    // One is that of the question.
+    // One of them is that of the query.
     let made = connections() - before - 1;
     assert!((2..=3).contains(&made), "{made}");
 }

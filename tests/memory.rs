@@ -1,5 +1,5 @@
-//! How much memory an image of Perl's Storable takes, whatever it says about itself. It is a binary
-//! of its own, for it counts every byte that is allocated.
+//! The memory that an image of Perl's Storable takes, whatever it contains. This is a separate binary,
+//! because it counts every allocated byte.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -9,10 +9,10 @@ use rocket_session_kit::{DecodeError, DecodeErrorKind};
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// How many times the image its value may take, with all that is needed on the way.
+/// The largest memory for the value and for the decoding, as a multiple of the image's size.
 const TIMES: usize = 64;
 
-/// Returns an image of an array that has `each` so often that it has a quarter of a megabyte.
+/// Returns an image of a quarter of a megabyte: an array that repeats `each`.
 fn array(each: &[u8]) -> Vec<u8> {
     let count = 250_000 / each.len();
     let length = u32::try_from(count).unwrap();
@@ -30,7 +30,7 @@ fn hash(keys: u32) -> Vec<u8> {
     image
 }
 
-/// Returns the most bytes that there were at once while `image` became any JSON.
+/// Returns the most bytes that were allocated at once while `image` became a JSON value.
 fn peak(image: &[u8]) -> (usize, Result<(), DecodeError>) {
     let profiler = dhat::Profiler::builder().testing().build();
     let before = dhat::HeapStats::get().curr_bytes;
@@ -68,7 +68,7 @@ fn an_image_takes_at_most_64_times_its_size() {
         })
         .collect();
     let mixed = [&b"\x05\x0b\x02"[..], &20_000_u32.to_be_bytes(), &mixed].concat();
-    // Whether it is read at all; what is not takes no more than that either.
+    // Whether it can be read or not, it takes no more than that.
     let images = [
         ("integers", array(b"\x08\x81"), true),
         ("words", array(b"\x0a\x05hello"), true),

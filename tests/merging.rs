@@ -105,7 +105,7 @@ async fn an_overwritten_concurrent_change_is_logged_in_the_debug_profile() {
         ("debug", "/read_and_write/count", 1),
         ("debug", "/add/count/7", 1),
         ("debug", "/remove/count", 1),
-        // What changed is another value.
+        // Another value has changed.
         ("debug", "/set/other/1", 0),
         ("debug", "/add/n2/1", 0),
         ("debug", "/touch", 0),
@@ -131,7 +131,7 @@ async fn an_overwritten_concurrent_change_is_logged_in_the_debug_profile() {
             "the later stays"
         );
     }
-    // What does not read, or builds on what is there, loses nothing.
+    // A change that reads nothing, or that is made to the newer value, loses nothing.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let before = count();
@@ -203,7 +203,7 @@ async fn a_save_with_repeated_conflicts_succeeds() {
 
 #[async_test]
 async fn a_save_with_a_lost_response_counts_once() {
-    // As a driver does that repeats a command after a broken connection.
+    // Some drivers repeat a command after a broken connection.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let gate = app.probe.gate(Act::Save);

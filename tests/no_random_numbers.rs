@@ -1,4 +1,4 @@
-//! A system that has no random numbers to give: a response says so, and no weaker id is made.
+//! If the system provides no random numbers, the response is an error, and no weaker id is made.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 
 use crate::support::process::{Process, Server, wait_until};
 
-/// Lets the calls for random numbers of `server` fail from the `nth` on, until this is dropped.
+/// Makes the calls of `server` for random numbers fail from the `nth` on, until this is dropped.
 ///
-/// A thread of it is counted for itself.
+/// Each thread has its own count.
 fn without_random_numbers(server: &mut Server, directory: &Path, nth: u32) -> Process {
     let said = directory.join(format!("strace-{nth}"));
     let strace = Process::start(
@@ -38,7 +38,7 @@ fn a_request_without_random_numbers_gets_a_response_and_no_cookie() {
     let cookie = cookie.expect("a session begins");
     assert_eq!(body, "visits: 1\n");
 
-    // From the first number on, then from the second: in the end one after the cookie's seal.
+    // From the first number on, then from the second: at the end, from the one after the cookie's nonce.
     let mut refused = 0;
     loop {
         let strace = without_random_numbers(&mut server, there.path(), refused + 1);
@@ -49,9 +49,9 @@ fn a_request_without_random_numbers_gets_a_response_and_no_cookie() {
         }
         drop(strace);
     }
-    assert!(refused >= 2, "an id and a seal are random");
+    assert!(refused >= 2, "an id and a nonce are random");
 
-    // A session that goes on is as it was, and all is well again.
+    // An existing session is unchanged, and everything works again.
     let strace = without_random_numbers(&mut server, there.path(), 1);
     let (status, set, _) = server.get("/", Some(&cookie));
     assert!(matches!(status, 500 | 503), "{status}");

@@ -109,12 +109,12 @@ fn must_not() -> &'static str {
     "nothing"
 }
 
-#[get("/must_or_tell")]
-fn must_or_tell(note: Result<Notification, Error>) -> Result<String, Error> {
+#[get("/take_or_report")]
+fn take_or_report(note: Result<Notification, Error>) -> Result<String, Error> {
     note.map(|note| note.to_string())
 }
 
-/// Takes a message, and looks at none.
+/// Takes a message, and reads none.
 #[get("/blind?<status>&<gate>")]
 async fn blind(
     status: u16,
@@ -125,7 +125,7 @@ async fn blind(
 ) -> (Status, &'static str) {
     gates.wait(gate).await;
     let kept = session.insert("seen", status);
-    // A panic here would be a 500 too, which some of those who ask precondition.
+    // A panic would be a 500 too, and some callers expect one.
     let was_there = note.is_some() && kept.is_ok();
     let body = if was_there {
         "one was there"
@@ -135,7 +135,7 @@ async fn blind(
     (Status::new(status), body)
 }
 
-/// Has a message, looks at what waits beside it, and does not look at the message itself.
+/// Takes a message, peeks at the other waiting messages, and does not read its own.
 #[get("/peek_beside")]
 fn peek_beside(note: Notification, notes: Notifications<'_>) -> String {
     let beside = list(&notes.peek());
@@ -143,7 +143,7 @@ fn peek_beside(note: Notification, notes: Notifications<'_>) -> String {
     beside
 }
 
-/// Has a message, saves something else, drops the message unseen, and then takes all that wait.
+/// Takes a message, saves another change, drops the message unread, and then takes all that wait.
 #[get("/drop_and_take")]
 async fn drop_and_take(
     note: Notification,
@@ -156,7 +156,7 @@ async fn drop_and_take(
     Ok(list(&notes.take_all().await?))
 }
 
-/// Changes something, loads the session anew, and takes all that wait.
+/// Makes a change, loads the session again, and takes all waiting messages.
 #[get("/reload_and_take")]
 async fn reload_and_take(session: &Session, notes: Notifications<'_>) -> Result<String> {
     session.insert("a", 1)?;
@@ -164,7 +164,7 @@ async fn reload_and_take(session: &Session, notes: Notifications<'_>) -> Result<
     Ok(list(&notes.take_all().await?))
 }
 
-/// Has a message, does not look at it, and logs in.
+/// Takes a message, does not read it, and logs in.
 #[get("/blind_login/<user>")]
 fn blind_log_in(user: &str, note: Notification, session: &Session) -> String {
     session.log_in(user);
@@ -181,7 +181,7 @@ fn push_each(notes: Notifications<'_>) -> Result<Notify<&'static str>> {
     Ok(Notify::error("done", "e"))
 }
 
-/// Changes something, also who the visitor is, and takes all that wait.
+/// Makes a change, perhaps of the user, and takes all waiting messages.
 #[get("/become/<user>?<gate>")]
 async fn become_and_take(
     user: &str,
@@ -206,7 +206,7 @@ async fn count_push_and_take(session: &Session, notes: Notifications<'_>) -> Res
     Ok(list(&notes.take_all().await?))
 }
 
-/// Counts, and leaves a message that is larger than any may be.
+/// Counts, and pushes a message that is too large.
 #[get("/count_and_notify_too_much")]
 fn count_and_notify_too_much(session: &Session) -> Result<Notify<&'static str>> {
     session.increment("count", 1)?;
@@ -323,7 +323,7 @@ async fn everywhere(
     sessions: &Sessions,
     notes: Notifications<'_>,
 ) -> Result<()> {
-    let user = session.user().expect("somebody is logged in");
+    let user = session.user().expect("a user is logged in");
     if log_out {
         session.log_out();
     }
@@ -383,7 +383,7 @@ fn with_routes(rocket: Rocket<Build>) -> Rocket<Build> {
                 oldest,
                 must,
                 must_not,
-                must_or_tell,
+                take_or_report,
                 blind,
                 passed_over,
                 passed_over_too,
@@ -425,7 +425,7 @@ async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
     App::on_every_store(with_routes, test).await;
 }
 
-/// Lets `count` requests for `path` load the session, and then go on together.
+/// Lets `count` requests for `path` load the session, and then continue together.
 async fn at_once(app: &App, visitor: &Visitor<'_>, path: &str, count: usize) -> Vec<String> {
     let gate = app.gate(path);
     let path = format!("{path}?gate={path}");
@@ -637,7 +637,7 @@ async fn an_unseen_notification_follows_an_anonymous_visitor_into_a_log_in() {
     .await;
 }
 
-/// Lets `path` come to the `nth` call of its `act`, and drops it there.
+/// Lets the request for `path` reach the `nth` call of its `act`, and drops it there.
 async fn dropped_at(app: &App, visitor: &Visitor<'_>, path: &str, act: Act, nth: usize) -> bool {
     let gate = app.probe.gate(act);
     let mut request = Box::pin(visitor.get(path));
@@ -767,14 +767,14 @@ async fn a_session_survives_a_last_take_beside_an_insert() {
 #[async_test]
 async fn a_take_with_a_lost_response_shows_nothing_and_is_a_503() {
     on_every_store(|app| async move {
-        for path in ["/take", "/must_or_tell"] {
+        for path in ["/take", "/take_or_report"] {
             let visitor = visitor_with(&app, &["one"]).await;
             app.probe.fail_afterwards(Act::Save);
             let response = visitor.get(path).await;
             assert_eq!(response.status.code, 503, "{path}");
             assert!(response.header("Retry-After").is_some() && !response.body.contains("one"));
             app.probe.heal();
-            // It was taken, and nobody knew.
+            // It was taken, and no request received it.
             assert_eq!(visitor.get("/take").await.body, "", "{path}");
 
             let visitor = visitor_with(&app, &["one"]).await;
@@ -831,7 +831,7 @@ async fn responses_in_between_consume_no_unseen_notification() {
         }
         assert_eq!(visitor.get("/peek").await.body, "info:one", "{path}");
     }
-    // The failed one of them saved nothing but that.
+    // The failed request saved nothing else.
     for path in ["/blind?status=404", "/blind?status=500"] {
         assert_eq!(visitor.get(path).await.body, "one was there");
     }
@@ -918,7 +918,7 @@ async fn the_responder_fails_when_its_notification_cannot_be_kept() {
     let response = visitor.get(&too_large).await;
     assert_eq!(response.status.code, 500);
     assert_eq!(response.header("Location"), None);
-    // The oldest of 64 makes room.
+    // The oldest of 64 is removed.
     visitor.get("/push_many/64/0").await;
     assert_eq!(visitor.get("/notify/Saved").await.status.code, 303);
     let taken = visitor.get("/take").await.body;
@@ -968,7 +968,7 @@ async fn a_duplicate_is_refused_on_request_even_from_concurrent_pushes() {
         visitor.get("/take").await.body,
         "info:one,info:two,info:one"
     );
-    // One of another queue says something else.
+    // A message in another queue is not a duplicate.
     visitor.get("/push/error/one").await;
     assert_eq!(visitor.get("/once/one").await.body, "true");
 }
@@ -993,7 +993,7 @@ async fn an_exceeded_limit_is_an_error_and_keeps_the_stored_session() {
     visitor.get("/push/info/more").await;
     let now = visitor.get("/take").await.body;
     assert_eq!(now, "info:3x,info:4x,info:more");
-    // Together too many.
+    // Together they are too large.
     visitor.get("/push_many/2/1").await;
     let gate = app.gate("slow");
     let slow = visitor.copy();
@@ -1007,7 +1007,7 @@ async fn an_exceeded_limit_is_an_error_and_keeps_the_stored_session() {
     assert_eq!(response.status.code, 200);
     let now = visitor.get("/take").await.body;
     assert_eq!(now, "info:1x,info:three,info:four");
-    // And too large: as many go as make room.
+    // A new message is too large for the rest: as many old ones as necessary are removed.
     for size in [30, 30, 40] {
         visitor.get(&format!("/push_many/1/{size}")).await;
     }
@@ -1058,7 +1058,7 @@ async fn an_evicted_notification_does_not_come_back() {
 async fn a_notification_beside_the_end_of_all_sessions_is_kept_or_logged() {
     const LOST: &str = "a notification was lost";
     let app = App::built(|f| f, with_routes).await;
-    // The handler says itself that its own session ends, so that the message begins a new one.
+    // The handler itself ends its session first, so the message begins a new one.
     let visitor = app.visitor();
     visitor.get("/login/alice").await;
     let response = visitor.get("/everywhere?log_out=true").await;
@@ -1066,13 +1066,13 @@ async fn a_notification_beside_the_end_of_all_sessions_is_kept_or_logged() {
     assert_eq!(visitor.get("/who").await.body, "nobody");
     assert_eq!(visitor.get("/take").await.body, "success:Logged out");
 
-    // It does not: the message goes with the session, and a line in the log tells how to keep it.
+    // Otherwise the message is removed with the session, and a line in the log explains how to keep it.
     let visitor = app.visitor();
     visitor.get("/login/alice").await;
     let before = log::lines_with(LOST).len();
     assert_eq!(visitor.get("/everywhere").await.status.code, 200);
     assert_eq!(visitor.get("/take").await.body, "");
-    // A test beside this one may lose one too.
+    // A concurrent test may lose one too.
     let lines = log::lines_with(LOST).split_off(before);
     assert!(lines[0].starts_with("WARN ") && lines[0].contains("log_out()"));
     assert!(!lines[0].contains("Logged out"), "{lines:?}");
@@ -1111,7 +1111,7 @@ async fn guards_without_the_fairing_stop_the_launch() {
         routes![peek],
         routes![oldest],
         routes![must],
-        routes![must_or_tell],
+        routes![take_or_report],
         routes![broken],
     ] {
         let rocket = rocket::custom(crate::support::figment()).mount("/", routes);
@@ -1168,7 +1168,7 @@ async fn a_request_that_takes_its_own_notification_counts_changes_once() {
 async fn a_refused_notification_discards_all_changes_of_its_request() {
     let app = app().await;
     let visitor = app.known_visitor().await;
-    // The time of the last use is due to be saved, which must not save more.
+    // The time of last use is due to be saved. That save must contain nothing else.
     app.clock.advance(Duration::from_secs(120));
     let response = visitor.get("/count_and_notify_too_much").await;
     assert_eq!(response.status.code, 500);
@@ -1215,7 +1215,7 @@ async fn unseen_notifications_return_to_the_front() {
     on_every_store(async |app| {
         let visitor = visitor_with(&app, &["first", "second", "third"]).await;
         let gate = app.gate("took");
-        // Another message comes before the one that was taken is put back.
+        // Another message is pushed before the taken one is put back.
         let meanwhile = async {
             gate.arrived().await;
             assert_eq!(visitor.get("/push/info/fourth").await.status.code, 200);
@@ -1273,7 +1273,7 @@ async fn changes_made_before_a_take_follow_a_renewal() {
         };
         let (response, ()) = join(slow.get("/become/bob?gate=took"), renewal).await;
         assert_eq!((response.status.code, &*response.body), (200, "info:one"));
-        // It does not choose who the visitor is, and all else is kept.
+        // It does not set the user, and all other changes are kept.
         assert_eq!(visitor.get("/who").await.body, "alice");
         assert_eq!(visitor.get("/get/a").await.body, "1");
     })

@@ -1,5 +1,5 @@
-//! Responses overtake each other on the way to a browser, which has one cookie for all its tabs: none
-//! of them takes away, or replaces, a cookie that is newer than itself.
+//! Responses overtake each other on the way to a browser, which has one cookie for all its tabs. No
+//! response removes or replaces a cookie that is newer than the response.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
 use rocket_session_kit::{Notifications, Result, Session, SessionId, Sessions};
 
-use crate::support::{App, Gates, Visitor};
+use crate::support::{App, Gates, Visitor, take};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -17,14 +17,14 @@ fn with_max_age(figment: Figment) -> Figment {
     figment.merge(("sessions.cookie.max_age", 600))
 }
 
-/// Tells the id of the session while it logs in.
+/// Logs in, and returns the id of the session.
 #[get("/id_at_login/<user>")]
 fn id_at_login(user: &str, session: &Session) -> String {
     session.log_in(user);
     session.id().expect("a user is logged in").to_hex()
 }
 
-/// Tells the id of the session that it renews once more after it saved a log-in.
+/// Saves a log-in, renews the session once more, and returns its id.
 #[get("/id_at_second_renewal")]
 async fn id_at_second_renewal(session: &Session) -> Result<String> {
     session.log_in("alice");
@@ -38,7 +38,7 @@ fn id(session: &Session) -> String {
     session.id().map_or("none".into(), |id| id.to_hex())
 }
 
-/// Saves, and goes on for a while.
+/// Saves, and continues for a while.
 #[get("/save_and_wait")]
 async fn save_and_wait(session: &Session, gates: &State<Gates>) -> Result<()> {
     session.insert("saved", true)?;
@@ -47,7 +47,7 @@ async fn save_and_wait(session: &Session, gates: &State<Gates>) -> Result<()> {
     Ok(())
 }
 
-/// Waits, saves by itself, and tells how that failed.
+/// Waits, calls `save()`, and returns its error.
 #[get("/wait_and_save?<gate>")]
 async fn wait_and_save(
     gate: Option<&str>,
@@ -65,23 +65,12 @@ fn push(notes: Notifications<'_>) -> Result<()> {
     notes.info("hello")
 }
 
-/// Tells how many notifications it took.
-#[get("/take?<gate>")]
-async fn take(
-    gate: Option<&str>,
-    notes: Notifications<'_>,
-    gates: &State<Gates>,
-) -> Result<String> {
-    gates.wait(gate).await;
-    Ok(notes.take_all().await?.len().to_string())
-}
-
 #[get("/end/<id>")]
 async fn end(id: &str, sessions: &Sessions) -> Result<String> {
     Ok(sessions.end(&id.parse::<SessionId>()?).await?.to_string())
 }
 
-/// Logs in and saves that, waits, and changes something after it.
+/// Logs in and saves that, waits, and then makes a change.
 #[get("/login_save_and_wait/<user>")]
 async fn log_in_save_and_wait(user: &str, session: &Session, gates: &State<Gates>) -> Result<()> {
     session.log_in(user);
@@ -90,7 +79,7 @@ async fn log_in_save_and_wait(user: &str, session: &Session, gates: &State<Gates
     session.insert("late", 1)
 }
 
-/// Puts something in and saves it, waits before and after that, and changes more if told so.
+/// Inserts a value and saves it, waits before and after that, and may make more changes.
 #[get("/revive?<more>")]
 async fn revive(more: bool, session: &Session, gates: &State<Gates>) -> Result<()> {
     gates.wait(Some("loaded")).await;
@@ -103,7 +92,7 @@ async fn revive(more: bool, session: &Session, gates: &State<Gates>) -> Result<(
     Ok(())
 }
 
-/// Tells the id of the session while there is something in it, and takes that out again.
+/// Inserts a value, returns the id of the session, and removes the value.
 #[get("/id_with")]
 fn id_with(session: &Session) -> Result<String> {
     session.insert("a", 1)?;
@@ -131,7 +120,7 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
     )
 }
 
-/// Runs `test` on each store, with cookies that have an age or not.
+/// Runs `test` on each store, with and without a `max_age` of the cookie.
 async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(App) -> F) {
     App::on_every_store(build, test).await;
 }
@@ -173,7 +162,7 @@ async fn a_session_that_begins_beside_a_stale_cookie_is_never_lost() {
     .await;
 }
 
-/// In one browser: a request is under way, meanwhile the visitor logs out and in again.
+/// In one browser, the visitor logs out and in again while another request is in flight.
 async fn new_log_in_survives(app: &App, path: &str, wait: Duration) {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
@@ -219,7 +208,7 @@ async fn only_the_request_that_emptied_a_session_removes_its_cookie() {
             let response = app
                 .held_at("slow", visitor.get(&slow), async {
                     assert!(visitor.get("/clear").await.removes_session());
-                    // The next session's cookie is in the browser before the slow response comes.
+                    // The browser has the next session's cookie before the slow response arrives.
                     assert!(visitor.get("/set/a/1").await.sets_session());
                 })
                 .await;
@@ -339,7 +328,7 @@ async fn a_cookie_is_resent_only_with_a_page_after_the_store_confirmed_it() {
         assert_eq!(response.status.code, 200, "a touch that fails harms nobody");
         assert!(
             response.session_cookie().is_none(),
-            "the store said nothing"
+            "the store did not respond"
         );
         app.probe.heal();
         for mode in ["cors", "no-cors", "websocket"] {
@@ -392,7 +381,7 @@ async fn a_log_out_with_the_cookie_from_before_a_renewal_ends_the_session() {
 #[async_test]
 async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
     on_every_store(async |app| {
-        // The same store, as another host sees it.
+        // The same store, used by another host.
         let elsewhere = app.again(|figment| figment).await;
         for renewal in ["/renew", "/login/alice"] {
             for logs_out in 0..3 {
@@ -422,7 +411,7 @@ async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
                 for copy in &copies {
                     assert_eq!(copy.get("/who").await.body, "alice");
                 }
-                // A copy that is renewed again is still one.
+                // A renewed copy is still a copy.
                 copies[(logs_out + 1) % 3].get("/renew").await;
                 app.clock.advance(2 * MINUTE);
                 let response = copies[logs_out].get("/logout").await;
@@ -437,7 +426,7 @@ async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
     .await;
 }
 
-/// Two copies of one session, which two renewals at once made.
+/// Two copies of one session, made by two concurrent renewals.
 async fn two_copies(app: &App) -> [Visitor<'_>; 2] {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
@@ -460,7 +449,7 @@ async fn two_copies(app: &App) -> [Visitor<'_>; 2] {
 
 #[async_test]
 async fn a_copy_that_is_in_use_does_not_outlive_the_log_out() {
-    // With an age, so that a touch sends the cookie again if the store confirms the session.
+    // With a `max_age`, so that a touch sends the cookie again if the store confirms the session.
     let app = App::built(with_max_age, build).await;
     for (path, body) in [
         ("/wait_and_save", Some("Closed")),
@@ -580,7 +569,7 @@ async fn no_id_is_returned_for_a_session_that_cannot_be_kept() {
     let visitor = app.known_visitor().await;
     let straggler = visitor.copy();
     visitor.get("/renew").await;
-    // Its cookie leads on for a minute, and opens nothing. Nothing can be put in, either.
+    // For a minute, its cookie leads to the new session, and opens nothing. Nothing can be inserted either.
     assert_eq!(straggler.get("/id_with").await.body, "none");
     assert_eq!(straggler.get("/set/a/1").await.status.code, 503);
     assert_eq!(visitor.get("/id_with").await.body.len(), 32);
@@ -618,7 +607,7 @@ async fn a_change_that_follows_several_renewals_brings_no_cookie() {
             app.gate("slow").open();
             of_the_slow.arrived().await;
             of_the_slow.open();
-            // It found the first tombstone, and finds a second one where that leads.
+            // It found the first tombstone, and finds a second one at the id that the first one names.
             of_the_slow.arrived().await;
             app.probe.gate(Act::Save).open_for_all();
             visitor.get("/renew").await;

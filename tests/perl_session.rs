@@ -1,4 +1,4 @@
-//! The session of a Perl site: what Perl itself keeps on real servers is read, and never written.
+//! The session of a Perl site: sessions that Perl itself keeps on real servers are read, and never written.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,14 +17,14 @@ use crate::support::memcached::Memcached;
 use crate::support::proxy::Proxy;
 use crate::support::redis::{Cluster, Redis, Sentinels};
 use crate::support::served::Served;
-use crate::support::{Answer, App, figment, log};
+use crate::support::{App, Response, figment, log};
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
-/// Much longer than a call may take here, and much shorter than a server that hangs.
+/// Much longer than a call may take here, and much shorter than a hanging server waits.
 const SOON: Duration = Duration::from_secs(10);
 
-/// What Perl does: freezes a value, and keeps it on the server as its clients do.
+/// The Perl program: it freezes a value, and stores it on the server as Perl's clients do.
 const KEEP: &str = r#"
 use strict; use warnings; use utf8;
 use IO::Socket::INET; use Storable qw(freeze nfreeze);
@@ -45,8 +45,8 @@ if ($kind eq "redis") {
 } else {
     print $server "set $key 0 0 $length\r\n$bytes\r\n";
 }
-my $answer = <$server>;
-die $answer unless $answer =~ /^(\+OK|STORED)/;
+my $response = <$server>;
+die $response unless $response =~ /^(\+OK|STORED)/;
 "#;
 
 enum Server {
@@ -74,7 +74,7 @@ impl Server {
         }
     }
 
-    /// Lets Perl keep `what`, frozen as it says `how`, under `key`.
+    /// Makes Perl store `what` under `key`, frozen by the function `how`.
     fn keep(&self, key: &str, how: &str, what: &str) {
         let (kind, port) = self.place();
         if let Err(error) = keep_at(kind, port, key, how, what) {
@@ -82,7 +82,7 @@ impl Server {
         }
     }
 
-    /// Settings that lead to the server behind `port`.
+    /// Settings for the server on `port`.
     fn settings(&self, port: u16, more: &str) -> impl FnOnce(Figment) -> Figment + use<> {
         let place = match self {
             Self::Redis(_) => format!(r#"url="redis://127.0.0.1:{port}""#),
@@ -99,7 +99,7 @@ impl Server {
         .await
     }
 
-    /// How often it was asked for a key; and for anything that changes one.
+    /// Returns the number of reads of a key, and of commands that change one.
     fn asked(&self) -> (u64, u64) {
         match self {
             Self::Redis(server) => {
@@ -112,7 +112,7 @@ impl Server {
     }
 }
 
-/// Lets Perl keep `what` on the server behind `port`; what it said, where that refused.
+/// Makes Perl store `what` on the server on `port`. Returns Perl's error message if that fails.
 fn keep_at(kind: &str, port: u16, key: &str, how: &str, what: &str) -> Result<(), String> {
     let mut perl = Command::new("perl");
     perl.args(["-e", KEEP, kind, &port.to_string(), key, how, what]);
@@ -279,7 +279,7 @@ async fn a_request_reads_once_and_never_writes() {
         let after = server.asked();
         assert_eq!((after.0 - before.0, after.1 - before.1), (1, 0));
         assert_eq!(body(&app, "/bare").await, "bare");
-        assert_eq!(server.asked(), after, "who does not ask costs nothing");
+        assert_eq!(server.asked(), after, "an unused session costs nothing");
     }
 }
 
@@ -290,12 +290,12 @@ async fn a_response_that_used_the_perl_session_varies_by_cookie() {
     server.keep(&format!("perlsess::{ID}"), "nfreeze", "session");
     let visitor = app.visitor();
     visitor.set_cookie("session_id", ID);
-    let response: Answer = visitor.get("/perl/user").await;
+    let response: Response = visitor.get("/perl/user").await;
     assert_eq!(response.header("Vary"), Some("Cookie"));
     assert_eq!(response.header("Cache-Control"), Some("private"));
     assert_eq!(response.header("Set-Cookie"), None);
     assert_eq!(visitor.get("/bare").await.header("Vary"), None);
-    // Nobody is known by it here.
+    // A visitor without that cookie is unknown.
     assert_eq!(app.visitor().get("/perl/user").await.body, "nobody");
     let response = app.visitor().get("/perl/user").await;
     assert_eq!(response.header("Vary"), Some("Cookie"));
@@ -340,7 +340,7 @@ async fn a_visitor_unknown_to_the_perl_site_has_no_perl_session() {
 #[async_test]
 async fn a_hostile_cookie_never_reaches_the_server() {
     for server in Server::both() {
-        // Whatever is asked for begins with nothing: all keys of the server are in reach.
+        // With an empty prefix, every key of the server can be read.
         let app = server.app(r#",key_prefix="""#).await;
         server.keep("session:0123", "nfreeze", "session");
         for key in ["..", "a..b", "a/../b"] {
@@ -374,7 +374,7 @@ async fn a_hostile_cookie_never_reaches_the_server() {
             let (status, body) = get(&app, "/perl/user", &format!("session_id={value}")).await;
             assert_eq!((status, body.as_str()), (Status::Ok, "nobody"), "{value:?}");
         }
-        assert_eq!(server.asked(), before, "nothing was asked for");
+        assert_eq!(server.asked(), before, "no key was requested");
     }
 }
 
@@ -427,11 +427,11 @@ fn unusual_cookie_bytes_over_tcp_never_reach_the_server() {
             b"\xff\xfe",
             b"a\x7fb",
         ] {
-            // With an id that would be asked for, if the rest were cut off.
+            // The part before the bad character is an id that would otherwise be looked up.
             let response = ask(&[b"session_id=", ID.as_bytes(), bytes].concat());
             assert!(!response.contains("ann"), "{bytes:?}: {response}");
         }
-        assert_eq!(server.asked(), before, "nothing was asked for");
+        assert_eq!(server.asked(), before, "no key was requested");
     }
 }
 
@@ -452,7 +452,7 @@ async fn an_invalid_perl_session_is_an_error_without_data() {
             assert_eq!(status, Status::InternalServerError, "{what}: {body}");
             assert!(!body.contains("secret4711") && !body.contains("ann"));
         }
-        // The rest of what contains itself is there.
+        // The other parts of a value that contains itself can be read.
         assert_eq!(body(&app, "/perl/user").await, r#"Some("ann")"#);
     }
     assert!(!log::lines_with("cannot read the Perl session").is_empty());
@@ -508,7 +508,7 @@ async fn a_frozen_server_is_a_503_in_time() {
             |figment| {
                 settings(figment)
                     .merge(("sessions.store_timeout", 400))
-                    // That is about the sessions of this application.
+                    // That setting is for the sessions of this application.
                     .merge(("sessions.when_store_is_down", "anonymous"))
             },
             |rocket| rocket.mount("/perl", perl()),
@@ -522,17 +522,17 @@ async fn a_frozen_server_is_a_503_in_time() {
         let response = visitor.get("/perl/user").await;
         assert_eq!(response.status, Status::ServiceUnavailable);
         assert!(response.header("Retry-After").is_some());
-        // Rocket makes no difference between an optional guard that fails and one that is not there.
+        // Rocket does not distinguish an optional guard that fails from one that forwards.
         let response = visitor.get("/perl/either").await;
         assert_eq!(response.body, "Err(Unavailable) false");
         assert!(started.elapsed() < SOON, "a call may take 400 ms");
-        // Who comes without such a cookie does not notice.
+        // Visitors without such a cookie are not affected.
         assert_eq!(app.visitor().get("/perl/user").await.body, "nobody");
     }
 }
 
 #[async_test]
-async fn all_memcached_servers_are_asked_and_a_dead_one_is_not_awaited() {
+async fn all_memcached_servers_are_queried_and_a_dead_one_is_not_awaited() {
     let servers = [(); 3].map(|()| Server::memcached());
     let dead = Proxy::to(servers[0].place().1);
     let places = servers.iter().map(|server| server.place().1);
@@ -714,7 +714,7 @@ async fn the_server_receives_only_reads() {
     let mut sent: Vec<&str> = stats
         .lines()
         .filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next())
-        // What the test itself and the driver's greeting are.
+        // The commands of the test itself, and those that the driver sends first.
         .filter(|name| !["config|resetstat", "hello", "client|setinfo"].contains(name))
         .collect();
     sent.sort_unstable();
@@ -745,7 +745,7 @@ async fn the_server_receives_only_reads() {
     assert_eq!(stats(), before);
 }
 
-/// Sends what can be sent: sessions that are read, unknown, broken, and come with a cookie of no id.
+/// Sends every kind of request: with readable, unknown and broken sessions, and with invalid ids.
 async fn visit(server: &Server) {
     let app = server.app("").await;
     let known = format!("session_id={ID}");

@@ -1,10 +1,10 @@
-//! The main job: an application as its users run it, through sockets, kills and restarts.
+//! The main use: an application behind sockets, through restarts and kills.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::process::Server;
 
-/// Sends `count` requests from several threads, and returns how many were answered with 200.
+/// Sends `count` requests from several threads, and returns the number of responses with status 200.
 fn crowd(servers: &[&Server], path: &str, cookie: &str, count: usize) -> usize {
     let (next, good) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -61,17 +61,17 @@ fn a_killed_server_keeps_every_acknowledged_visit() {
     let mut server = Server::start("hello", there.path(), &[]);
     let (_, cookie, _) = server.get("/", None);
     let cookie = cookie.expect("a new visitor gets a cookie");
-    let mut answered = 1;
+    let mut served = 1;
     for round in 0..5 {
         for _ in 0..20 * round {
             assert_eq!(server.get("/", Some(&cookie)).0, 200);
-            answered += 1;
+            served += 1;
         }
         server.process().kill();
         server = Server::start("hello", there.path(), &[]);
         let visits = server.get("/", Some(&cookie)).2;
-        answered += 1;
-        assert_eq!(visits, format!("visits: {answered}\n"));
+        served += 1;
+        assert_eq!(visits, format!("visits: {served}\n"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rate limit: so many requests of one visitor in any window, to the request, whoever counts.
+//! The rate limit: exactly this many requests of one visitor in any window, on any number of processes.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream};
@@ -23,9 +23,11 @@ use rocket_session_kit::{
 use crate::support::process::Server;
 use crate::support::proxy::Proxy;
 use crate::support::served::Served;
-use crate::support::{App, Backend, Visitor, figment, on_every_shared_store, on_every_store};
+use crate::support::{
+    App, Backend, FAULTS, Visitor, figment, on_every_shared_store, on_every_store,
+};
 
-/// How often a handler ran.
+/// The number of calls of a handler.
 #[derive(Default)]
 struct Ran(AtomicUsize);
 
@@ -53,7 +55,7 @@ fn limited(_again: Option<RateLimit<LogIns>>, limit: RateLimit<LogIns>) -> Strin
     format!("{} {:?}", limit.remaining(), limit.resets_in())
 }
 
-/// Serves also who comes too often, who gets less.
+/// Also serves visitors beyond the limit, who get less.
 #[get("/less")]
 fn less(limit: Option<RateLimit<LogIns>>, session: &Session) -> Result<String, Error> {
     session.increment("less", 1)?;
@@ -97,7 +99,7 @@ fn sent() -> &'static str {
     "served"
 }
 
-/// Changes the session, and then asks for leave.
+/// Changes the session, and then checks the limit.
 #[get("/late")]
 fn late(_session: Changed, _limit: RateLimit<LogIns>) -> &'static str {
     "served"
@@ -116,7 +118,7 @@ impl<'r> rocket::request::FromRequest<'r> for Changed {
     }
 }
 
-/// A guard that sends every request on.
+/// A guard that forwards every request.
 struct Never;
 
 #[rocket::async_trait]
@@ -128,7 +130,7 @@ impl<'r> rocket::request::FromRequest<'r> for Never {
     }
 }
 
-/// The application's page for those who come too often, which wants a session of its own.
+/// The application's 429 page, which uses a session itself.
 #[catch(429)]
 async fn too_many(request: &Request<'_>) -> String {
     if let Some(session) = request.guard::<&Session>().await.succeeded() {
@@ -137,7 +139,7 @@ async fn too_many(request: &Request<'_>) -> String {
     format!("{} {} too often", request.method(), request.uri())
 }
 
-/// Sends those who come too often elsewhere.
+/// Redirects refused requests.
 #[catch(429)]
 async fn come_later(request: &Request<'_>) -> Redirect {
     too_many(request).await;
@@ -167,7 +169,7 @@ async fn app(more: &str) -> App {
     App::built(three(more), build).await
 }
 
-/// An application that gives up a store soon.
+/// An application with a short `store_timeout`.
 async fn impatient_app(more: &str) -> App {
     let settings = |figment| three(more)(figment).merge(("sessions.store_timeout", 200));
     App::built(settings, build).await
@@ -202,10 +204,10 @@ async fn a_request_beyond_the_limit_never_reaches_its_handler() {
         [200, 200, 200, 429, 429]
     );
     assert_eq!(app.ran(), 3);
-    // The catcher for the path makes the page, and sees the request as it came.
+    // The catcher for the path makes the page, and sees the original request.
     let response = visitor.get("/api/work?quick=yes").await;
     assert_eq!(response.body, "GET /api/work?quick=yes too often");
-    // Whatever is asked for, and however.
+    // Any path, with any method.
     for method in [
         Method::Get,
         Method::Head,
@@ -256,7 +258,7 @@ async fn a_request_within_the_limit_is_served_unchanged() {
 async fn every_counted_response_reports_the_remaining_requests() {
     let app = app("").await;
     let visitor = app.visitor();
-    let told = |response: &crate::support::Answer| {
+    let told = |response: &crate::support::Response| {
         let names = [
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",
@@ -278,7 +280,7 @@ async fn every_counted_response_reports_the_remaining_requests() {
     let refused = visitor.get("/api/work").await;
     assert_eq!(told(&refused), r#"3 0 50 "app";q=3;w=60 "app";r=0;t=50 50"#);
     assert_eq!(refused.header("Cache-Control"), Some("no-store"));
-    // And it is so: then, and not before.
+    // The promise holds: served at that time, and not before.
     app.clock.advance(Duration::from_millis(49_499));
     assert_eq!(visitor.get("/api/work").await.status.code, 429);
     app.clock.advance(Duration::from_millis(1));
@@ -306,7 +308,7 @@ async fn a_clock_set_back_locks_no_client_out() {
         statuses(&visitor, "/api/work", 4).await,
         [200, 200, 200, 429]
     );
-    // Before the session began, so that the address counts.
+    // Before the session began, so the address counts.
     app.clock.set_back(seconds(5 * 3600));
     assert_eq!(
         statuses(&visitor, "/api/work", 4).await,
@@ -354,7 +356,7 @@ async fn a_window_slides_and_refused_requests_do_not_count() {
     let visitor = app.visitor();
     app.clock.advance(seconds(59));
     assert_eq!(statuses(&visitor, "/api/work", 3).await, [200; 3]);
-    // A second later another minute of the clock begins, and many come in vain.
+    // A second later another minute of the clock begins, and many requests are refused.
     app.clock.advance(seconds(2));
     assert_eq!(statuses(&visitor, "/api/work", 10).await, [429; 10]);
     app.clock.advance(seconds(58));
@@ -368,7 +370,7 @@ async fn a_window_slides_and_refused_requests_do_not_count() {
 async fn dropping_the_cookie_gains_no_requests() {
     let app = app("").await;
     let mut served = 0;
-    // A new session for each visit, and its cookie used as long as it is any good.
+    // A new session for each visit, whose cookie is used until it is refused.
     for _ in 0..10 {
         let visitor = app.visitor();
         served += usize::from(visitor.get("/set/n/1").await.status == Status::Ok);
@@ -388,7 +390,7 @@ async fn an_established_session_has_its_own_count_under_every_id() {
     assert_eq!(visitor.get("/set/n/1").await.status, Status::Ok);
     assert_eq!(neighbour.get("/set/n/1").await.status, Status::Ok);
     app.clock.advance(seconds(61));
-    // Others at the same address are no trouble.
+    // Other visitors at the same address do not matter.
     assert_eq!(
         statuses(&app.visitor(), "/api/work", 4).await,
         [200, 200, 200, 429]
@@ -411,7 +413,7 @@ async fn an_established_session_has_its_own_count_under_every_id() {
         statuses(&neighbour, "/api/work", 4).await,
         [200, 200, 200, 429]
     );
-    // Who drops the cookie now counts with the address, which is used up.
+    // Without the cookie, the visitor now counts by the address, which is used up.
     assert_eq!(app.visitor().get("/api/work").await.status.code, 429);
 }
 
@@ -443,7 +445,7 @@ async fn a_refused_request_makes_no_session_and_changes_none() {
     let app = app("").await;
     let visitor = app.visitor();
     statuses(&visitor, "/api/work", 3).await;
-    // The catcher puts something into it.
+    // The catcher inserts a value.
     let response = visitor.get("/api/work").await;
     assert_eq!(response.status.code, 429);
     assert!(response.session_cookie().is_none());
@@ -481,7 +483,7 @@ async fn a_handler_that_ignores_a_limit_keeps_its_changes() {
 
 #[async_test]
 async fn a_request_after_its_retry_after_is_served() {
-    // By whichever limit is the last to have room.
+    // The limit that is the last to have room decides.
     for path in ["/both", "/either"] {
         let app = App::built(|figment| figment, build).await;
         let visitor = app.visitor();
@@ -498,7 +500,7 @@ async fn a_request_after_its_retry_after_is_served() {
         let mut refused = 0;
         while let Some(after) = visitor.get(path).await.header("Retry-After") {
             refused += 1;
-            assert!(refused < 9, "what it was told is not so");
+            assert!(refused < 9, "the reported time is wrong");
             app.clock.advance(seconds(after.parse().unwrap()));
         }
         assert_eq!(refused, if path == "/both" { 2 } else { 1 });
@@ -509,7 +511,7 @@ async fn a_request_after_its_retry_after_is_served() {
 async fn a_limit_of_a_route_counts_each_of_its_requests_once() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.visitor();
-    // Two routes and five guards ask.
+    // Two routes and five guards check it.
     let response = visitor.get("/limited").await;
     assert_eq!(response.body, "1 300s");
     assert_eq!(response.header("RateLimit"), Some(r#""log-ins";r=1;t=300"#));
@@ -518,7 +520,7 @@ async fn a_limit_of_a_route_counts_each_of_its_requests_once() {
     let response = visitor.send(Method::Head, "/limited", None).await;
     assert_eq!(response.header("X-RateLimit-Remaining"), Some("0"));
     assert_eq!(visitor.get("/limited").await.status.code, 429);
-    // Under every spelling of it, and on every route of this limit, but on no other.
+    // Under every spelling of the path, and on every route of this limit, but of no other.
     for path in [
         "/limited/",
         "//limited",
@@ -569,7 +571,7 @@ async fn a_clone_of_a_local_request_counts_anew() {
     }
 }
 
-/// The status of a request from `peer`, with these lines of `header`.
+/// The status of a request from `peer`, with these `header` lines.
 async fn status_from(client: &Client, peer: &str, header: &str, lines: &[&str]) -> u16 {
     let peer: IpAddr = peer.parse().unwrap();
     let mut request = client.get("/api/work").remote((peer, 4711).into());
@@ -640,7 +642,7 @@ async fn an_address_has_one_count_in_every_spelling() {
             );
         }
     }
-    // 256 addresses of one network share it.
+    // 256 addresses of one network share one allowance.
     let app = app("").await;
     let mut served = 0;
     for n in 0..256 {
@@ -651,7 +653,7 @@ async fn an_address_has_one_count_in_every_spelling() {
     assert_eq!(served, 3);
 }
 
-/// Sends such a request on a real socket, and returns the whole response.
+/// Sends this request on a real socket, and returns the whole response.
 fn raw(served: &Served, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", served.port)).unwrap();
     let close = "Host: localhost\r\nConnection: close";
@@ -661,7 +663,7 @@ fn raw(served: &Served, request: &str) -> String {
     response
 }
 
-/// Counts what Rocket answers itself.
+/// Counts the requests to which Rocket itself responds.
 #[catch(400)]
 async fn bad_request(request: &Request<'_>) -> (Status, &'static str) {
     match request.guard::<RateLimit<LogIns>>().await {
@@ -685,7 +687,7 @@ fn a_catcher_can_count_the_responses_of_rocket() {
 
 #[test]
 fn every_method_of_rocket_is_counted_and_no_other_reaches_a_handler() {
-    // What is sent, how it is answered, and what is left of the limit then.
+    // The request, its status, and the requests that remain then.
     let requests = [
         ("TRACE /api/work", "404", Some(19)),
         ("CONNECT /api/work", "404", Some(18)),
@@ -695,7 +697,7 @@ fn every_method_of_rocket_is_counted_and_no_other_reaches_a_handler() {
         ("HEAD /nowhere", "404", Some(14)),
         ("PUT /nowhere", "404", Some(13)),
         ("POST /nowhere", "404", Some(12)),
-        // Rocket answers these itself, before anybody else sees them.
+        // Rocket itself responds to these, before any other code sees them.
         ("PROPFIND /api/work", "400", None),
         ("FOOBAR /api/work", "400", None),
         ("GET /api/work", "200", Some(11)),
@@ -723,7 +725,7 @@ fn every_method_of_rocket_is_counted_and_no_other_reaches_a_handler() {
 #[async_test]
 async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
     const FORWARDED: &str = "X-Forwarded-For";
-    // Nobody is a proxy unless it is said.
+    // Without configuration, no peer is a proxy.
     let app = app("").await;
     for n in 0..3 {
         for header in [FORWARDED, "X-Real-IP", "Forwarded", "Client-IP"] {
@@ -745,7 +747,7 @@ async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
         }
     }
     let proxies = ",proxies=[\"10.0.0.0/8\",\"fd00::1\"]";
-    // Each of these is one visitor, however it is told.
+    // Each of these is one visitor, in any notation.
     let same: [(&str, &[&str]); 8] = [
         ("198.51.100.1", &[]),
         ("198.51.100.1", &["1.2.3.4"]),
@@ -775,7 +777,7 @@ async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
             200
         );
     }
-    // What is no address counts for the proxy that said so, and so does nothing at all.
+    // An entry that is not an address counts as its proxy, and so does an empty header.
     let app = self::app(proxies).await;
     for lines in [&["nonsense"][..], &["1.2.3.4, "], &[]] {
         assert_eq!(
@@ -788,7 +790,7 @@ async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
         status_from(&app.client, "10.0.0.1", FORWARDED, &["x"]).await,
         429
     );
-    // Another header, if that is what they write.
+    // Another header, if the proxies write that one.
     let app = self::app(&format!("{proxies},ip_header=\"X-Real-IP\"")).await;
     for _ in 0..3 {
         assert_eq!(
@@ -828,7 +830,7 @@ async fn the_standard_header_of_proxies_is_read_too() {
             &["for=\"1.2.3.4", "for=198.51.100.1,for=\"[fd00::1]\""],
         ),
         ("2001:db8:1:2::1", &["for=\"[2001:db8:1:2:3::4]\""]),
-        // Who is hidden counts as the proxy that hides it.
+        // A hidden visitor counts as the proxy that hides it.
         ("10.0.0.1", &["for=unknown"]),
         ("10.0.0.1", &["for=198.51.100.1, for=_hidden"]),
         ("10.0.0.1", &["198.51.100.1"]),
@@ -875,14 +877,6 @@ async fn no_request_is_counted_without_a_limit() {
     }
     assert_eq!(app.probe.calls().entries, 0);
 }
-
-type Fault = fn(&Probe, Act);
-
-const FAULTS: [(&str, Fault); 3] = [
-    ("fails", Probe::fail),
-    ("hangs", Probe::hang),
-    ("panics", Probe::panic),
-];
 
 #[async_test]
 async fn the_configuration_decides_about_requests_while_the_store_is_down() {
@@ -957,7 +951,7 @@ async fn stored_counts_reveal_no_client() {
         .unwrap();
     let name = String::from_utf8(names[0].clone()).unwrap();
     assert!(names.len() == 1 && name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit()));
-    // Not even to those who try all addresses: another secret gives another name.
+    // Trying all addresses does not help: another secret gives another name.
     let other = three("")(figment()).merge(("secret_key", vec![8_u8; 64]));
     let rocket = build(rocket::custom(other).attach(Sessions::with(probe.clone())));
     let client = Client::untracked(rocket).await.unwrap();
@@ -985,7 +979,7 @@ async fn every_count_expires() {
     }
 }
 
-/// Sends so many requests at once, and returns how many of them were served. The others are
+/// Sends this many requests at once, and returns how many of them were served. The others are
 /// refused.
 async fn served_of(client: &Client, requests: usize) -> usize {
     let requests = (0..requests).map(|_| status_from(client, "203.0.113.7", "X", &[]));
@@ -1030,7 +1024,7 @@ async fn concurrent_requests_never_exceed_the_limit_on_a_syncing_disk() {
 async fn a_request_that_always_loses_the_race_is_refused() {
     let there = tempfile::tempdir().unwrap();
     let open = || DirectoryStore::open(there.path().join("sessions")).unwrap();
-    // It tries for ten times as long.
+    // It tries for ten times that time.
     let settings = |figment| three("")(figment).merge(("sessions.store_timeout", 1000));
     let app = App::built_on(open(), settings, build).await;
     let visitor = app.visitor();
@@ -1043,7 +1037,7 @@ async fn a_request_that_always_loses_the_race_is_refused() {
     let writes = async {
         for n in 0_u64.. {
             gate.arrived().await;
-            // No count: there is room, if only it could be kept.
+            // There is no count: the limit has room, but the count cannot be saved.
             let value = format!("from elsewhere, {n}");
             other.set(&key, value.as_bytes(), None).await.unwrap();
             gate.open();
@@ -1110,8 +1104,8 @@ async fn two_processes_share_one_exact_count(backend: Backend) {
     let settings = [("ROCKET_SESSIONS", settings.as_str())];
     let there = tempfile::tempdir().unwrap();
     let servers = [(); 2].map(|()| Server::start("shared", there.path(), &settings));
-    // The route's own limit is 25. Of its 32 requests all count for the application, which has 28
-    // left for others then.
+    // The route's own limit is 25. All of its 32 requests count for the application, which then has 28
+    // left for others.
     for (path, each, expected) in [("/limited", 2, 25), ("/get/a", 10, 28)] {
         let served = AtomicUsize::new(0);
         std::thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! A Redis server that is restarted, killed, frozen, cut off, full or replaced: nobody waits, nobody
-//! sees another's session, and nothing that was acknowledged is lost.
+//! A Redis server that is restarted, killed, frozen, disconnected, full or replaced: no request waits
+//! long, no visitor sees another's session, and no acknowledged change is lost.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +18,8 @@ use rocket_session_kit::{ErrorKind, RedisStore, SessionId, Sessions};
 use crate::support::proxy::Proxy;
 use crate::support::redis::{Cluster, Redis, Sentinels, wait_until_replicated};
 use crate::support::server::{
-    PATIENT, SOON, brief, create, keeps_responses_apart, save, session,
-    spares_a_session_saved_meanwhile, works_in_a_second_runtime, write_everything,
+    SOON, brief, create, keeps_responses_apart, reports_a_lost_save_followed_by_another, save,
+    session, spares_a_session_saved_meanwhile, works_in_a_second_runtime, write_everything,
 };
 use crate::support::{App, PATIENCE, Visitor, figment, log};
 
@@ -29,7 +29,7 @@ fn store(port: u16) -> RedisStore {
         .timeout(PATIENCE)
 }
 
-/// A server that remembers over a restart.
+/// A server whose data survives a restart.
 fn durable() -> Redis {
     Redis::with(&["--appendonly", "yes", "--appendfsync", "always"])
 }
@@ -75,7 +75,7 @@ async fn a_server_killed_in_flight_costs_one_response_and_no_update() {
         let path = format!("/add/round{round}/1");
         let asked = visitor.get(&path);
         let killed = async {
-            // The command is on its way by now, or it soon is: both are in flight.
+            // The command has been sent by now, or soon will be: both are in flight.
             tokio::task::yield_now().await;
             server.process().kill();
         };
@@ -88,13 +88,13 @@ async fn a_server_killed_in_flight_costs_one_response_and_no_update() {
         server.restart();
     }
     assert_eq!(visitor.get("/get/calm").await.body, "5");
-    assert_told_apart(&visitor, &acknowledged).await;
+    assert_each_applied_once(&visitor, &acknowledged).await;
     assert_eq!(visitor.get("/add/calm/1").await.body, "6");
 }
 
-/// Asserts of each `/add/round<n>/1` that it is there once where it was acknowledged, and otherwise
-/// once at most. Returns how many of those that were not acknowledged are there.
-async fn assert_told_apart(visitor: &Visitor<'_>, acknowledged: &[bool]) -> usize {
+/// Asserts that each acknowledged `/add/round<n>/1` was applied once, and every other one at most
+/// once. Returns how many of the others were applied.
+async fn assert_each_applied_once(visitor: &Visitor<'_>, acknowledged: &[bool]) -> usize {
     let (mut lost, mut doubled, mut unasked) = (0, 0, 0);
     for (round, acknowledged) in acknowledged.iter().enumerate() {
         let there = visitor.get(&format!("/get/round{round}")).await;
@@ -168,7 +168,7 @@ async fn every_request_ends_in_time_with_a_frozen_server() {
     assert!(all.iter().all(|response| response.status.code == 503));
     assert!(started.elapsed() < SOON);
     server.process().signal("CONT");
-    // What was sent before the freeze may still be carried out; nothing is torn by it.
+    // A command that was sent before the freeze may still be executed. It corrupts nothing.
     crate::support::process::wait_until("the server is back", || {
         server.cli(&["PING"]).contains("PONG")
     });
@@ -198,7 +198,7 @@ async fn a_connection_that_loses_everything_is_replaced() {
     }
     assert!(started.elapsed() < SOON);
     proxy.heal();
-    // The old connection stays dead for ever.
+    // The old connection stays dead forever.
     let response = visitor.get("/add/count/1").await;
     assert_eq!(response.status.code, 200, "{response:?}");
 }
@@ -222,7 +222,7 @@ async fn a_connection_cut_before_the_response_doubles_no_update() {
         acknowledged
     };
     let cut = async {
-        // At another moment of every fourth round, however long they take.
+        // At another moment in every fourth round, however long a round takes.
         for cut in 0..25 {
             while rounds.load(Ordering::Relaxed) < 4 * cut {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -233,7 +233,7 @@ async fn a_connection_cut_before_the_response_doubles_no_update() {
     };
     let (acknowledged, ()) = tokio::join!(add, cut);
     proxy.heal();
-    assert_told_apart(&visitor, &acknowledged).await;
+    assert_each_applied_once(&visitor, &acknowledged).await;
     let refused = acknowledged.iter().filter(|done| !**done).count();
     assert!(refused <= 5, "{refused} were refused");
 }
@@ -248,7 +248,7 @@ async fn an_entry_is_counted_once_though_the_response_was_lost() {
     assert_eq!(store.increment(&key, 1, None).await.unwrap(), 1);
     proxy.cut_at_responses(1);
     let lost = store.increment(&key, 1, None).await;
-    let error = lost.expect_err("nobody knows whether it was counted");
+    let error = lost.expect_err("the outcome of the increment is unknown");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(direct.increment(&key, 1, None).await.unwrap(), 3);
 }
@@ -301,42 +301,20 @@ async fn a_lost_save_followed_by_another_is_an_error_and_not_repeated() {
         let (store, direct) = (store(proxy.port), store(server.port));
         let id = create(&store, "alice").await;
         let before = store.load_session(&id).await.unwrap().expect("it is there");
-        let (ours, theirs) = (session("ours"), session("theirs"));
         let gate = proxy.hold(b"EVALSHA");
-        let other = async {
+        let loss = async {
             gate.arrived().await;
             match arrived {
                 false => proxy.cut(),
                 true => proxy.cut_at_responses(1),
             }
             gate.open();
-            // The save comes again.
+            // The save is sent again.
             gate.arrived().await;
-            let there = direct
-                .load_session(&id)
-                .await
-                .unwrap()
-                .expect("it is there");
-            assert_eq!(there.bytes == ours, arrived);
-            let saved =
-                direct.save_session(&id, save(&theirs, Precondition::Revision(there.revision)));
-            let saved = saved.await;
-            assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
-            gate.open_for_all();
         };
-        let precondition = Precondition::Revision(before.revision);
-        let both =
-            async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
-        let both = tokio::time::timeout(PATIENT, both).await;
-        let (saved, ()) = both.expect("a lost save is sent again");
-        let error = saved.expect_err("nobody knows whether it was kept");
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let there = direct
-            .load_session(&id)
-            .await
-            .unwrap()
-            .expect("it is there");
-        assert!(there.bytes == theirs, "the other's save was overwritten");
+        let before = (id, before.revision);
+        reports_a_lost_save_followed_by_another(&store, &direct, before, arrived, &gate, loss)
+            .await;
     }
 }
 
@@ -554,13 +532,16 @@ async fn tls_works_by_default_and_trusts_only_configured_certificates() {
     ]);
     let url = format!("rediss://localhost:{tls_port}");
     let store = RedisStore::open(&url).unwrap().timeout(PATIENCE);
-    let error = store.setup().await.expect_err("nobody vouches for it");
+    let error = store
+        .setup()
+        .await
+        .expect_err("no session of the site belongs to it");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let store = store.ca(&cert).unwrap();
     store.setup().await.expect("now it is trusted");
     let id = create(&store, "alice").await;
     assert!(store.has_session(&id).await.unwrap());
-    // The same by the configuration, which counts for the server of a Perl site, too.
+    // The same from the configuration, which applies to the server of a Perl site, too.
     for (ca, launches) in [(&cert, true), (&path("missing.pem"), false)] {
         let of_sessions = figment()
             .merge(("sessions.store", "redis"))
@@ -614,16 +595,16 @@ async fn every_key_has_an_expiry() {
     assert!(keys.lines().count() >= 4, "{keys}");
     for key in keys.lines() {
         let left: i64 = server.cli(&["PTTL", key]).trim().parse().unwrap();
-        assert!(left > 0, "{key} lives for ever");
+        assert!(left > 0, "{key} never expires");
     }
 }
 
-/// Writes to a session again and again, and remembers what was acknowledged.
+/// Writes to a session again and again, and records the acknowledged numbers.
 struct Writer {
     id: SessionId,
     attempts: u64,
     acknowledged: Vec<(u64, Instant)>,
-    /// When what is not there any more was acknowledged.
+    /// The times at which the missing numbers were acknowledged.
     lost: Vec<Instant>,
 }
 
@@ -641,7 +622,7 @@ impl Writer {
         format!("session:{}", self.id.to_hex())
     }
 
-    /// Returns the revision of what is there, and takes note of what is not.
+    /// Returns the current revision, and records the missing numbers.
     async fn look(&mut self, store: &RedisStore) -> Option<Revision> {
         let there = store.load_session(&self.id).await.ok()?;
         let there = there.expect("the session was replicated before");
@@ -678,8 +659,8 @@ impl Writer {
     }
 }
 
-/// Writes until `done`, and at last until every writer was acknowledged again. Returns how many
-/// writes were acknowledged.
+/// Writes until `done`, and then until a write of every writer is acknowledged. Returns the number of
+/// acknowledged writes.
 async fn write_until(done: &AtomicBool, writers: &mut [Writer], store: &RedisStore) -> usize {
     let started = Instant::now();
     let mut count = 0;
@@ -722,14 +703,14 @@ async fn a_cluster_failover_under_load_loses_only_unreplicated_writes() {
     }
     let concerned = |writer: &Writer| cluster.primary_of(&writer.key()) == victim;
     let concerned: Vec<_> = writers.iter().map(concerned).collect();
-    // Every write that is acknowledged is on a replica before the primary dies.
+    // Every acknowledged write is on a replica before the primary dies.
     wait_until_replicated(cluster.0[victim].port);
     let (failed, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let load = async {
         let started = Instant::now();
         let mut after = 0;
         let mut responses = 0_u64;
-        // Until the dead primary's sessions have answered for a while again.
+        // Until the dead primary's sessions have been served for a while again.
         while after < 300 {
             for id in &ids {
                 match store.load_session(id).await {
@@ -770,7 +751,7 @@ async fn a_cluster_failover_under_load_loses_only_unreplicated_writes() {
         lost += writer.lost.len();
     }
     println!("of {written} acknowledged writes {lost} were lost with the primary");
-    // Saving works again too, and the list is whole, from the nodes that are left.
+    // Saves work again too, and the list from the remaining nodes is complete.
     let id = create(&store, "late").await;
     assert!(store.has_session(&id).await.unwrap());
     let swept = store.delete_old_sessions(u64::MAX).await.unwrap();
@@ -790,7 +771,7 @@ async fn a_dead_master_is_replaced_by_the_choice_of_the_sentinels() {
     let done = AtomicBool::new(false);
     let dies = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        // One sentinel is frozen: the others are enough.
+        // One sentinel is frozen; the others suffice.
         set.sentinels[0].process().signal("STOP");
         set.servers[0].process().kill();
         let killed = Instant::now();
@@ -850,13 +831,13 @@ async fn a_dead_master_is_replaced_by_the_choice_of_the_sentinels() {
     );
     set.sentinels[0].process().signal("CONT");
     let unknown = RedisStore::sentinel(set.urls(), "nosuch").unwrap();
-    let error = unknown.setup().await.expect_err("nobody knows it");
+    let error = unknown.setup().await.expect_err("it is unknown");
     assert!(error.to_string().contains("no sentinel knows"), "{error}");
 }
 
 #[async_test]
 async fn a_demoted_master_is_left_for_the_new_master() {
-    // Until the sentinels tell the old one, it acknowledges what nobody has afterwards.
+    // Until the sentinels reconfigure it, the old master acknowledges writes that are then lost.
     demote(&Sentinels::start(), Duration::from_secs(60)).await;
 }
 
@@ -869,13 +850,13 @@ async fn a_master_that_requires_a_replica_is_left_before_its_demotion() {
     let served = demote(&set, Duration::from_secs(4)).await;
     assert!(
         served,
-        "nothing is acknowledged until the old master is told"
+        "no write is acknowledged until the old master is reconfigured"
     );
 }
 
-/// Has the replica take the place of a master that lives, while sessions are written to. What is
-/// lost of that was acknowledged within `window`. Returns whether the new master acknowledged
-/// anything before the old one was told.
+/// Promotes the replica of a living master, while sessions are written to. Every lost write
+/// was acknowledged within `window`. Returns whether the new master acknowledged
+/// a write before the old one was reconfigured.
 async fn demote(set: &Sentinels, window: Duration) -> bool {
     let store = RedisStore::sentinel(set.urls(), "mymaster").unwrap();
     let id = create(&store, "alice").await;
@@ -902,7 +883,7 @@ async fn demote(set: &Sentinels, window: Duration) -> bool {
     let kept = writers.iter().flat_map(|writer| &writer.acknowledged);
     let served = kept.into_iter().any(|(_, when)| between.contains(when));
     let lost: Vec<_> = writers.iter().flat_map(|writer| &writer.lost).collect();
-    // What was acknowledged at the last moment may be taken note of a little later.
+    // A write that was acknowledged at the last moment may be recorded a little later.
     let second = Duration::from_secs(1);
     let during = began - second..(ended + second).min(began + window);
     assert!(
@@ -916,7 +897,7 @@ async fn demote(set: &Sentinels, window: Duration) -> bool {
     );
     let started = Instant::now();
     let key = format!("session:{}", id.to_hex());
-    // The old one still responds, at first as a master, whose writes are lost, then as a replica.
+    // The old master still responds, at first as a master, whose writes are lost, then as a replica.
     while set.servers[1].cli(&["EXISTS", &key]).trim() != "0" {
         assert!(started.elapsed() < Duration::from_secs(60));
         let _ = store.delete_session(&id).await;
@@ -925,7 +906,7 @@ async fn demote(set: &Sentinels, window: Duration) -> bool {
     served
 }
 
-/// How many connections the server was asked for so far, with the one of this question.
+/// Returns how many connections the server has accepted, including the one of this query.
 fn connections(server: &Redis) -> u64 {
     let stats = server.cli(&["INFO", "stats"]);
     let mut lines = stats.lines();
@@ -943,7 +924,7 @@ async fn concurrent_requests_share_one_connection_and_entries_another() {
     let visitor = app.known_visitor().await;
     let responses = join_all((0..100).map(|_| visitor.get("/add/count/1"))).await;
     assert!(responses.iter().all(|response| response.status.code == 200));
-    // One is that of the question.
+    // One of them is that of the query.
     assert_eq!(connections(&server) - before - 1, 1);
     let key = Namespace::new("test").unwrap().key("count");
     let hour = Some(Duration::from_secs(3600));
@@ -961,7 +942,7 @@ async fn no_session_waits_for_a_large_entry() {
     let large = vec![b'x'; 8 << 20];
     let ids = [create(&store, "alice").await, create(&store, "bob").await];
     store.set(&key, &large, None).await.unwrap();
-    // A link of 12 MB a second takes two thirds of a second for the entry.
+    // At 12 MB a second, the entry takes two thirds of a second.
     proxy.bandwidth(12_000_000);
     let done = AtomicBool::new(false);
     for writes in [false, true] {
@@ -1001,7 +982,7 @@ static GUIDE: LazyLock<String> = LazyLock::new(|| {
     std::fs::read_to_string(path).expect("the guide is there")
 });
 
-/// The rights that the guide names for a use.
+/// The rights that the guide lists for a use.
 fn rights(uses: &[&str]) -> Vec<&'static str> {
     let table = GUIDE.split("## Rights").nth(1).expect("it has a chapter");
     let table = table.split("```").nth(1).expect("it has a table");
@@ -1014,14 +995,14 @@ fn rights(uses: &[&str]) -> Vec<&'static str> {
     uses.iter().flat_map(of).collect()
 }
 
-/// Makes a user with these rights, and no others.
+/// Creates a user with only these rights.
 fn allow(server: &Redis, rights: &[&str]) {
     let reset = ["ACL", "SETUSER", "shop", "reset", "on", ">s3cr3t"];
     let made = server.cli(&[&reset[..], rights].concat());
     assert_eq!(made.trim(), "OK", "{rights:?}");
 }
 
-/// Does all that a store is asked for; with `entries`, also what the cache and the limits ask for.
+/// Makes every kind of call to a store; with `entries`, also those of the cache and the limits.
 async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result<()> {
     store.setup().await?;
     let id = SessionId::random();
@@ -1031,7 +1012,7 @@ async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result
             .save_session(&id, save(&session("a"), precondition))
             .await?
         else {
-            panic!("nobody else saves");
+            panic!("no other request saves");
         };
         precondition = Precondition::Revision(revision);
     }
@@ -1059,8 +1040,8 @@ async fn do_all(store: &RedisStore, entries: bool) -> rocket_session_kit::Result
     Ok(())
 }
 
-/// Asserts that a user with exactly these rights on all of `servers` can do all, and that none of
-/// the rights is too many. Right by right, the store is made anew.
+/// Asserts that a user with exactly these rights on all of `servers` can make every call, and that
+/// no right is unnecessary. The store is opened anew for each right.
 async fn assert_enough(
     servers: &[&Redis],
     uses: &[&str],
@@ -1069,7 +1050,7 @@ async fn assert_enough(
     store: impl Fn() -> RedisStore,
 ) {
     let rights = rights(uses);
-    // Scripts of before would be known to the server still, and `EVAL` not needed.
+    // The server would still know earlier scripts, and would not need `EVAL`.
     let start = |rights: &[&str]| {
         for server in servers {
             allow(server, rights);
@@ -1104,7 +1085,7 @@ async fn the_rights_in_the_guide_are_sufficient_and_necessary() {
     let uses = ["sessions", "a `db` other than 0"];
     let url = format!("{url}/3");
     assert_enough(&[&server], &uses, &[], false, || open(&url)).await;
-    // The line that is there to be copied is the same.
+    // The complete line in the guide lists the same rights.
     let line = format!(
         "ACL SETUSER shop on >password {}\n",
         rights(&["sessions", "the cache, rate limits"]).join(" ")
@@ -1154,7 +1135,7 @@ async fn a_session_is_found_and_saved_while_its_slot_moves_and_afterwards() {
         let store = RedisStore::cluster(&urls).unwrap().prefix("session:");
         store.timeout(Duration::from_secs(5))
     };
-    // `ASKING` is needed below, and the version is not asked of a cluster.
+    // `ASKING` is needed below, and the version of a cluster is not checked.
     assert_enough(&nodes, &uses, &["+asking", "+info"], false, open).await;
     nodes.iter().for_each(|node| allow(node, &rights(&uses)));
     let store = open();
@@ -1181,7 +1162,7 @@ async fn a_session_is_found_and_saved_while_its_slot_moves_and_afterwards() {
     let moved = cluster.0[from].cli(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]);
     assert_eq!(moved.trim(), "OK");
     assert!(cluster.0[from].cli(&["GET", &key]).contains("ASK"));
-    // The first node is asked, and says at whom to ask.
+    // The first node redirects to the right one.
     for stage in ["ASK", "MOVED"] {
         for round in 0..3 {
             let there = store.load_session(&ids[0]).await.unwrap();

@@ -1,4 +1,4 @@
-//! A session gets a new id whenever its visitor rises in privilege, and loses nothing by it.
+//! A session gets a new id whenever its visitor gains privileges, and loses no data.
 
 use rocket::futures::future::join;
 use rocket::{State, async_test, get, routes};
@@ -7,7 +7,7 @@ use rocket_session_kit::{Result, Session};
 
 use crate::support::{App, Gates};
 
-/// Says that nobody is logged in any more, loads the session anew, and waits.
+/// Removes the user, loads the session again, and waits.
 #[get("/leave_and_reload")]
 async fn leave_and_reload(session: &Session, gates: &State<Gates>) -> Result<String> {
     session.set_user(None);
@@ -77,7 +77,7 @@ async fn an_update_in_flight_during_a_renewal_is_not_lost() {
         })
         .await;
     assert_eq!(response.status.code, 200);
-    // Whoever knew the old id may be somebody else: it learns nothing of the new one.
+    // A client with the old id may be somebody else, and does not learn the new id.
     assert!(response.session_cookie().is_none());
     assert_eq!(slow.get("/who").await.body, "nobody");
     assert_eq!(visitor.get("/get/count").await.body, "5");
@@ -105,7 +105,7 @@ async fn an_update_between_a_renewals_steps_is_not_lost() {
     let (renewing, saves) = (visitor.copy(), app.probe.gate(Act::Save));
     let renewal = async { renewing.get("/login/alice").await };
     let meddling = async {
-        // The new session is about to be created: let it, and stop before the old one is left.
+        // The new session is about to be created. It is, and the request stops before the old one is replaced.
         saves.arrived().await;
         saves.open();
         saves.arrived().await;
@@ -125,7 +125,7 @@ async fn an_update_between_a_renewals_steps_is_not_lost() {
 
 #[async_test]
 async fn a_request_with_the_old_cookie_is_asked_to_retry() {
-    // It was sent before the browser had the response of the log-in.
+    // It was sent before the browser had the response to the log-in.
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
     let straggler = visitor.copy();
@@ -156,7 +156,7 @@ async fn two_concurrent_log_ins_both_succeed() {
         assert_eq!(visitor.get("/who").await.body, "alice");
         assert_eq!(visitor.get("/get/n").await.body, "\"0\"");
     }
-    // And a third, with a cookie that is a moment old.
+    // And a third renewal, with a slightly older cookie.
     let late = visitor.copy();
     visitor.get("/renew").await;
     assert!(late.get("/login/alice").await.sets_session());

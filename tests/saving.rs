@@ -1,4 +1,4 @@
-//! A save: one at a time, in the order of the changes, whole, and not for ever.
+//! Saves happen one at a time, in the order of the changes, completely, and within a time limit.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ async fn two_saves(session: &Session) -> Result<()> {
     one.and(two)
 }
 
-/// Changes a value while its save is under way, which fails.
+/// Changes a value during its own save, which fails.
 #[get("/change_under_way")]
 async fn change_under_way(session: &Session, gates: &State<Gates>) -> Result<String> {
     gates.wait(Some("loaded")).await;
@@ -38,7 +38,7 @@ async fn change_under_way(session: &Session, gates: &State<Gates>) -> Result<Str
     Ok(save.expect_err("the store hangs").to_string())
 }
 
-/// Why a save failed: its response is replaced when the save on the way out fails too.
+/// The error of a save. If the final save fails too, its error replaces the response of this one.
 #[derive(Default)]
 struct Why(Mutex<String>);
 
@@ -58,7 +58,7 @@ async fn two_saves_of_one_handler_run_in_sequence() {
     let gate = app.probe.gate(Act::Save);
     let one_by_one = async {
         gate.arrived().await;
-        // Whatever can come does, and nothing else of this request is at the store.
+        // Nothing else of this request is at the store.
         for _ in 0..100 {
             rocket::tokio::task::yield_now().await;
         }
@@ -83,13 +83,13 @@ async fn a_change_after_a_failed_save_wins() {
     let (loaded, failed) = (app.gate("loaded"), app.gate("failed"));
     let heal = async {
         loaded.arrived().await;
-        // The save meets another one, and cannot look what that left.
+        // The save meets another one, and cannot load its result.
         app.probe.stub_next_save(Saved::Changed);
         app.probe.hang(Act::Load);
         loaded.open();
         failed.arrived().await;
         app.probe.heal();
-        // The changes are made again, to what this one leaves.
+        // The changes are made again, to the result of this save.
         assert_eq!(visitor.get("/set/other/1").await.status.code, 200);
         failed.open();
     };
@@ -135,13 +135,13 @@ async fn a_save_with_endless_conflicts_gives_up_in_time() {
     let gate = app.probe.gate(Act::Save);
     let others = async {
         let started = Instant::now();
-        // Three times as long as the handler's save and the one on the way out may take.
+        // Three times as long as the handler's save and the final save may take.
         while started.elapsed() < Duration::from_secs(6) {
             gate.arrived().await;
             app.probe.stub_next_save(Saved::Changed);
             gate.open();
         }
-        panic!("it goes on and on");
+        panic!("it does not end");
     };
     select! {
         () = others => unreachable!("it panics"),
@@ -161,7 +161,7 @@ async fn a_touch_that_conflicts_with_a_save_loses_no_change() {
     app.clock.advance(Duration::from_secs(120));
     let (touched, saves) = (app.gate("touched"), app.probe.gate(Act::Save));
     let order = async {
-        // The one that only reads has loaded the session, and touches it, when the other saves.
+        // The reading request has loaded the session, and touches it, when the other one saves.
         touched.arrived().await;
         let save = visitor.get("/set/n/1");
         let through = async {

@@ -1,4 +1,4 @@
-//! The cookie is one of Rocket's private cookies, under the key that Rocket really uses.
+//! The cookie is one of Rocket's private cookies, under the key that Rocket actually uses.
 
 use rocket::figment::Figment;
 use rocket::http::{Cookie, CookieJar};
@@ -13,7 +13,7 @@ fn rocket_reads(name: &str, cookies: &CookieJar<'_>) -> String {
         .map_or("nothing".into(), |cookie| cookie.value().to_owned())
 }
 
-/// Seals the id of the session that the store has as Rocket itself would.
+/// Encrypts the id of the only session in the store as Rocket itself would.
 #[get("/rocket_writes/<name>/<value>")]
 fn rocket_writes(name: String, value: String, cookies: &CookieJar<'_>) {
     cookies.add_private(Cookie::build((name, value)).secure(true));
@@ -41,7 +41,7 @@ async fn cookies_are_interchangeable_with_rocket_under_every_key_form() {
         ),
     ];
     for key in keys.into_iter().map(Some).chain([None]) {
-        // Without a key Rocket makes one itself in the debug profile.
+        // Without a key, Rocket generates one in the debug profile.
         let app = app(|figment| match key {
             Some(key) => figment.merge(("secret_key", key)),
             None => Figment::from(rocket::Config {
@@ -89,7 +89,7 @@ async fn an_id_alone_is_no_cookie() {
 }
 
 #[async_test]
-async fn cookies_of_a_previous_key_open_and_are_sealed_again() {
+async fn cookies_of_a_previous_key_open_and_are_encrypted_again() {
     let old = app(|f| f.merge(("secret_key", vec![1_u8; 64]))).await;
     let visitor = old.known_visitor().await;
     let new = |f: Figment| f.merge(("secret_key", vec![2_u8; 64]));
@@ -115,7 +115,7 @@ async fn cookies_of_a_previous_key_open_and_are_sealed_again() {
     known.set_cookie("id", &visitor.cookie("id").unwrap());
     let response = known.get("/touch").await;
     assert_eq!(response.body, "true");
-    assert!(response.sets_session(), "it is sealed with the new key");
+    assert!(response.sets_session(), "it is encrypted with the new key");
     assert!(known.get("/touch").await.session_cookie().is_none(), "once");
 
     let again = Visitor::new(&without.client);

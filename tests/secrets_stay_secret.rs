@@ -1,4 +1,4 @@
-//! No id, key, cookie or value in a log, an error, or anything's `Debug`.
+//! No id, key, cookie or value appears in a log, an error or the output of `Debug`.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn no_log_line_and_no_response_holds_a_secret() {
                 bodies.push(response.body);
             }
             app.probe.heal();
-            // The log-outs above may have worked.
+            // The log-outs above may have succeeded.
             visitor.get(&format!("/set/{key}/{secret}")).await;
             visitor.get("/login/s3cr3tuser").await;
             secrets.extend(visitor.cookie("id"));

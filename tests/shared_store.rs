@@ -1,4 +1,4 @@
-//! Several processes on one store, whichever it is: nothing is lost, and nothing that ended comes
+//! Several processes on one store, whichever it is: nothing is lost, and no ended session comes
 //! back.
 
 use std::path::Path;
@@ -169,9 +169,9 @@ fn log_out(shared: &Shared) {
             let (status, set, _) = other.get("/logout", Some(&cookie));
             assert_eq!((status, set.as_deref()), (200, Some("id=")));
             slow.get("/open", None);
-            response.join().expect("it is answered")
+            response.join().expect("there is a response")
         });
-        // The cookie of the next log-in may be in the browser by now.
+        // The browser may have the cookie of the next log-in by now.
         assert_eq!(set, None, "{act}");
         for server in [&slow, &other] {
             assert_eq!(server.get("/who", Some(&cookie)).2, "nobody", "{act}");
@@ -194,7 +194,7 @@ fn copies(shared: &Shared) {
             }
         }
         renewals.map(|renewal| {
-            let set = renewal.join().expect("it is answered");
+            let set = renewal.join().expect("there is a response");
             set.expect("a renewed session has a new cookie")
         })
     });
@@ -214,7 +214,7 @@ const TOKEN: (&str, &str) = ("X-Auth-Token", "0123456789abcdef0123456789abcdef")
 
 fn increments_by_token(shared: &Shared) {
     let servers = [(); 2].map(|()| shared.launch("crowd", BY_TOKEN));
-    // Nobody began a session: each of them may.
+    // No request began a session, so each of them may.
     crowd(&servers, TOKEN, |_| "/add/visits".into());
     assert_eq!(servers[1].send("/add/visits", Some(TOKEN)).2, "1001");
 }
@@ -230,7 +230,7 @@ fn log_out_by_token(shared: &Shared) {
             assert_eq!(other.send("/logout", Some(TOKEN)).0, 200);
             assert_eq!(other.send("/add/new", Some(TOKEN)).2, "1");
             slow.get("/open", None);
-            response.join().expect("it is answered")
+            response.join().expect("there is a response")
         });
         assert_eq!(status, 200, "{act}");
         for server in [&slow, &other] {

@@ -1,4 +1,4 @@
-//! A server that is told to stop finishes what it has begun.
+//! A server that shuts down finishes the requests that it has begun.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ fn a_request_in_flight_at_shutdown_still_saves() {
     let mut server = Server::start("hello", there.path(), &[]);
     let (_, cookie, _) = server.get("/", None);
     let cookie = cookie.expect("a new visitor gets a cookie");
-    // Somebody else has the session's lock, so that the save waits.
+    // Another process holds the session's lock, so the save waits.
     let file = std::fs::read_dir(there.path().join("sessions"))
         .unwrap()
         .next()
@@ -43,7 +43,7 @@ fn a_request_in_flight_at_shutdown_still_saves() {
         server.log().matches("Outcome").count() == 2
     });
     server.process().signal("TERM");
-    wait_until("it was told to stop", || {
+    wait_until("it was stopped", || {
         server.log().contains("Shutdown requested")
     });
     drop(lock);
@@ -63,7 +63,7 @@ fn a_request_in_flight_at_shutdown_still_saves() {
     assert_eq!(server.get("/", Some(&cookie)).2, "visits: 3\n");
 }
 
-/// A store whose sweep never ends by itself, and tells when it begins and when it is stopped.
+/// A store whose sweep never ends by itself, and reports its start and its end.
 struct Sweeping(mpsc::Sender<&'static str>);
 
 struct Stopped(mpsc::Sender<&'static str>);
@@ -76,18 +76,6 @@ impl Drop for Stopped {
 
 #[rocket::async_trait]
 impl SessionStore for Sweeping {
-    fn is_multiprocess_safe(&self) -> bool {
-        true
-    }
-
-    fn is_thread_safe(&self) -> bool {
-        true
-    }
-
-    async fn setup(&self) -> Result<()> {
-        Ok(())
-    }
-
     async fn load_session(&self, _: &SessionId) -> Result<Option<Stored>> {
         Ok(None)
     }
@@ -104,12 +92,8 @@ impl SessionStore for Sweeping {
         Ok(false)
     }
 
-    async fn has_session(&self, _: &SessionId) -> Result<bool> {
-        Ok(false)
-    }
-
     async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
-        assert_eq!(minutes, u64::MAX, "nothing goes but what expired");
+        assert_eq!(minutes, u64::MAX, "only expired sessions are removed");
         self.0.send("begun").expect("the test waits");
         let _stopped = Stopped(self.0.clone());
         std::future::pending().await
@@ -130,7 +114,7 @@ fn the_sweep_stops_at_shutdown() {
         let client = Client::untracked(rocket).await.unwrap();
         next("begun");
         client.rocket().shutdown().notify();
-        // The runtime is still there.
+        // The runtime still exists.
         rocket::tokio::task::spawn_blocking(move || drop(client))
             .await
             .unwrap();

@@ -1,5 +1,5 @@
-//! A store that is down, hangs, panics or forgets responses: who has a session is told, nobody else
-//! suffers, nothing is lost.
+//! A store that is down, hangs, panics or loses responses: visitors with a session get an error, no
+//! other visitor is affected, and nothing is lost.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use rocket::http::Method;
 use rocket::response::Redirect;
 use rocket::{async_test, catch, catchers, get, routes};
 use rocket_session_kit::store::{KeyValue, Namespace, Precondition, Save, SessionStore};
-use rocket_session_kit::testing::{Act, Probe};
+use rocket_session_kit::testing::Act;
 use rocket_session_kit::{Clock, MemoryStore, Result, Session, SessionId};
 
-use crate::support::App;
+use crate::support::{App, FAULTS};
 
 #[get("/moves")]
 fn moves(session: &Session) -> Result<Redirect> {
@@ -20,7 +20,7 @@ fn moves(session: &Session) -> Result<Redirect> {
     Ok(Redirect::to("/bare"))
 }
 
-/// Is busy, whatever the store is.
+/// Is busy, independent of the store.
 #[get("/busy")]
 fn busy() -> rocket::http::Status {
     rocket::http::Status::ServiceUnavailable
@@ -33,7 +33,7 @@ async fn saves(session: &Session) -> Result<&'static str> {
     Ok("saved")
 }
 
-/// Does not wait for its save, as a handler does whose patience is over.
+/// Abandons its save, like a handler with a time limit.
 #[get("/gives_up?<user>")]
 fn gives_up(user: Option<&str>, session: &Session) -> Result<String> {
     session.increment("tries", 1)?;
@@ -59,15 +59,6 @@ async fn app() -> App {
     })
     .await
 }
-
-type Fault = fn(&Probe, Act);
-
-/// Every way in which a call to the store can go wrong.
-const FAULTS: [(&str, Fault); 3] = [
-    ("fails", Probe::fail),
-    ("hangs", Probe::hang),
-    ("panics", Probe::panic),
-];
 
 #[async_test]
 async fn a_visitor_with_a_session_is_asked_to_retry() {
@@ -157,7 +148,7 @@ async fn a_hanging_store_delays_no_request_beyond_its_timeout() {
 
 #[async_test]
 async fn conflicting_requests_do_not_queue_up_for_a_hanging_store() {
-    // All loaded, all met somebody else's save, and then the store hangs.
+    // All have loaded the session and met another request's save, and then the store hangs.
     let app = app().await;
     let visitor = app.known_visitor().await;
     let gate = app.gate("all");
@@ -173,11 +164,11 @@ async fn conflicting_requests_do_not_queue_up_for_a_hanging_store() {
     let (responses, ()) =
         rocket::futures::future::join(rocket::futures::future::join_all(requests), meddling).await;
     assert!(responses.iter().all(|response| response.status.code == 503));
-    // 30 came with their sessions loaded, and one was the meddler's.
+    // 30 requests arrived with their sessions loaded, and one was the conflicting request.
     let loads = app.probe.calls().load - 31;
     assert!(
         loads <= 2,
-        "{loads} asked the hanging store, one after the other"
+        "{loads} requests called the hanging store, one after the other"
     );
     app.probe.heal();
     assert_eq!(visitor.get("/get/count").await.body, "1");
@@ -237,7 +228,7 @@ async fn a_failed_log_out_is_an_error_even_for_anonymous_service() {
     app.probe.heal();
     assert_eq!(visitor.get("/keys").await.body, "n");
 
-    // And where the store returns in between, it is a log-out.
+    // If the store works again in between, the log-out succeeds.
     let gate = app.gate("slow");
     app.probe.fail(Act::Load);
     let logout = visitor.get("/logout?gate=slow");
@@ -308,7 +299,7 @@ mod api {
     use rocket::{Catcher, Request, Response, catch, catchers, get, post};
     use rocket_session_kit::{Result, Session};
 
-    /// A response with all that may be about the response alone.
+    /// A response without the parts that differ from one response to the next.
     pub(super) struct Saved;
 
     impl<'r> Responder<'r, 'static> for Saved {
@@ -378,7 +369,7 @@ mod api {
     #[catch(503)]
     pub(super) fn changes(request: &Request<'_>) -> (Status, String) {
         request.cookies().add(("staged", "too late"));
-        (Status::Ok, "all is well".into())
+        (Status::Ok, "everything works".into())
     }
 
     pub(super) fn broken() -> [Vec<Catcher>; 3] {
@@ -399,7 +390,7 @@ async fn the_catcher_of_the_application_replaces_an_unsaved_response() {
     let visitor = app.known_visitor().await;
     app.probe.fail(Act::Save);
     for (method, path, body) in [
-        // The catcher with the longest base is asked, as by Rocket.
+        // The catcher with the longest base responds, as in Rocket.
         (Method::Post, "/api/order", r#"{"error":503}"#),
         (Method::Get, "/api/v2/order", r#"{"version":2,"error":503}"#),
         (Method::Get, "/set/a/1", r#"{"busy":"/set/a/1"}"#),
@@ -459,7 +450,7 @@ async fn no_error_page_turns_an_error_into_a_success() {
     let response = visitor.get("/set/a/1").await;
     assert_eq!(
         (response.status.code, &*response.body),
-        (503, "all is well")
+        (503, "everything works")
     );
     assert_eq!(response.header("Set-Cookie"), None);
 }
@@ -500,7 +491,7 @@ async fn a_full_memory_store_evicts_only_expired_sessions() {
         };
         store.save_session(&SessionId::random(), save).await
     };
-    // Sessions and entries have room of their own.
+    // Sessions and entries have separate capacities.
     for ttl in [short, long] {
         begin(ttl).await.expect("there is room");
         keep(&format!("{ttl:?}"), ttl).await.expect("there is room");
@@ -516,7 +507,7 @@ async fn a_full_memory_store_evicts_only_expired_sessions() {
         .await
         .expect_err("there is no more room");
     let there = store.get(&namespace.key("60s")).await.expect("it works");
-    assert!(there.is_some(), "what has not expired is not thrown out");
+    assert!(there.is_some(), "a live session is not evicted");
 }
 
 #[async_test]

@@ -1,4 +1,4 @@
-//! Streams and panics: what happens to a session when the response's head has left.
+//! Streams and panics: the session after the response's head has been sent.
 
 use rocket::futures::future::join;
 use rocket::response::stream::TextStream;
@@ -75,7 +75,7 @@ async fn unsaved_changes_of_a_stream_are_logged() {
     const LOST: &str = "a session was changed after its response was sent";
     let app = app().await;
     let visitor = app.known_visitor().await;
-    // A test beside this one may lose something, too.
+    // A concurrent test may lose something, too.
     let before = log::lines_with(LOST).len();
     assert_eq!(visitor.get("/stream?what=nothing").await.body, "not saved");
     assert!(log::lines_with(LOST).len() > before);
@@ -135,7 +135,7 @@ async fn an_update_that_panics_when_reapplied_is_an_error() {
     );
 }
 
-/// Tells what it sees, each time that the test opens its gate, until the session is over.
+/// Yields the session's contents each time the test opens its gate, until the session ends.
 #[get("/watch")]
 fn watch<'r>(session: &'r Session, gates: &'r State<Gates>) -> TextStream![String + 'r] {
     TextStream! {
@@ -148,7 +148,7 @@ fn watch<'r>(session: &'r Session, gates: &'r State<Gates>) -> TextStream![Strin
                 Err(error) => yield format!("{:?};", error.kind()),
             }
         }
-        // Nothing of it is left, and nothing comes back.
+        // Nothing remains, and nothing comes back.
         assert!(session.user().is_none() && session.is_empty());
         session.save().await.expect_err("it is over");
         yield "over".to_owned();
@@ -178,7 +178,7 @@ async fn a_stream_sees_changes_of_others_and_the_end_of_its_session() {
                     gate.open();
                 };
                 let (response, ()) = join(watcher.get("/watch"), others).await;
-                // The stream's own change is there, though nothing saved it.
+                // The stream's own change is there, although it was not saved.
                 assert_eq!(response.body, "n,theirs,own;Unavailable;over", "{path}");
                 if end != 1 {
                     assert!(app.list().await.is_empty(), "{path}");

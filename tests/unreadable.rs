@@ -1,4 +1,4 @@
-//! An invalid record is quarantined, and its visitor gets a new session.
+//! An invalid record opens no session and is never overwritten, and its visitor gets a new session.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rocket_session_kit::store::{Precondition, RecordHeader, Save, SessionStore, 
 
 use crate::support::App;
 
-/// Puts `bytes` where the one session is.
+/// Replaces the bytes of the only session.
 async fn replace(app: &App, bytes: &[u8]) -> SessionId {
     let (id, _) = app.list().await.remove(0);
     let revision = app.probe.load_session(&id).await.unwrap().unwrap().revision;
@@ -70,12 +70,7 @@ async fn a_record_that_cannot_be_read_is_never_overwritten() {
 async fn untouched_values_survive_a_request_byte_for_byte() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
-    let now = app
-        .clock
-        .now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = now(&app);
     let values = r#""big":123456789012345678901234567890,"exact":1.10,"deep":{"z":1,"a":[ 1 , 2 ]},"é\u0000\"":"\ud83d\ude00""#;
     let text = format!(
         r#"{{"rev":"9f86d081884c7d65","expires":99999999999,"v":1,"created":{now},"accessed":{now},"values":{{{values}}}}}"#
@@ -95,12 +90,7 @@ async fn untouched_values_survive_a_request_byte_for_byte() {
 async fn a_too_deeply_nested_value_is_an_error_when_it_is_read() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;
-    let now = app
-        .clock
-        .now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = now(&app);
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let text = format!(
         r#"{{"rev":"9f86d081884c7d65","expires":99999999999,"v":1,"created":{now},"accessed":{now},"values":{{"deep":{deep},"n":1}}}}"#
@@ -120,7 +110,7 @@ async fn every_record_begins_with_a_header_of_fixed_width() {
     for n in 0..50 {
         visitor.get(&format!("/set/n/{n}x")).await;
         let stored = app.probe.load_session(&id).await.unwrap().unwrap();
-        let head = RecordHeader::read(&stored.bytes).expect("it has a head");
+        let head = RecordHeader::read(&stored.bytes).expect("it has a header");
         assert!(stored.bytes[..RecordHeader::MAX_LEN].contains(&b','));
         assert!(
             revisions.insert(head.revision),
@@ -135,7 +125,7 @@ fn now(app: &App) -> u64 {
     since.unwrap().as_secs()
 }
 
-/// Returns the one session that somebody is logged in to, or that has values: where it is, and its
+/// Returns the only session with a user or values: its id and its
 /// bytes.
 async fn the_session(app: &App) -> (SessionId, String) {
     let (id, _) = app.list().await.remove(0);

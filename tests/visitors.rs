@@ -1,4 +1,4 @@
-//! Who a visitor is, and how a session is typed.
+//! The visitor of a session, and the types of its values.
 
 use rocket::async_test;
 use rocket::{get, routes};
@@ -154,7 +154,7 @@ async fn thousands_of_concurrent_requests_never_mix_visitors() {
     assert_eq!(app.list().await.len(), 100);
 }
 
-/// Tells, at each step, whether the value is there.
+/// Reports, at each step, whether the value exists.
 #[get("/there")]
 fn there(session: &Session) -> Result<String> {
     let there = |name| session.contains_key(name);

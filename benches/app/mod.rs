@@ -1,4 +1,4 @@
-//! The application whose requests are measured, and the bare routes beside it.
+//! The application whose requests are measured, and the bare routes next to it.
 
 use rocket::http::Header;
 use rocket::local::asynchronous::Client;
@@ -29,7 +29,7 @@ pub(crate) struct App {
     cookie: String,
 }
 
-/// What is asked for, from the cheapest to the dearest. All requests carry the same cookie.
+/// The requests, from the cheapest to the most expensive. All of them have the same cookie.
 pub(crate) const ROUTES: [&str; 4] = ["bare", "untouched", "read", "write"];
 
 impl App {
@@ -56,7 +56,7 @@ impl App {
         Self { kit, plain, cookie }
     }
 
-    /// Sends one request, and returns what `count` says before and after it.
+    /// Sends one request, and returns the result of `count` before and after it.
     pub(crate) async fn ask(&self, route: &str, count: impl Fn() -> u64) -> (u64, u64) {
         let (client, path) = match route {
             "bare" => (&self.plain, "/bare"),

@@ -1,5 +1,5 @@
-//! Any bytes are an image or a clean error, and any image can be walked, shown and turned into Rust
-//! values.
+//! Any bytes are an image or cause a proper error. Every image can be walked, printed and converted to
+//! Rust values.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use rocket_session_kit::DecodeError;
 use rocket_session_kit::storable::{Image, Kind, Options, Value};
 use serde::Deserialize;
 
-/// A type that asks for much of what serde knows, and contains itself.
+/// A type with many of serde's kinds of values, which contains itself.
 #[derive(Deserialize)]
 #[allow(dead_code)]
 struct Asked {
@@ -68,13 +68,13 @@ fn as_type<'i, T: Deserialize<'i>>(image: &'i Image<'_>, bytes: &[u8]) {
     }
 }
 
-/// An error has a place within the image, and a text.
+/// An error has an offset within the image, and a text.
 fn check(error: &DecodeError, bytes: &[u8]) {
     assert!(error.offset().is_none_or(|offset| offset <= bytes.len()));
     assert!(!error.to_string().is_empty());
 }
 
-/// Meets each thing once, along every path that leads to it.
+/// Visits each value once, along every path that leads to it.
 fn walk(image: &Image<'_>) {
     let mut met = HashSet::new();
     let mut waiting: Vec<Value<'_>> = vec![image.root()];
@@ -89,7 +89,7 @@ fn walk(image: &Image<'_>) {
             Kind::Hash(entries) => {
                 let mut keys = HashSet::new();
                 for (key, value) in entries {
-                    assert!(!key.bytes().is_ascii() || keys.insert(key.bytes()), "a key is there twice");
+                    assert!(!key.bytes().is_ascii() || keys.insert(key.bytes()), "a key is repeated");
                     waiting.push(value);
                 }
             }

@@ -29,7 +29,7 @@ const ACT_STORE: &str = "store a value in the cache";
 /// processes that use one store.
 ///
 /// Take it as a request guard. The cache keeps values as JSON in the session store, or in the store
-/// that `sessions.cache.store` names, apart from all sessions. A name can be any text, and is never
+/// that `sessions.cache.store` names, separate from all sessions. A name can be any text, and is never
 /// part of a path or a command. A value is kept for `sessions.cache.ttl` seconds, unless
 /// [`set_for`](Self::set_for) sets another time.
 ///
@@ -39,8 +39,9 @@ const ACT_STORE: &str = "store a value in the cache";
 /// a response with status 503. No call takes longer than `sessions.store_timeout`. Only
 /// [`get_or_compute`](Self::get_or_compute) works without the store: it computes the value.
 ///
-/// A value of another type than the requested one is an [`ErrorKind::Value`], and not a miss, because
-/// the miss would repeat for ever. [`remove`](Self::remove) the value, or [`set`](Self::set) it again.
+/// A value of another type than the requested one is an error ([`ErrorKind::Value`]) and not a miss,
+/// because the miss would repeat forever. [`remove`](Self::remove) the value, or [`set`](Self::set) it
+/// again.
 ///
 /// # Example
 ///
@@ -200,9 +201,8 @@ impl Cache {
     ///
     /// In a pattern, `*` matches any number of characters, and `?` matches one. All other characters
     /// match themselves. The call compares every name in the cache, so it is for administration and not
-    /// for every request. Names of more than 128 bytes are not listed, where each
-    /// byte that is not a letter, a digit, `-` or `_` counts as three. A name whose value is still being
-    /// computed may be listed.
+    /// for every request. Names of more than 128 bytes are not listed; each byte that is not a letter, a
+    /// digit, `-` or `_` counts as three. A name whose value is still being computed may be listed.
     ///
     /// # Errors
     ///

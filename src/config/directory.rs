@@ -14,14 +14,14 @@ settings! {
         /// The directory, relative to the `Rocket.toml` that names it. If it does not exist, it is created; its parent must
         /// exist.
         pub(crate) path: RelativePathBuf = "sessions".into(),
-        /// What of a saved session survives a power failure. `"none"`: what the system has written by then. `"data"`: the
-        /// session before or after the save. `"full"`: the session after the save.
+        /// The state of a saved session that survives a power failure. `"none"`: the one that the system has written by
+        /// then. `"data"`: the session before or after the save. `"full"`: the session after the save.
         pub(crate) sync: Durability = Durability::None,
     }
 }
 
 impl PartialEq for DirectoryConfig {
-    /// Compares the paths as they are written, wherever.
+    /// Compares the paths as they are written, whichever file names them.
     fn eq(&self, other: &Self) -> bool {
         self.path.original() == other.path.original() && self.sync == other.sync
     }

@@ -67,8 +67,8 @@ settings::settings! {
         pub(crate) touch_every: u64 = 60,
         /// Milliseconds that one call to a store may take.
         pub(crate) store_timeout: u64 = 1000,
-        /// What a request with a session gets while the store cannot be reached. `"refuse"`: a 503. `"anonymous"`: an empty
-        /// session that saves nothing.
+        /// The treatment of requests with a session while the store cannot be reached. `"refuse"`: they get a 503.
+        /// `"anonymous"`: they get an empty session that saves nothing.
         pub(crate) when_store_is_down: WhenStoreIsDown = WhenStoreIsDown::Refuse,
         /// Whether the launch fails if the server of a store cannot be reached.
         pub(crate) require_store_at_launch: bool = true,

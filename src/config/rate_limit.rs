@@ -16,12 +16,12 @@ settings! {
         pub(crate) limit: u32 = 0,
         /// The length of a window in seconds.
         pub(crate) window: u64 = 60,
-        /// What a visitor is counted by. `"session"`: the session if it is older than a window, else the address.
-        /// `"address"`: always the address.
+        /// Whether requests are counted by session or by address. `"session"`: by session if it is older than a window,
+        /// else by address. `"address"`: always by address.
         pub(crate) by: By = By::Session,
         /// The headers that report the limit. `"x"`: `X-RateLimit-*`. `"ietf"`: `RateLimit` and `RateLimit-Policy`.
         pub(crate) headers: LimitHeaders = LimitHeaders::Both,
-        /// What happens to a request that cannot be counted. `"allow"`: it is served. `"refuse"`: it gets a 503.
+        /// The treatment of requests that cannot be counted. `"allow"`: they are served. `"refuse"`: they get a 503.
         pub(crate) when_store_is_down: WhenUncounted = WhenUncounted::Allow,
         /// The networks of trusted proxies, such as `"10.0.0.0/8"` or `"::1"`. The `ip_header` counts only if one of them
         /// sends it.

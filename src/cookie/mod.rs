@@ -21,8 +21,8 @@ use crate::private_cookie::CookieCipher;
 
 pub(crate) use template::CookieTemplate;
 
-/// The number of cookies of our name that are decrypted in one request. A neighbour on a shared
-/// domain can plant more.
+/// The number of cookies with the session's name that are decrypted in one request. Another site on
+/// the same domain can plant more.
 const CANDIDATES: usize = 4;
 
 /// The session cookie of one application, with its keys.
@@ -48,8 +48,8 @@ impl SessionCookie {
         self.template.cookie.max_age().is_some()
     }
 
-    /// Returns, for each cookie of our name in `request`, the id in it, or `None` if the cookie is
-    /// not encrypted under one of our keys.
+    /// Returns, for each cookie with the session's name in `request`, the id in it, or `None` if the
+    /// cookie is not encrypted under one of the application's keys.
     pub(crate) fn read<'r>(
         &'r self,
         request: &'r Request<'_>,

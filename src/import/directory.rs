@@ -80,7 +80,7 @@ impl Session3Directory {
         }
     }
 
-    /// Returns the first bytes of the file, as many as a session may have; `None` if it is no plain file.
+    /// Returns the first bytes of the file, as many as a session may have; `None` if it is not a plain file.
     fn bytes(&self, name: &OsString) -> io::Result<Option<Vec<u8>>> {
         // A file that has just become a pipe does not block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -14,7 +14,7 @@ pub(super) fn holds(found: impl fmt::Display) -> DecodeError {
     DecodeError::new(DecodeErrorKind::Type).saying(format!("it holds {found}"))
 }
 
-/// Returns the error about a `str` of Python that is no text.
+/// Returns the error about a `str` of Python that is not text.
 pub(super) fn lone_surrogate() -> DecodeError {
     let why = "it holds a str that is no text (a lone surrogate)";
     DecodeError::new(DecodeErrorKind::Text).saying(why)
@@ -37,7 +37,7 @@ pub(super) fn underflow() -> DecodeError {
     malformed("an instruction in it takes more than its stack holds")
 }
 
-/// Returns the error about an input, called `what`, that can be read and is no session.
+/// Returns the error about an input, called `what`, that can be read but is not a session.
 pub(super) fn not_a_session(what: &'static str) -> DecodeError {
     DecodeError::new(DecodeErrorKind::NotASession).of(what)
 }

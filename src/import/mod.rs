@@ -52,7 +52,7 @@ type Named = IndexMap<String, Box<RawValue>>;
 ///
 /// # Errors
 ///
-/// When one of them is no pickled dict, or holds a value without a form in JSON.
+/// When one of them is not a pickled dict, or holds a value without a form in JSON.
 ///
 /// # Example
 ///

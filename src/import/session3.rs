@@ -31,7 +31,7 @@ const YEAR_9999: u64 = 253_402_300_799;
 ///
 /// # Errors
 ///
-/// [`DecodeErrorKind::NotASession`] when `bytes` are no object with Session3's attributes; another error
+/// [`DecodeErrorKind::NotASession`] when `bytes` are not an object with Session3's attributes; another error
 /// when they cannot be read, or hold a value without a form in JSON.
 ///
 /// # Example
@@ -39,7 +39,7 @@ const YEAR_9999: u64 = 253_402_300_799;
 /// ```rust
 /// use rocket_session_kit::{DecodeErrorKind, import};
 ///
-/// // pickle.dumps({"visits": 3}, 2): a dict, which is no session of Session3.
+/// // pickle.dumps({"visits": 3}, 2): a dict, which is not a session of Session3.
 /// let error = import::session3(b"\x80\x02}q\x00X\x06\x00\x00\x00visitsq\x01K\x03s.").unwrap_err();
 /// assert_eq!(error.kind(), DecodeErrorKind::NotASession);
 /// ```

@@ -39,7 +39,7 @@ struct NextBatch {
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
-/// What the leader tells the next one.
+/// The message from the leader to the next one.
 enum Start {
     /// The record is in the store with this revision. The next batch is based on it.
     Saved(Revision),

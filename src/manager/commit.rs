@@ -109,7 +109,7 @@ pub(super) trait Edit {
     fn repeat(&mut self, newer: &mut Record, moved: bool, limits: &Limits) -> Result<Repeated>;
 }
 
-/// What follows from an edit of a newer record.
+/// The consequence of an edit of a newer record.
 pub(super) enum Repeated {
     /// The record must be saved.
     Edited,
@@ -223,7 +223,7 @@ impl SessionManager {
                     });
                 }
             }
-            // Nobody joins a copy, or a session under another id. They wait for the lock instead.
+            // No request joins a copy, or a session under another id. It waits for the lock instead.
             let leader = match has_moved || record.forked {
                 true => None,
                 false => self.batches.lead(version.id, &record),

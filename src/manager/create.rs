@@ -86,7 +86,7 @@ impl SessionManager {
             }
             self.check_patience(started)?;
             precondition = match self.read(&id).await? {
-                // It expired at this moment, or it is invalid and the store cannot quarantine it.
+                // It expired at this moment, or it is invalid and the store does not quarantine it.
                 None if vanished < 2 => {
                     vanished += 1;
                     Precondition::Absent

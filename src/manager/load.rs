@@ -28,13 +28,13 @@ pub(crate) fn is_same_session(tag: Option<u64>, there: Option<u64>) -> bool {
 
 impl SessionManager {
     /// Returns the session under `id`, for a request that has just presented that id. A session
-    /// past half of its idle timeout is prolonged first, so that it cannot expire while the request
+    /// past half of its idle timeout is extended first, so that it cannot expire while the request
     /// uses it.
     pub(crate) async fn load(&self, id: &SessionId) -> Result<Lookup> {
         match self.reload(id).await? {
             Lookup::Live(record, version) if self.is_past_half_of_timeout(&record) => {
                 // In a box, as every rare path of a load: it would make the future of each load larger.
-                Box::pin(self.prolong(record, version)).await
+                Box::pin(self.extend(record, version)).await
             }
             found => Ok(found),
         }
@@ -65,14 +65,14 @@ impl SessionManager {
         };
         let Some(mut record) = Record::decode(bytes, id) else {
             log::warn!(
-                "the store holds an invalid record under a session's id; it was quarantined, and the visitor gets a new session"
+                "the store holds an invalid record under a session's id; it is kept for examination, and opens no session"
             );
             self.bounds
                 .call("quarantine an invalid record", self.store.quarantine(id))
                 .await?;
             return Ok(None);
         };
-        // The clock of another host may run ahead. That must not prolong the session's life.
+        // The clock of another host may run ahead. That must not extend the session's life.
         record.created = record.created.min(self.clock.seconds());
         let version = Version {
             id: *id,
@@ -114,7 +114,7 @@ impl SessionManager {
     }
 
     /// Updates the time of last use in the store, and returns the session with the previous time.
-    async fn prolong(&self, mut record: Record, version: Version) -> Result<Lookup> {
+    async fn extend(&self, mut record: Record, version: Version) -> Result<Lookup> {
         let before = record.accessed;
         let saved = self.replace(&version, &mut record).await;
         record.accessed = before;
@@ -127,7 +127,7 @@ impl SessionManager {
                 };
                 Ok(Lookup::Live(record, version))
             }
-            // Another request saved the session, which prolongs it too, or ended it.
+            // Another request saved the session, which extends it too, or ended it.
             Ok(Saved::Changed | Saved::Gone) => self.reload(&version.id).await,
             // The session is loaded all the same. If the store fails again, the save reports it.
             Err(_) => Ok(Lookup::Live(record, version)),

@@ -1,4 +1,4 @@
-//! Undoes an unconfirmed creation or renewal, so that the old cookie goes on to work.
+//! Undoes an unconfirmed creation or renewal, so that the old cookie keeps working.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

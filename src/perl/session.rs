@@ -52,7 +52,7 @@ impl PerlSession {
     ///
     /// # Errors
     ///
-    /// When the session is no Storable image or no hash, or when the value is not a `T` or takes more
+    /// When the session is not an image of a hash, or when the value is not a `T` or takes more
     /// memory than `max_growth` allows.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let image = self.image()?;
@@ -65,7 +65,7 @@ impl PerlSession {
     ///
     /// # Errors
     ///
-    /// When the session is no Storable image, or no hash.
+    /// When the session is not an image of a hash.
     pub fn contains_key(&self, name: &str) -> Result<bool> {
         let image = self.image()?;
         Ok(hash(&image)?.get(name).is_some())
@@ -75,7 +75,7 @@ impl PerlSession {
     ///
     /// # Errors
     ///
-    /// When the session is no Storable image, or no hash.
+    /// When the session is not an image of a hash.
     pub fn keys(&self) -> Result<Vec<String>> {
         let image = self.image()?;
         let Kind::Hash(entries) = hash(&image)?.kind() else {
@@ -92,7 +92,7 @@ impl PerlSession {
     ///
     /// # Errors
     ///
-    /// When the session is no Storable image, is not a `T`, or takes more memory than `max_growth`
+    /// When the session is not a Storable image, is not a `T`, or takes more memory than `max_growth`
     /// allows.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         storable::from_slice_with(&self.image, self.options).map_err(|error| unread(&error))
@@ -102,7 +102,7 @@ impl PerlSession {
     ///
     /// # Errors
     ///
-    /// When the session is no Storable image.
+    /// When the session is not a Storable image.
     pub fn image(&self) -> Result<Image<'_>> {
         Image::parse_with(&self.image, self.options).map_err(|error| unread(&error))
     }

@@ -40,14 +40,15 @@ use state::{Lifecycle, State};
 /// value, and of two [`insert`](Self::insert)s under one name the later one stays. A session that
 /// has ended never comes back.
 ///
-/// **A response with status 500 saves nothing**, because it means that the handler panicked or
-/// failed half-way. Only [`end`](Self::end) and [`log_out`](Self::log_out) take effect. A handler
-/// that wants to keep a change all the same calls [`save`](Self::save).
+/// **A response with status 500 saves nothing**, because the handler may have panicked or failed
+/// half-way. Only [`end`](Self::end) and [`log_out`](Self::log_out) take effect. To save a change in
+/// any case, a handler calls [`save`](Self::save).
 ///
 /// # Errors
 ///
 /// As a guard it fails with 503 if the visitor has a session and the store does not respond.
-/// `Option<&Session>` is `None` then, as Rocket's `Option` is for every error, and only then.
+/// `Option<&Session>` is then `None`, because Rocket turns every error of a guard into `None`. In all
+/// other cases it is `Some`.
 ///
 /// # Example
 ///
@@ -79,7 +80,7 @@ pub struct Session {
 pub(crate) enum Credential {
     /// No cookie, or an invalid one.
     Nothing,
-    /// The cookie of a session. `outdated` is whether it is sealed with a previous key.
+    /// The cookie of a session. `outdated` is whether it is encrypted with a previous key.
     Session { id: SessionId, outdated: bool },
     /// The cookie of a session that moved to another id a moment ago.
     Stale(SessionId),

@@ -47,7 +47,7 @@ const NEWEST_MINOR: u8 = 12;
 /// The first minor version that contains the size of a floating-point number.
 const TELLS_DOUBLE_SIZE: u8 = 2;
 
-/// No Storable writes so high a major version, so these bytes are no image.
+/// No Storable writes so high a major version, so these bytes are not an image.
 const IMPLAUSIBLE_MAJOR: u8 = 4;
 
 /// Reads the header of an image, with or without the magic number of a file.

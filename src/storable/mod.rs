@@ -114,7 +114,7 @@ pub use value::{Elements, Entries, Kind, Value};
 ///
 /// # Errors
 ///
-/// When the bytes are no whole image, contain something that only Perl code can restore, or do not fit
+/// When the bytes are not a whole image, contain something that only Perl code can restore, or do not fit
 /// the type. [`DecodeErrorKind`] lists the causes.
 ///
 /// # Example

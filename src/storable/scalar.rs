@@ -238,7 +238,7 @@ impl<'de> SeqAccess<'de> for Bytes<'de> {
     }
 }
 
-/// A byte of a string. It becomes only a `u8`, because a string is no array of other types.
+/// A byte of a string. It becomes only a `u8`, because a string is not an array of other types.
 struct Byte(u8);
 
 impl<'de> Deserializer<'de> for Byte {

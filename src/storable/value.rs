@@ -164,7 +164,7 @@ impl<'i> Value<'i> {
 
     /// Follows references, one after the other, and returns the value at their end.
     ///
-    /// A value that is no reference is its own referent. `None` if the references form a circle.
+    /// A value that is not a reference is its own referent. `None` if the references form a circle.
     ///
     /// # Example
     ///

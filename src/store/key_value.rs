@@ -22,7 +22,7 @@ use crate::error::Result;
 /// | `increment` | the amount, with the lifetime         | the sum; its lifetime stays                        |
 ///
 /// A lifetime is rounded up to the unit of the store: seconds on Memcached, milliseconds elsewhere.
-/// `None` means for ever; no other lifetime does.
+/// `None` means forever, and no other lifetime does.
 #[rocket::async_trait]
 pub trait KeyValue: Send + Sync + 'static {
     /// Returns the bytes under `key`, if there are any.
@@ -39,12 +39,15 @@ pub trait KeyValue: Send + Sync + 'static {
     /// When the store fails, or cannot find out whether it succeeded.
     async fn set(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<()>;
 
-    /// Keeps `value` under `key` for `ttl` if there is no entry yet, and returns whether it did.
+    /// Keeps `value` under `key` for `ttl` if there is no entry yet, and returns whether it did. By
+    /// default it [swaps](Self::swap) nothing for `value`.
     ///
     /// # Errors
     ///
     /// When the store fails, or cannot find out whether it succeeded.
-    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool>;
+    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
+        self.swap(key, None, value, ttl).await
+    }
 
     /// Keeps `value` under `key` for `ttl` if the current value is `expected`, and returns whether
     /// it did.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How long an entry is kept after an edit.
 pub(super) enum Lifetime {
-    /// For this time from now on; `None` means for ever.
+    /// For this time from now on; `None` means forever.
     New(Option<Duration>),
     /// As long as without the edit.
     Unchanged,

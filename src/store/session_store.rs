@@ -21,9 +21,9 @@ use crate::id::SessionId;
 /// | call             | nothing there, or expired                           | something there                            |
 /// |------------------|-----------------------------------------------------|--------------------------------------------|
 /// | `load_session`   | `None`                                              | its bytes and their revision               |
-/// | `save_session`   | with [`Precondition::Absent`] kept, else [`Saved::Gone`] | with this revision replaced, else [`Saved::Changed`] |
+/// | `save_session`   | kept if the save requires [`Precondition::Absent`], else [`Saved::Gone`] | replaced if it has the required revision, else [`Saved::Changed`] |
 /// | `delete_session` | `false`                                             | removed, `true`                            |
-/// | `delete_session_if` | `false`                                          | with this revision removed, `true`; else `false` |
+/// | `delete_session_if` | `false`                                          | removed if it has this revision, `true`; else `false` |
 /// | `has_session`    | `false`                                             | `true`                                     |
 ///
 /// *A deleted session stays deleted.* A save that was under way at the time returns
@@ -142,10 +142,11 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The stream yields an `Err` when the store cannot continue.
     fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Stored)>>;
 
-    /// Moves damaged bytes under `id` aside for a human to examine. Afterwards there is nothing
-    /// under `id`.
+    /// Moves damaged bytes under `id` aside, so that an administrator can examine them. Afterwards
+    /// there is nothing under `id`.
     ///
-    /// By default it does nothing: the bytes stay until they expire.
+    /// By default it does nothing: the bytes stay under `id` until they expire, and no save replaces
+    /// them.
     ///
     /// # Errors
     ///

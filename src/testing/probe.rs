@@ -120,23 +120,24 @@ impl Probe {
         std::mem::take(&mut self.state.lock().calls)
     }
 
-    /// Makes all such calls fail before they reach the store, until [`heal`](Self::heal).
+    /// Makes all calls of the kind `act` fail before they reach the store, until
+    /// [`heal`](Self::heal).
     pub fn fail(&self, act: Act) {
         self.state.lock().faults.insert(act, Fault::Fails);
     }
 
-    /// Makes all such calls reach the store and then fail, as if the response were lost, until
-    /// [`heal`](Self::heal).
+    /// Makes all calls of the kind `act` reach the store and then fail, as if the response were
+    /// lost, until [`heal`](Self::heal).
     pub fn fail_afterwards(&self, act: Act) {
         self.state.lock().faults.insert(act, Fault::FailsAfterwards);
     }
 
-    /// Makes all such calls hang, until [`heal`](Self::heal).
+    /// Makes all calls of the kind `act` hang, until [`heal`](Self::heal).
     pub fn hang(&self, act: Act) {
         self.state.lock().faults.insert(act, Fault::Hangs);
     }
 
-    /// Makes all such calls panic, until [`heal`](Self::heal).
+    /// Makes all calls of the kind `act` panic, until [`heal`](Self::heal).
     pub fn panic(&self, act: Act) {
         self.state.lock().faults.insert(act, Fault::Panics);
     }
@@ -158,7 +159,8 @@ impl Probe {
         self.state.lock().repeat_next_save = true;
     }
 
-    /// Puts a gate in front of all such calls. Each call waits there until the test opens the gate.
+    /// Puts a gate in front of all calls of the kind `act`. Each call waits there until the test
+    /// opens the gate.
     pub fn gate(&self, act: Act) -> Gate {
         let gate = Gate::new();
         self.state.lock().gates.insert(act, gate.clone());

@@ -1,4 +1,4 @@
-//! Each example, as its reader sees and copies it, compiles: what rustdoc hides is no part of it.
+//! Each example compiles as its reader sees and copies it: without the lines that rustdoc hides.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -61,7 +61,7 @@ fn examples<'t>(file: &str, lines: impl Iterator<Item = (usize, &'t str)>) -> Ve
     found
 }
 
-/// Returns what the comments of a line of Rust say to rustdoc, if it is such a comment.
+/// Returns the documentation in a line of Rust, if it is a documentation comment.
 fn documentation(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let text = line.strip_prefix("///").or(line.strip_prefix("//!"))?;
@@ -105,11 +105,11 @@ fn no_example_shows_its_test_or_hides_a_part_of_itself() {
     }
 }
 
-/// Writes `examples` into `folder`, each as a file, and returns the crate that has them all.
+/// Writes `examples` into `folder`, each as a file, and returns the crate that contains all of them.
 fn write_crate(folder: &Path, examples: &[Example]) -> PathBuf {
     let mut root = String::from("#![allow(warnings)]\n");
     for (number, Example { place, shown, .. }) in examples.iter().enumerate() {
-        // As rustdoc does it: the example is the body of a function, where `?` works.
+        // As in rustdoc, the example is the body of a function, so `?` works.
         let body = shown.join("\n");
         let module = format!(
             "fn example() -> Result<(), Box<dyn std::error::Error>> {{\n{body}\n; Ok(()) }}\n"
@@ -122,7 +122,7 @@ fn write_crate(folder: &Path, examples: &[Example]) -> PathBuf {
     path
 }
 
-/// Returns the library that cargo built as `name`, by what it wrote in JSON.
+/// Returns the library that cargo built as `name`, from its JSON messages.
 fn library(built: &str, name: &str) -> PathBuf {
     let mut libraries = built
         .lines()
@@ -143,7 +143,7 @@ fn library(built: &str, name: &str) -> PathBuf {
     library.unwrap_or_else(|| panic!("cargo built no {name}"))
 }
 
-/// Returns what `command` wrote, if it succeeded.
+/// Returns the output of `command`, if it succeeded.
 fn run(command: &mut Command) -> Output {
     let output = command.output().expect("it can be started");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -151,7 +151,7 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// The libraries are those that this test was built with, so that this takes seconds.
+/// The libraries are those that this test was built with, so this takes only seconds.
 #[test]
 #[cfg(all(feature = "redis", feature = "memcached"))]
 fn every_example_compiles_as_it_is_copied() {

@@ -1,4 +1,4 @@
-//! An application that several processes serve at once, to visitors who stop half-way at a gate.
+//! An application that several processes serve at once, with requests that wait at a gate.
 
 use rocket::{Build, Rocket, State, get, routes};
 use rocket_session_kit::testing::Gate;
@@ -29,7 +29,7 @@ fn log_out(session: &Session) {
     session.log_out();
 }
 
-/// Has the session in hand, and waits before it uses it.
+/// Loads the session, and waits before it uses it.
 #[get("/slow/<act>")]
 async fn slow(act: &str, session: &Session, gate: &State<Gate>) -> Result<String> {
     gate.pass().await;
@@ -43,7 +43,7 @@ async fn slow(act: &str, session: &Session, gate: &State<Gate>) -> Result<String
     }
 }
 
-/// Answers as soon as somebody waits at the gate.
+/// Responds as soon as a request waits at the gate.
 #[get("/arrived")]
 async fn arrived(gate: &State<Gate>) {
     gate.arrived().await;

@@ -1,7 +1,7 @@
 //! An application that tests start twice on one store: it computes for the cache, stopping half-way,
 //! and counts requests.
 //!
-//! `/compute/<name>/<value>` makes a file called `computing` and goes on when there is one called
+//! `/compute/<name>/<value>` creates a file called `computing`, and continues when there is one called
 //! `go`.
 
 use std::path::Path;

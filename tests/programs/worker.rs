@@ -1,8 +1,8 @@
-//! A process that uses a directory of sessions while others do, and may be killed at any moment.
+//! A process that uses a directory of sessions beside others, and may be killed at any moment.
 //!
 //! `worker increment DIRECTORY ID TIMES` adds to one session; `worker write DIRECTORY ID` saves it
-//! until it is killed or the session is gone; `worker load DIRECTORY ID TIMES` reads it. Each tells
-//! on standard output how often it did. `SYNC=data` and `SYNC=full` in the environment are its durability.
+//! until it is killed or the session is gone; `worker load DIRECTORY ID TIMES` reads it. Each prints
+//! how often it did so. `SYNC=data` and `SYNC=full` in the environment set its durability.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Returns a session's bytes, with `count` in it, and more the higher that is.
+/// Returns the bytes of a session with `count` in it. A higher count makes more bytes.
 fn bytes(count: u64) -> Vec<u8> {
     let rev = SessionId::random().to_hex();
     let filling = "x".repeat((count as usize * 997) % 20_000);
     let rest = json!({"expires": 99_999_999_999_u64, "v": 1, "created": 1, "accessed": 99_999_999_999_u64,
         "values": {"count": count, "filling": filling}});
-    // The head comes first, and in this order.
+    // The header comes first, and in this order.
     let rest = rest.to_string();
     let (expires, rest) = (
         r#""expires":99999999999,"#,
@@ -29,7 +29,7 @@ fn bytes(count: u64) -> Vec<u8> {
 }
 
 fn count(bytes: &[u8]) -> u64 {
-    let record: Value = serde_json::from_slice(bytes).expect("what is stored is whole");
+    let record: Value = serde_json::from_slice(bytes).expect("the stored bytes are complete");
     record["values"]["count"]
         .as_u64()
         .expect("there is a count")
@@ -53,7 +53,7 @@ async fn increment(store: &DirectoryStore, id: &SessionId) -> Saved {
     }
 }
 
-/// Does what `arguments` say, and prints how often.
+/// Executes `arguments`, and prints how often.
 pub(super) fn work(arguments: &[String]) {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let [act, directory, id, times] = arguments[..] else {

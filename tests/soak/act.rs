@@ -1,4 +1,4 @@
-//! What a visitor does, and what comes back.
+//! The acts of a visitor, and their outcomes.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,19 @@ pub(crate) struct Sent {
     pub(crate) number: u64,
     pub(crate) act: Act,
     pub(crate) arg: String,
-    /// What the browser sent with it.
+    /// The cookie that the browser sent with it.
     pub(crate) cookie: Option<String>,
-    /// When, in events of this visitor.
+    /// Its time, counted in events of this visitor.
     pub(crate) at: u64,
-    /// When its handler is done at the earliest, in milliseconds of the world.
+    /// The earliest time at which its handler is done, in milliseconds of the world.
     pub(crate) handled: u128,
-    /// How many disasters there had been.
+    /// The number of disasters before it.
     pub(crate) epoch: u64,
-    /// How often the clocks had been set back by an hour.
+    /// How often the clocks had been set back by an hour before it.
     pub(crate) backs: u64,
-    /// How often an application had been killed.
+    /// How often an application had been killed before it.
     pub(crate) kills: u64,
-    /// How many acts about the user there had been, and whether one was under way.
+    /// The number of acts about the user before it, and whether one was in flight.
     pub(crate) user_acts: u64,
     pub(crate) alone: bool,
 }
@@ -47,7 +47,7 @@ pub(crate) enum Act {
 }
 
 impl Act {
-    /// Returns whether the session may be under another id after it.
+    /// Returns whether the session may have another id after it.
     pub(crate) fn renews(self) -> bool {
         matches!(self, Self::Login | Self::Renew)
     }
@@ -59,7 +59,7 @@ impl Act {
         )
     }
 
-    /// Returns whether a session with values may be without after it.
+    /// Returns whether a session with values may have none after it.
     pub(crate) fn destroys(self) -> bool {
         matches!(self, Self::Clear | Self::Logout | Self::Endall)
     }
@@ -69,10 +69,10 @@ impl Act {
     }
 }
 
-/// What a request saw of a session.
+/// A session as a request saw it.
 #[derive(Clone, Default, Deserialize)]
 pub(crate) struct View {
-    /// The session's own name, which stays whatever its id is.
+    /// The session's own name, which stays when its id changes.
     pub(crate) me: Option<String>,
     pub(crate) user: Option<String>,
     n: Option<u64>,
@@ -88,7 +88,7 @@ impl View {
         numbers.filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// Returns whether its counters count what changed it.
+    /// Returns whether its counters match the requests that changed it.
     pub(crate) fn adds_up(&self) -> bool {
         let names = self.names.len() as u64;
         self.n.unwrap_or(0) == names && self.u.unwrap_or(0) == names
@@ -102,7 +102,7 @@ impl View {
     }
 }
 
-/// What the application told of a request.
+/// The application's report of a request.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Report {
     pub(crate) loaded: View,
@@ -117,7 +117,7 @@ pub(crate) struct Entry {
     pub(crate) view: View,
 }
 
-/// What a response says about the cookie.
+/// The cookie action of a response.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum CookieChange {
     Nothing,
@@ -125,19 +125,19 @@ pub(crate) enum CookieChange {
     Remove,
 }
 
-/// What came back.
+/// The outcome of a request.
 pub(crate) enum Outcome {
-    Answer {
+    Response {
         status: u16,
         cookie_change: CookieChange,
         report: Option<Box<Report>>,
     },
-    /// Nobody waited for it, or it did not come.
+    /// The client gave up, or no response arrived.
     None,
 }
 
 impl Outcome {
-    pub(crate) fn is_good(&self) -> bool {
-        matches!(self, Self::Answer { status: 200, .. })
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(self, Self::Response { status: 200, .. })
     }
 }

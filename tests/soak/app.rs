@@ -1,7 +1,7 @@
-//! The application that the soak starts twice on one store. Every request does one act to its
-//! visitor's session, and tells what it saw of it.
+//! The application that the soak test starts twice on one store. Every request does one act to its
+//! visitor's session, and reports the session that it saw.
 //!
-//! A session's values are made so that a look at them tells whether something was lost, counted
+//! The values of a session show whether a change was lost, counted
 //! twice or mixed up: `n` and `u` count the names that begin with `r`, one for each request that
 //! changed the session; each of them, and `me`, names the visitor.
 
@@ -21,15 +21,15 @@ use rocket::{Build, Responder, Rocket, State, get, routes};
 use rocket_session_kit::{Clock, Error, Notifications, Record, Result, Session, Sessions};
 use serde_json::{Value, json};
 
-/// How many requests of each visitor are under way.
+/// The number of requests of each visitor that are in flight.
 type Busy = Arc<Mutex<HashMap<String, usize>>>;
 
-/// One request that is under way, until Rocket drops it.
+/// One request in flight, until Rocket drops it.
 struct UnderWay(Busy, String);
 
 impl UnderWay {
     fn new(busy: &Busy, visitor: &str) -> Self {
-        let mut counts = busy.lock().expect("nobody panics with it");
+        let mut counts = busy.lock().expect("no thread panics while it is locked");
         *counts.entry(visitor.to_owned()).or_default() += 1;
         Self(busy.clone(), visitor.to_owned())
     }
@@ -37,7 +37,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut counts = self.0.lock().expect("nobody panics with it");
+        let mut counts = self.0.lock().expect("no thread panics while it is locked");
         if let Some(count) = counts.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
@@ -47,24 +47,24 @@ impl Drop for UnderWay {
     }
 }
 
-/// What was shown and accepted, for the soak to read: a response may not arrive.
+/// Records the shown messages and the accepted tokens in a file, because a response may not arrive.
 struct Journal(Mutex<File>);
 
 impl Journal {
     fn note(&self, line: &str) {
-        let mut file = self.0.lock().expect("nobody panics with it");
+        let mut file = self.0.lock().expect("no thread panics while it is locked");
         let line = format!("{line}\n");
         file.write_all(line.as_bytes()).expect("there is room");
     }
 }
 
 #[derive(Responder)]
-enum Answer {
+enum ActResponse {
     Done(String),
     Failed(Custom<&'static str>),
 }
 
-/// Returns what a session holds, as the soak wants to know it.
+/// Returns the contents of a session for the report.
 fn view(
     user: Option<&str>,
     keys: &[String],
@@ -91,7 +91,7 @@ fn listed(record: &Record) -> Result<Value> {
     view(record.user(), &record.keys(), |key| record.get(key))
 }
 
-/// Leaves the session's own name in it, where it has none.
+/// Gives the session its own name, if it has none.
 fn sign(session: &Session, visitor: &str, number: u64) -> Result<()> {
     let own = format!("{visitor}.{number}");
     session.update("me", move |me: &mut String| {
@@ -102,7 +102,7 @@ fn sign(session: &Session, visitor: &str, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// Changes the session so that every change tells of the others.
+/// Changes the session so that every change refers to the others.
 fn count(session: &Session, visitor: &str, number: u64) -> Result<()> {
     sign(session, visitor, number)?;
     session.increment("n", 1)?;
@@ -126,7 +126,7 @@ async fn act(
     session: &Session,
     sessions: &Sessions,
     journal: &State<Journal>,
-) -> Result<Answer> {
+) -> Result<ActResponse> {
     let loaded = seen(session)?;
     sleep(Duration::from_millis(before)).await;
     let mut said = Value::Null;
@@ -140,7 +140,7 @@ async fn act(
         "fail" => {
             count(session, visitor, number)?;
             let failed = Custom(Status::InternalServerError, "as asked");
-            return Ok(Answer::Failed(failed));
+            return Ok(ActResponse::Failed(failed));
         }
         "push" => {
             sign(session, visitor, number)?;
@@ -177,7 +177,7 @@ async fn act(
     sleep(Duration::from_millis(after)).await;
     let left = seen(session)?;
     let report = json!({ "loaded": loaded, "left": left, "said": said });
-    Ok(Answer::Done(report.to_string()))
+    Ok(ActResponse::Done(report.to_string()))
 }
 
 /// Every session of a visitor that the store lists.
@@ -203,11 +203,11 @@ async fn end(id: &str, sessions: &Sessions) -> Result<String> {
 
 #[get("/busy/<visitor>")]
 fn busy(visitor: &str, busy: &State<Busy>) -> String {
-    let counts = busy.lock().expect("nobody panics with it");
+    let counts = busy.lock().expect("no thread panics while it is locked");
     counts.get(visitor).copied().unwrap_or(0).to_string()
 }
 
-/// Turns the clock by so many seconds, forward or back.
+/// Sets the clock forward or back by a number of seconds.
 #[get("/turn/<seconds>")]
 fn turn(seconds: i64, clock: &State<Clock>) {
     move_by(clock, seconds);
@@ -228,10 +228,10 @@ pub(super) fn launch() {
 }
 
 fn rocket() -> Rocket<Build> {
-    let path = std::env::var("SOAK_JOURNAL").expect("the soak says where");
+    let path = std::env::var("SOAK_JOURNAL").expect("the soak test sets the directory");
     let journal = OpenOptions::new().append(true).create(true).open(path);
     let clock = Clock::manual();
-    let offset = std::env::var("SOAK_OFFSET").expect("the soak says how much");
+    let offset = std::env::var("SOAK_OFFSET").expect("the soak test sets the amount");
     move_by(&clock, offset.parse().expect("it is a number"));
     let ticking = clock.clone();
     thread::spawn(move || {

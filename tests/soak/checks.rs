@@ -1,4 +1,4 @@
-//! What the sessions of a visitor must be like at any moment, and when all is quiet.
+//! The checks of a visitor's sessions, at any moment and when nothing is in flight.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::act::{Entry, Sent, View};
 use crate::model::{Broken, Model};
 
 impl Model {
-    /// Says what is wrong in a session, whatever happened.
+    /// Reports the faults of a session that nothing can excuse.
     pub(crate) fn check(&self, view: &View, broken: &mut Broken) {
         if !view.adds_up() {
             broken.push(("a change is counted twice, or half".into(), view.shown()));
@@ -22,11 +22,14 @@ impl Model {
             broken.push(("another visitor's data".into(), view.shown()));
         }
         if !self.failed.is_disjoint(&view.numbers()) {
-            broken.push(("what a failed request did was kept".into(), view.shown()));
+            broken.push((
+                "a change of a failed request was saved".into(),
+                view.shown(),
+            ));
         }
     }
 
-    /// Says what is wrong in a session that a request came to.
+    /// Reports the faults of a session that a request used.
     pub(crate) fn check_loaded(&self, sent: &Sent, loaded: &View, broken: &mut Broken) {
         let Some(me) = &loaded.me else { return };
         if self.ended.get(me).is_some_and(|at| *at < sent.at) {
@@ -71,7 +74,7 @@ impl Model {
         }
     }
 
-    /// Says what is wrong with the sessions that the store lists while no request is under way.
+    /// Reports the faults of the sessions that the store lists while no request is in flight.
     pub(crate) fn check_all(&self, listed: &[Entry], epoch: u64, broken: &mut Broken) {
         let mut there = BTreeSet::new();
         for Entry { view, .. } in listed {
@@ -112,7 +115,7 @@ impl Model {
         known.is_some_and(|known| known.strayed == Some("was refused"))
     }
 
-    /// Returns whether it is sure that a session is over.
+    /// Returns whether a session has certainly ended.
     pub(crate) fn has_ended(&self, view: &View) -> bool {
         let Some(me) = &view.me else { return false };
         let user = view.user.as_ref();
@@ -121,7 +124,7 @@ impl Model {
         for_user || self.ended.contains_key(me)
     }
 
-    /// Says whether the browser lost its session, which opened `now`.
+    /// Reports whether the browser lost its session, which opened `now`.
     pub(crate) fn check_jar(
         &self,
         opened: &View,
@@ -158,7 +161,7 @@ impl Model {
         broken.push((kind, me.clone()));
     }
 
-    /// Returns the messages that must have been shown, if nothing can have become of them.
+    /// Returns the messages that must have been shown, if nothing can have removed them.
     pub(crate) fn messages(&self, opened: &View, epoch: u64) -> Vec<String> {
         let known = opened.me.as_ref().and_then(|me| self.known.get(me));
         let sure = known.filter(|known| {

@@ -1,4 +1,4 @@
-//! What happens to the store, the applications and their clocks while visitors use them.
+//! The faults of the store, the applications and their clocks while visitors use them.
 
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
@@ -52,23 +52,23 @@ impl Fault {
     }
 }
 
-/// Two applications, the store, and what is done to them.
+/// Two applications, the store, and the faults that are injected.
 pub(crate) struct Site<'a> {
     pub(crate) world: &'a World,
     pub(crate) kind: Kind,
     pub(crate) store: Store,
     pub(crate) apps: [Process; 2],
     pub(crate) settings: [String; 2],
-    /// When clocks were last set forward without a disaster.
+    /// The time when clocks were last set forward without a disaster.
     pub(crate) shifted: Instant,
 }
 
 impl Site<'_> {
-    /// Makes weather for so long.
+    /// Injects faults for this time.
     pub(crate) fn weather(&mut self, time: Duration, random: &mut Random) {
         let until = Instant::now() + time;
         let mut faults = Fault::of(self.kind);
-        // For trying out one alone, as `SOAK_FAULTS=Fill,Kill`; `none` is fine weather.
+        // To try out single faults, for example `SOAK_FAULTS=Fill,Kill`; `none` injects none.
         if let Ok(chosen) = std::env::var("SOAK_FAULTS") {
             faults.retain(|(fault, _)| chosen.contains(&format!("{fault:?}")));
         }
@@ -117,7 +117,7 @@ impl Site<'_> {
                 wires[app].lose();
                 sleep(time);
                 wires[app].heal();
-                // Those that lost something would stay dead for ever.
+                // Connections that lost something would stay dead forever.
                 wires[app].cut();
             }
             Fault::Delay => {
@@ -145,7 +145,7 @@ impl Site<'_> {
                 self.world.kill();
             }
             Fault::Skew => {
-                // Never more than ten seconds apart.
+                // At most ten seconds apart.
                 let is = self.world.offsets[app].load(Ordering::SeqCst);
                 let other = self.world.offsets[1 - app].load(Ordering::SeqCst);
                 let to = other - 10 + i64::try_from(random.between(0, 20)).expect("it is small");

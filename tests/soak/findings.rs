@@ -1,9 +1,9 @@
-//! What broke a promise, and how it came to that.
+//! The broken promises, and the requests that led to them.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// How many histories are told of one kind.
+/// The number of histories that are printed for one kind.
 const TOLD: usize = 2;
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ impl Findings {
         kind.count += 1;
         if kind.histories.len() < TOLD {
             let history = history();
-            // A run of hours need not end before somebody looks into it.
+            // A run of hours does not stop at the first finding.
             eprintln!("found: {name}\n{history}");
             kind.histories.push(history);
         }

@@ -1,9 +1,9 @@
 //! Random visitors on two applications that share a store, while the store fails, applications die
-//! and clocks move; and a model that knows what was acknowledged.
+//! and clocks move; and a model that records the acknowledged requests.
 //!
-//! `SOAK` says for how many seconds each store is tried (8), `SOAK_SEED` begins with a certain seed,
-//! `SOAK_STORE` chooses one store and `SOAK_FAULTS` and `SOAK_ACTS` some kinds of faults and
-//! requests, by name. All that is decided here follows from the seed; how requests interleave does not.
+//! `SOAK` is the number of seconds for each store (8), `SOAK_SEED` sets the seed,
+//! `SOAK_STORE` selects one store, and `SOAK_FAULTS` and `SOAK_ACTS` select some kinds of faults and
+//! requests, by name. The seed determines all choices here, but not how requests interleave.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -118,11 +118,11 @@ fn soak(kind: Kind) {
     }
     world.read_journals();
 
-    let counts =
-        [&world.answered, &world.refused, &world.settled].map(|count| count.load(Ordering::SeqCst));
-    let [answered, refused, settled] = counts;
+    let counts = [&world.succeeded, &world.refused, &world.settled]
+        .map(|count| count.load(Ordering::SeqCst));
+    let [succeeded, refused, settled] = counts;
     eprintln!(
-        "{name}: {answered} responses of 200, {refused} others, {settled} checks of all, {} findings",
+        "{name}: {succeeded} responses of 200, {refused} others, {settled} checks of all, {} findings",
         world.findings.count()
     );
     if let Some(report) = world.findings.report() {
@@ -130,7 +130,7 @@ fn soak(kind: Kind) {
     }
 }
 
-/// The application of the soak, which it starts in processes of their own.
+/// The application of the soak test, which it starts in separate processes.
 #[test]
 #[ignore = "a program that the soak starts"]
 fn application() {

@@ -1,9 +1,9 @@
-//! What one visitor's sessions must be like, by what was acknowledged.
+//! The model of one visitor's sessions: the state that the acknowledged requests require.
 //!
-//! A session has a name of its own, `me`, that its first change gives it and that stays when its id
-//! changes. The model knows of each what must be in it, and whether something was sent, answered or
-//! not, after which nothing need be in it: then it is *doomed*, and still must not do what no session
-//! may.
+//! A session has a name of its own, `me`. Its first change sets the name, which stays when its id
+//! changes. The model holds the required contents of each session. Some requests, sent or acknowledged,
+//! may remove these contents: the session is then *doomed*. It still must not break a promise that
+//! holds for all sessions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -13,38 +13,38 @@ use crate::world::World;
 /// Events of a history.
 const REMEMBERED: usize = 1_500;
 
-/// What is known of one session.
+/// The model of one session.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) epoch: u64,
     backs: u64,
     pub(crate) doomed: bool,
-    /// Whether a log-out of it or of one of its kin was sent.
+    /// Whether a log-out of it or of one of its copies was sent.
     logged_out: bool,
-    /// Whether there may be copies of it: two requests renewed it at once, or one got no response.
+    /// Whether it may have copies: two requests renewed it at once, or a renewal got no response.
     pub(crate) forked: bool,
-    /// How a renewal failed, after which the browser may not know where the session went.
+    /// The failure of a renewal, after which the browser may not know the session's new id.
     pub(crate) strayed: Option<&'static str>,
-    /// Changes that were acknowledged, and when.
+    /// The acknowledged changes, with their times.
     pub(crate) acked: BTreeMap<u64, u64>,
     pub(crate) pushed: BTreeSet<u64>,
-    /// Whether messages may be lost, as those that somebody was about to take.
+    /// Whether messages may be lost, for example because a request was about to take them.
     pub(crate) take_failed: bool,
     pub(crate) renewing: usize,
     pub(crate) users: BTreeSet<String>,
-    /// Who must be logged in, and since when that is known.
+    /// The user that must be logged in, and since when that is known.
     pub(crate) expected: Option<(Option<String>, u64)>,
-    /// The last log-in that was acknowledged: who, when it was sent, and when answered.
+    /// The last acknowledged log-in: the user, the time when it was sent, and the time of the response.
     pub(crate) logged_in: Option<(String, u64, u64)>,
     pub(crate) login_sent: u64,
 }
 
-/// What is known of one cookie.
+/// The model of one cookie.
 #[derive(Clone, Default)]
 pub(crate) struct CookieTrace {
     sessions: Vec<String>,
     doomed: bool,
-    /// Renewals that were sent before it was known what the cookie opens.
+    /// Renewals that were sent before the session of the cookie was known.
     renewals: usize,
 }
 
@@ -55,26 +55,26 @@ pub(crate) struct Model {
     pub(crate) jar: Option<String>,
     /// The session that the last cookie was for.
     pub(crate) jar_of: Option<String>,
-    /// When the cookie came, in milliseconds of the world.
+    /// The time when the cookie arrived, in milliseconds of the world.
     jar_since: u128,
-    /// When a clear was last sent or answered, in events of this visitor.
+    /// The time when a clear was last sent or acknowledged, in events of this visitor.
     last_clear: u64,
-    /// Whether a clear may be under way that nobody waits for any more.
+    /// Whether a clear may still be in flight after its client gave up.
     clear_lost: bool,
-    /// Whether the cookie came over a newer one, in a response that the application may have finished
-    /// before the newer one was made. The store confirmed it then; on the way it was overtaken, which
-    /// no server can prevent.
+    /// Whether the cookie replaced a newer one, in a response that the application may have finished
+    /// before the newer one was made. The store confirmed the cookie then. No server can prevent that a
+    /// response is overtaken in transit.
     pub(crate) overtaken: bool,
     pub(crate) traces: HashMap<String, CookieTrace>,
     /// The cookie that each request was sent with.
     cookies: HashMap<u64, String>,
     pub(crate) known: HashMap<String, Known>,
-    /// Sessions that are over for sure, and since when.
+    /// Sessions that have certainly ended, and since when.
     pub(crate) ended: HashMap<String, u64>,
-    /// Sessions that are over for a user, and since when.
+    /// Sessions that have ended for a user, and since when.
     pub(crate) ended_for: HashMap<(String, String), u64>,
-    /// Sessions of which a renewal was under way when an application was killed. Their copy may stay
-    /// in the store, under an id that nobody has.
+    /// Sessions whose renewal was in flight when an application was killed. Their copy may stay in
+    /// the store, under an id that no browser has.
     pub(crate) left_behind: BTreeSet<String>,
     pub(crate) failed: BTreeSet<u64>,
     pub(crate) tokens: VecDeque<String>,
@@ -83,7 +83,7 @@ pub(crate) struct Model {
     pub(crate) now: u64,
     pub(crate) user_acts: u64,
     user_acts_out: u64,
-    /// Whether a request about the user may still be under way though nobody waits for it.
+    /// Whether a request about the user may still be in flight after its client gave up.
     murky: bool,
     endalls_out: u64,
     endall_over: u64,
@@ -144,8 +144,8 @@ impl Model {
         trace.map_or_else(Vec::new, |trace| trace.sessions.clone())
     }
 
-    /// Returns whether a cookie is that of a session that need not be there any more. Without
-    /// values it has no name, so that its next change gives it a new one.
+    /// Returns whether a cookie belongs to a session that need not exist any more. Without values it
+    /// has no name, so its next change gives it a new one.
     fn is_of_doomed(&self, cookie: Option<&String>) -> bool {
         let Some(trace) = cookie.and_then(|cookie| self.traces.get(cookie)) else {
             return false;
@@ -154,7 +154,7 @@ impl Model {
         trace.doomed || sessions.any(|known| known.doomed)
     }
 
-    /// A request leaves.
+    /// A request is sent.
     pub(crate) fn send(&mut self, act: Act, arg: String, world: &World, waits: u128) -> Sent {
         self.now += 1;
         self.number += 1;
@@ -225,7 +225,7 @@ impl Model {
             if act == Act::Login {
                 known.users.insert(sent.arg.clone());
                 known.login_sent = sent.at;
-                // Of another user nothing is shown, so that the values go.
+                // The data of another user is not shown, so the values are removed.
                 known.doomed |= known.users.len() > 1;
                 self.ended_for.remove(&(me.clone(), sent.arg.clone()));
             }
@@ -237,7 +237,7 @@ impl Model {
         sent
     }
 
-    /// Returns these sessions and all that began beside them, when somebody else logged in: if two
+    /// Returns these sessions and all that began beside them, when a different user logged in: if two
     /// requests renewed the first at once, the others are copies of it, and a log-out ends them all.
     fn kin(&self, sessions: &[String]) -> BTreeSet<String> {
         let mut kin: BTreeSet<String> = sessions.iter().cloned().collect();
@@ -256,7 +256,7 @@ impl Model {
         }
     }
 
-    /// Returns the sessions that the cookie opened with which this one began.
+    /// Returns the sessions of the cookie with which this one began.
     fn began_beside(&self, me: &str) -> Vec<String> {
         let number = me.rsplit('.').next().and_then(|text| text.parse().ok());
         let cookie = number.and_then(|number: u64| self.cookies.get(&number));
@@ -271,11 +271,11 @@ impl Model {
         }
     }
 
-    /// A response arrives, or none does. Returns what it breaks.
+    /// A response arrives, or none does. Returns the broken promises.
     pub(crate) fn receive(&mut self, sent: &Sent, outcome: &Outcome, world: &World) -> Broken {
         self.now += 1;
         let mut broken = Broken::new();
-        let good = outcome.is_good();
+        let good = outcome.is_success();
         if sent.act.renews() && !good && sent.kills != world.kills() {
             let own = self.sessions_of(sent.cookie.as_ref());
             self.left_behind.extend(own);
@@ -300,11 +300,11 @@ impl Model {
                 match outcome {
                     _ if good => {}
                     Outcome::None => known.strayed = Some("got no response"),
-                    Outcome::Answer { .. } => _ = known.strayed.get_or_insert("was refused"),
+                    Outcome::Response { .. } => _ = known.strayed.get_or_insert("was refused"),
                 }
             }
         }
-        if let Outcome::Answer {
+        if let Outcome::Response {
             status,
             cookie_change,
             report,
@@ -328,7 +328,7 @@ impl Model {
         broken
     }
 
-    /// Takes note of the sessions that a response tells of.
+    /// Records the sessions that a response reports.
     fn meet(&mut self, sent: &Sent, report: &Report, broken: &mut Broken) {
         for view in [&report.loaded, &report.left] {
             self.check(view, broken);
@@ -362,7 +362,7 @@ impl Model {
         self.check_loaded(sent, &report.loaded, broken);
     }
 
-    /// The browser's part: cookies, in order of arrival.
+    /// The browser's part: cookies, in the order of their arrival.
     fn obey(
         &mut self,
         sent: &Sent,
@@ -392,9 +392,9 @@ impl Model {
             }
             CookieChange::Remove => {
                 let empty = |view: &View| view.me.is_none() && view.user.is_none();
-                // What is there beside values is not seen.
+                // The report shows only values.
                 let takes = matches!(sent.act, Act::Clear | Act::Forget | Act::Take | Act::Use);
-                // Another request may have taken away the rest since the handler looked: the user, or
+                // Another request may have removed the rest after the handler read it: the user, or
                 // all values.
                 let with_another = match sent.act {
                     Act::Clear => true,
@@ -427,14 +427,14 @@ impl Model {
         known.is_none_or(|known| !known.forked || known.backs == sent.backs)
     }
 
-    /// Everything that was under way is over.
+    /// Nothing is in flight any more.
     pub(crate) fn quiet(&mut self) {
         self.murky = false;
         self.clear_lost = false;
         self.endalls_out = 0;
     }
 
-    /// Somebody ended these sessions by their ids.
+    /// The sessions were ended by their ids.
     pub(crate) fn end(&mut self, listed: &[Entry]) {
         self.now += 1;
         for me in listed.iter().filter_map(|entry| entry.view.me.as_ref()) {
@@ -442,7 +442,7 @@ impl Model {
         }
     }
 
-    /// A new browser: nothing is known but what must not come back.
+    /// A new browser: only the ended sessions are still known.
     pub(crate) fn forget(&mut self) {
         (self.jar, self.jar_of) = (None, None);
         self.traces.clear();
@@ -452,7 +452,7 @@ impl Model {
         self.waiting = 0;
     }
 
-    /// Returns a cookie of a session that is over.
+    /// Returns a cookie of a session that has ended.
     pub(crate) fn old_cookies(&self) -> Vec<String> {
         let over =
             |trace: &CookieTrace| trace.sessions.iter().any(|me| self.ended.contains_key(me));

@@ -1,10 +1,10 @@
-//! What a response of 200 promises.
+//! The promises of a response with status 200.
 
 use crate::act::{Act, Report, Sent};
 use crate::model::Model;
 
 impl Model {
-    /// Takes note of what a 200 promises.
+    /// Records the promises of a 200.
     pub(crate) fn acknowledge(&mut self, sent: &Sent, report: &Report) {
         let now = self.now;
         if let Some(known) = report
@@ -43,14 +43,17 @@ impl Model {
             (Act::Logout, None) => self.ended_by_old_cookie(sent),
             (Act::Endall, _) => {
                 for (me, known) in &self.known {
-                    let Some((user, sent_at, answered)) = &known.logged_in else {
+                    let Some((user, sent_at, acknowledged_at)) = &known.logged_in else {
                         continue;
                     };
-                    // One that had expired is none of those that end, and a clock may be set back.
+                    // An expired session is not among those that end, and a clock may be set back.
                     if known.epoch != sent.epoch || !self.ends_for_good(me, sent) {
                         continue;
                     }
-                    if *user == sent.arg && *answered < sent.at && *sent_at == known.login_sent {
+                    if *user == sent.arg
+                        && *acknowledged_at < sent.at
+                        && *sent_at == known.login_sent
+                    {
                         self.ended_for.insert((me.clone(), user.clone()), now);
                     }
                 }
@@ -59,13 +62,13 @@ impl Model {
         }
     }
 
-    /// A log-out came with a cookie of before a renewal, whose response was under way.
+    /// A log-out had a cookie from before a renewal, whose response was in flight.
     fn ended_by_old_cookie(&mut self, sent: &Sent) {
         for me in self.sessions_of(sent.cookie.as_ref()) {
             let Some(known) = self.known.get(&me) else {
                 continue;
             };
-            // Only if the tombstone was certainly there: the response came, and not long ago.
+            // Only if the tombstone certainly existed: the response arrived a short time ago.
             if known.epoch == sent.epoch
                 && known.strayed.is_none()
                 && self.jar_of.as_ref() == Some(&me)

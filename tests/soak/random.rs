@@ -9,7 +9,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Returns another one, for a part that decides for itself.
+    /// Returns another generator, for a part that makes its own choices.
     pub(crate) fn split(&mut self) -> Self {
         Self(self.next())
     }
@@ -27,7 +27,7 @@ impl Random {
         low + self.next() % (high - low + 1)
     }
 
-    /// Returns `true` so many times of a hundred.
+    /// Returns `true` in this many of a hundred cases.
     pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.next() % 100 < chance
     }
@@ -37,7 +37,7 @@ impl Random {
         all.get(usize::try_from(self.between(0, last as u64)).ok()?)
     }
 
-    /// Returns one of `all`, each as often as its weight says.
+    /// Returns one of `all`, each in proportion to its weight.
     pub(crate) fn weighted<'a, T>(&mut self, all: &'a [(T, u64)]) -> &'a T {
         let sum = all.iter().map(|(_, weight)| weight).sum::<u64>();
         let mut at = self.next() % sum;

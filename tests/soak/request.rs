@@ -1,4 +1,4 @@
-//! A request on its way to an application, and its response on the way back.
+//! A request to an application, and its response.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use crate::act::{Act, CookieChange, Outcome, Report, Sent};
 use crate::model::{Broken, Model};
 use crate::world::World;
 
-/// Sends a request with the browser's cookie as it is now, and obeys what comes back.
+/// Sends a request with the browser's current cookie, and applies the `Set-Cookie` of the response.
 pub(crate) fn send(
     world: &World,
     model: &Mutex<Model>,
@@ -73,10 +73,10 @@ pub(crate) fn call(
         [one] => CookieChange::Set(one.split(';').next().unwrap_or_default().to_owned()),
         _ => panic!("a session has one cookie"),
     };
-    // A browser obeys the head, whatever becomes of the rest.
+    // A browser applies the head, even if the rest never arrives.
     let body = response.body_mut().read_to_string().unwrap_or_default();
     let report: Option<Report> = serde_json::from_str(&body).ok();
-    Outcome::Answer {
+    Outcome::Response {
         status,
         cookie_change,
         report: report.map(Box::new),
@@ -86,7 +86,7 @@ pub(crate) fn call(
 pub(crate) fn finish(world: &World, model: &Mutex<Model>, sent: &Sent, outcome: &Outcome) {
     let event = match outcome {
         Outcome::None => "nothing".to_owned(),
-        Outcome::Answer {
+        Outcome::Response {
             status,
             cookie_change,
             report,
@@ -105,7 +105,7 @@ pub(crate) fn finish(world: &World, model: &Mutex<Model>, sent: &Sent, outcome: 
                 )
             });
             let counter = if *status == 200 {
-                &world.answered
+                &world.succeeded
             } else {
                 &world.refused
             };

@@ -1,4 +1,4 @@
-//! The stores that processes share, as servers and disks that can be made to fail.
+//! The stores that processes share: servers and disks that fail on demand.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +31,7 @@ impl Store {
                 let server = Redis::with(&[
                     "--appendonly",
                     "yes",
-                    // With `everysec` it responds before it writes while the disk is slow.
+                    // With `everysec`, it responds before it writes if the disk is slow.
                     "--appendfsync",
                     "always",
                     "--maxmemory-policy",
@@ -48,7 +48,7 @@ impl Store {
         }
     }
 
-    /// How one of the two applications is told of it.
+    /// Returns the setting for one of the two applications.
     pub(crate) fn settings(&self, app: usize) -> String {
         match self {
             Self::Directory(disk) => {
@@ -92,7 +92,7 @@ impl Store {
         }
     }
 
-    /// Leaves no room in it. Returns `false` where that is not possible.
+    /// Fills it. Returns `false` if that is not possible.
     pub(crate) fn fill(&self) -> bool {
         match self {
             Self::Directory(disk) => disk.fill(),
@@ -120,7 +120,7 @@ impl Store {
     }
 }
 
-/// Sends Memcached a command for items of many sizes, which together leave no room in 8 MB.
+/// Sends Memcached a command for items of many sizes, which together fill its 8 MB.
 fn ballast(port: u16, command: &str, rest: impl Fn(usize) -> String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it is there");
@@ -153,7 +153,7 @@ fn ballast(port: u16, command: &str, rest: impl Fn(usize) -> String) {
     responses.join().expect("it responds");
 }
 
-/// A small disk in memory; a directory on the usual one where we may mount none.
+/// A small disk in memory; a directory on the usual disk without the right to mount one.
 pub(crate) struct Disk {
     path: PathBuf,
     mounted: bool,
@@ -166,7 +166,7 @@ impl Disk {
         mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"]);
         let mounted = mount.arg(&path).status().is_ok_and(|done| done.success());
         if !mounted {
-            eprintln!("the soak may mount no disk: the directory is never full");
+            eprintln!("the soak test cannot mount a disk: the directory is never full");
         }
         Self { path, mounted }
     }
@@ -176,7 +176,7 @@ impl Disk {
     }
 
     fn fill(&self) -> bool {
-        // Until no byte more fits.
+        // Until not one more byte fits.
         self.mounted && std::fs::write(self.ballast(), vec![1; 16_000_000]).is_err()
     }
 

@@ -1,4 +1,4 @@
-//! A visitor: a browser, several of whose requests are under way at once, and its model.
+//! A visitor: a browser with several requests in flight at once, and its model.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -11,18 +11,18 @@ use crate::random::Random;
 use crate::request::{call, finish, report, send};
 use crate::world::World;
 
-/// Requests of one visitor that are under way at once.
+/// The number of requests of one visitor that are in flight at once.
 const AT_ONCE: usize = 4;
 
 pub(crate) struct Visitor {
     world: Arc<World>,
     name: String,
-    /// How many there were of this name before.
+    /// The number of earlier visitors of this name.
     generation: u32,
     model: Arc<Mutex<Model>>,
     random: Random,
     out: Vec<JoinHandle<()>>,
-    /// What this one does, and how often.
+    /// The acts of this visitor, and how often each is chosen.
     acts: Vec<(Act, u64)>,
 }
 
@@ -45,7 +45,7 @@ impl Visitor {
         model
     }
 
-    /// Visits until the world is over.
+    /// Visits until the end of the test.
     pub(crate) fn visit(&mut self) {
         while !self.world.is_over() {
             for _ in 0..self.random.between(2, 6) {
@@ -81,7 +81,7 @@ impl Visitor {
 
         let (world, model) = (self.world.clone(), self.model.clone());
         let mut locked = self.model.lock().unwrap();
-        // Nothing but messages would wait, and at most 64 do.
+        // Otherwise only messages would wait, and at most 64 of them do.
         let act = if locked.waiting > 25 { Act::Take } else { act };
         let arg = match act {
             Act::Login | Act::Endall if alternative => format!("{}x", locked.name),
@@ -107,7 +107,7 @@ impl Visitor {
         self.out.push(request.expect("a thread can be started"));
     }
 
-    /// Returns which application is asked, how slow the handler is, and for how long the client
+    /// Returns the application to call, the delay of the handler, and the time that the client
     /// waits.
     fn details(&mut self) -> (usize, String, Option<Duration>) {
         let random = &mut self.random;
@@ -123,7 +123,7 @@ impl Visitor {
         (usize::from(random.percent(50)), delays, patience)
     }
 
-    /// Waits until no request of this visitor is under way, and checks what there is.
+    /// Waits until no request of this visitor is in flight, and checks the sessions.
     fn settle(&mut self) -> Option<Vec<Entry>> {
         for request in self.out.drain(..) {
             request.join().expect("a request does not panic");
@@ -134,7 +134,7 @@ impl Visitor {
         let listed = self.dump()?;
         let mut opened = self.read(None)?;
         for _ in 0..30 {
-            // What was refused is put right in the background.
+            // A refused renewal is undone in the background.
             if opened.me.is_some() || !self.model.lock().unwrap().was_refused_a_renewal() {
                 break;
             }
@@ -166,12 +166,17 @@ impl Visitor {
         }
         self.world.settled.fetch_add(1, Ordering::SeqCst);
         let unbroken = broken.is_empty();
-        report(&self.world, &self.model, "when all was quiet", broken);
+        report(
+            &self.world,
+            &self.model,
+            "when nothing was in flight",
+            broken,
+        );
         unbroken.then_some(listed)
     }
 
-    /// Asks whether the sessions that are listed, and should not be, live. Nothing ends by that which
-    /// has not ended.
+    /// Checks whether sessions that should not be listed are alive. This ends no session that has not
+    /// ended.
     fn probe(&mut self, listed: &[Entry]) -> Broken {
         let mut broken = Broken::new();
         for Entry { id, view } in listed {
@@ -201,8 +206,8 @@ impl Visitor {
         broken
     }
 
-    /// Returns whether a session leaves the list by itself: what the store did not confirm is undone
-    /// in the background, with up to four seconds between one try and the next.
+    /// Returns whether a session leaves the list by itself: an unconfirmed save is undone in the
+    /// background, with up to four seconds between one attempt and the next.
     fn is_undone(&mut self, id: &str) -> bool {
         (0..30).any(|_| {
             sleep(Duration::from_millis(300));
@@ -211,7 +216,7 @@ impl Visitor {
         })
     }
 
-    /// Waits until no application is busy with this visitor, not even with what was given up.
+    /// Waits until no application is busy with this visitor, not even with abandoned requests.
     fn wait_until_idle(&self) {
         let path = format!("/busy/{}", self.model.lock().unwrap().name);
         let mut idle = 0;
@@ -232,10 +237,10 @@ impl Visitor {
         let app = usize::from(self.random.percent(50));
         let path = format!("/dump/{}", self.model.lock().unwrap().name);
         let text = self.world.insist(app, &path)?;
-        Some(serde_json::from_str(&text).expect("this is what it sends"))
+        Some(serde_json::from_str(&text).expect("the visitor sends a cookie"))
     }
 
-    /// Returns what a cookie, or else the browser's own, opens.
+    /// Returns the session that a cookie opens, by default the browser's own.
     fn read(&mut self, cookie: Option<String>) -> Option<View> {
         for _ in 0..500 {
             let sent = self.prepare(Act::Read);
@@ -255,12 +260,12 @@ impl Visitor {
                 "before=0&after=0",
                 None,
             );
-            if let (Outcome::Answer { cookie_change, .. }, false) = (&mut outcome, own) {
-                // Not in the browser.
+            if let (Outcome::Response { cookie_change, .. }, false) = (&mut outcome, own) {
+                // The cookie is not the browser's.
                 *cookie_change = CookieChange::Nothing;
             }
             finish(&self.world, &self.model, &sent, &outcome);
-            if let Outcome::Answer {
+            if let Outcome::Response {
                 report: Some(report),
                 ..
             } = outcome
@@ -283,7 +288,7 @@ impl Visitor {
             None,
         );
         finish(&self.world, &self.model, &sent, &outcome);
-        Some(outcome.is_good())
+        Some(outcome.is_success())
     }
 
     fn prepare(&self, act: Act) -> Sent {
@@ -300,7 +305,7 @@ impl Visitor {
         let Some(listed) = self.settle() else {
             return self.begin_anew();
         };
-        // One that outlived its timeouts is none for `end`, and may still be listed for a while.
+        // `end` finds no session that is past its timeouts, and such a session may still be listed for a while.
         let mut ended = Vec::new();
         for entry in listed {
             let response = self.world.insist(1, &format!("/end/{}", entry.id));
@@ -332,7 +337,7 @@ impl Visitor {
         self.acts = choose(&mut self.random);
     }
 
-    /// After something was found, this visitor's sessions say nothing more.
+    /// After a finding, this visitor's sessions prove nothing more.
     fn begin_anew(&mut self) {
         self.generation += 1;
         let name = format!("{}g{}", self.name, self.generation);
@@ -341,7 +346,7 @@ impl Visitor {
     }
 }
 
-/// Returns some of the acts, so that what destroys does not always cover up what is lost.
+/// Returns some of the acts, so that an act that removes data does not always hide a loss.
 fn choose(random: &mut Random) -> Vec<(Act, u64)> {
     let mut acts = vec![(Act::Read, 12), (Act::Count, 24), (Act::Save, 8)];
     let chosen = std::env::var("SOAK_ACTS").ok();

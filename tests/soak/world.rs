@@ -1,4 +1,4 @@
-//! What all visitors share: two applications on one store, the weather, and what was found.
+//! The state that all visitors share: two applications on one store, the faults, and the findings.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
@@ -13,40 +13,40 @@ use crate::model::Model;
 use crate::support::process::free_port;
 use crate::support::process::{Process, program};
 
-/// Events of the weather that a history begins with.
+/// The number of faults that a history begins with.
 const REMEMBERED: usize = 80;
 
 pub(crate) struct World {
     pub(crate) findings: Findings,
     pub(crate) started: Instant,
-    /// How often something happened after which no session need be there any more.
+    /// The number of events after which no session need exist.
     epoch: AtomicU64,
-    /// How often the clocks were set back by an hour.
+    /// The number of times that the clocks were set back by an hour.
     backs: AtomicU64,
-    /// How often an application was killed.
+    /// The number of times that an application was killed.
     kills: AtomicU64,
     pub(crate) over: AtomicBool,
-    /// Read by each request; held by whoever wants none to be under way.
+    /// Each request holds it for reading. A writer waits until no request is in flight.
     pub(crate) stop: RwLock<()>,
     weather: Mutex<VecDeque<String>>,
     pub(crate) ports: [u16; 2],
-    /// Seconds that each application's clock is off.
+    /// The offset of each application's clock in seconds.
     pub(crate) offsets: [AtomicI64; 2],
     there: PathBuf,
     journals: Mutex<Journals>,
     agent: ureq::Agent,
-    pub(crate) answered: AtomicU64,
+    pub(crate) succeeded: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) settled: AtomicU64,
-    /// What is known of each visitor, for what the applications' journals tell of it.
+    /// The model of each visitor, to check the applications' journals.
     models: Mutex<HashMap<String, Arc<Mutex<Model>>>>,
 }
 
-/// What the applications noted, as far as it was read.
+/// The part of the applications' journals that was read.
 #[derive(Default)]
 struct Journals {
     read: [u64; 2],
-    /// Each token that was accepted and each message that was shown, and how often.
+    /// Each accepted token and each shown message, with its number of times.
     noted: HashMap<String, u32>,
 }
 
@@ -55,7 +55,7 @@ impl World {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            // What is sent again on a connection that died would count twice.
+            // A request that is sent again after a broken connection would count twice.
             .max_idle_connections(0)
             .timeout_global(Some(Duration::from_secs(30)));
         Self {
@@ -72,14 +72,14 @@ impl World {
             there,
             journals: Mutex::default(),
             agent: config.build().new_agent(),
-            answered: AtomicU64::new(0),
+            succeeded: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             models: Mutex::default(),
         }
     }
 
-    /// Says that there is a visitor.
+    /// Adds a visitor.
     pub(crate) fn meet(&self, name: String, model: Arc<Mutex<Model>>) {
         self.models.lock().unwrap().insert(name, model);
     }
@@ -93,7 +93,7 @@ impl World {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Says that all clocks are set back by an hour.
+    /// Records that all clocks are set back by an hour.
     pub(crate) fn set_back(&self) {
         self.backs.fetch_add(1, Ordering::SeqCst);
     }
@@ -102,7 +102,7 @@ impl World {
         self.backs.load(Ordering::SeqCst)
     }
 
-    /// Says that an application is killed. Said before and after it.
+    /// Records that an application is killed. Called before and after it.
     pub(crate) fn kill(&self) {
         self.kills.fetch_add(1, Ordering::SeqCst);
     }
@@ -115,7 +115,7 @@ impl World {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Says that all sessions may be lost. Said before and after it.
+    /// Records that all sessions may be lost. Called before and after it.
     pub(crate) fn disaster(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
@@ -179,7 +179,7 @@ impl World {
         self.there.join(format!("journal-{app}"))
     }
 
-    /// Asks an application for something that is about no visitor's session.
+    /// Sends a request to an application that is about no visitor's session.
     pub(crate) fn ask(&self, app: usize, path: &str) -> Option<String> {
         let url = format!("http://127.0.0.1:{}{path}", self.ports[app]);
         let mut response = self.agent.get(url).call().ok()?;
@@ -188,7 +188,7 @@ impl World {
         good.then_some(body)
     }
 
-    /// The same until there is a response.
+    /// The same, repeated until there is a response.
     pub(crate) fn insist(&self, app: usize, path: &str) -> Option<String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -221,7 +221,7 @@ impl World {
             .contains_key(&format!("shown {visitor} {message}"))
     }
 
-    /// Reads what the applications noted, and checks it.
+    /// Reads the applications' journals, and checks them.
     pub(crate) fn read_journals(&self) {
         let mut journals = self.journals.lock().unwrap();
         for app in [0, 1] {
@@ -271,7 +271,7 @@ impl World {
     }
 }
 
-/// Returns the visitor whom a line of a journal is about.
+/// Returns the visitor that a line of a journal is about.
 fn visitor_of(line: &str) -> Option<&str> {
     line.split(' ').nth(1)
 }

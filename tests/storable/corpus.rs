@@ -49,7 +49,7 @@ fn a_version_string_beyond_unicode_is_readable_only_as_bytes() {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert_eq!(bytes, expected, "{}", path.display());
 
-        let error = storable::from_slice::<Json>(&image).expect_err("no text of Rust's");
+        let error = storable::from_slice::<Json>(&image).expect_err("not text in Rust");
         assert_eq!(error.kind(), DecodeErrorKind::Text, "{}", path.display());
         read += 1;
     }
@@ -171,7 +171,7 @@ fn classes_of_objects_are_readable() {
     assert_eq!(classes("/034_bless07"), (Some("main".to_owned()), vec![]));
 }
 
-/// Tells whether a walk along some path comes to where it has been.
+/// Returns whether a walk along some path returns to a value that it has passed.
 fn meets_itself<'i>(value: Value<'i>, path: &mut Vec<Value<'i>>) -> bool {
     if path.contains(&value) {
         return true;

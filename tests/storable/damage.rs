@@ -1,4 +1,4 @@
-//! No damage to an image, by accident or by design, does more than make an error.
+//! A damaged image, by accident or by design, causes an error and nothing else.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::support::{NATIVE, NETWORK, hex, samples};
 
-/// Reads an image as far as it goes, and looks at the error if there is one.
+/// Reads an image completely, and examines the error if there is one.
 fn read(image: &[u8]) -> Result<(), DecodeError> {
     let parsed = Image::parse(image).inspect_err(|error| check(error, image))?;
     as_type::<Json>(&parsed, image);
@@ -77,7 +77,7 @@ fn every_image_with_a_byte_changed_is_read_or_is_an_error() {
     let mut changes = 0;
     for sample in samples() {
         let mut image = sample.image;
-        // All values for what is short, and for the rest some that are lengths, opcodes and flags.
+        // All values for short images; for the others, values that are lengths, opcodes and flags.
         let some = [0x00, 0x01, 0x04, 0x13, 0x19, 0x20, 0x7f, 0x80, 0xff];
         let all: Vec<u8> = (0..=255).collect();
         let values = if image.len() < 32 {
@@ -224,7 +224,7 @@ fn random_images_are_read_or_are_errors() {
     };
     for _ in 0..200_000 {
         let length = next() % 40;
-        // Small numbers are likely, as they are opcodes and lengths.
+        // Small numbers are likely, because they are opcodes and lengths.
         let body: Vec<u8> = (0..length)
             .map(|_| {
                 if next() % 4 == 0 {

@@ -1,5 +1,5 @@
-//! However deep an image is nested, it is read, copied and dropped; a value of it has a depth that
-//! no stack minds.
+//! However deep an image is nested, it can be read, copied and dropped. A Rust value made from it has a
+//! limited depth, which fits on the stack.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -15,7 +15,7 @@ use super::support::network;
 /// The stack of a worker thread.
 const STACK: usize = 2 * 1024 * 1024;
 
-/// Ways to nest: what opens a level, what closes it, and how many levels that counts as.
+/// Ways to nest: the start of a level, its end, and the number of levels that it counts as.
 const WAYS: [(&[u8], &[u8], usize); 6] = [
     (b"\x04", b"", 1),
     (b"\x04\x02\0\0\0\x01", b"", 2),
@@ -96,7 +96,7 @@ fn read<T: DeserializeOwned>(image: &[u8]) -> Result<(), DecodeErrorKind> {
         .map_err(|error| error.kind())
 }
 
-/// Takes more stack than most, as serde keeps what it read to try it again.
+/// It takes more stack than most types, because serde keeps the input to try it again.
 #[derive(Deserialize)]
 #[serde(untagged)]
 #[allow(dead_code)]
@@ -112,12 +112,12 @@ struct Linked {
     a: Option<Box<Linked>>,
 }
 
-/// A type that wraps itself for ever, whatever the image.
+/// A type that wraps itself forever, whatever the image.
 #[derive(Debug, Deserialize)]
 #[allow(dead_code)]
 struct Wrapped(Option<Box<Wrapped>>);
 
-/// The same, where only keys can be.
+/// The same for keys only.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[allow(dead_code)]
 struct Key(Option<Box<Key>>);
@@ -165,7 +165,7 @@ fn wrappers_of_the_rust_type_count_as_levels() {
 
 #[test]
 fn the_default_depth_of_perl_is_not_too_deep() {
-    // 511 arrays, 255 hashes and 512 references are the most it nests.
+    // Storable nests at most 511 arrays, 255 hashes and 512 references.
     let arrays = network(&[&b"\x02\0\0\0\x01\x04".repeat(510)[..], b"\x02\0\0\0\0"].concat());
     let hashes = network(
         &[

@@ -1,4 +1,4 @@
-//! What `rocket_session_kit::storable` promises.
+//! The promises of `rocket_session_kit::storable`.
 
 mod corpus;
 mod damage;

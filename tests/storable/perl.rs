@@ -1,4 +1,4 @@
-//! What a real Perl freezes, it and this reader read alike: ten thousand structures made by chance.
+//! This reader and a real Perl read the same from ten thousand random structures that Perl froze.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::support::same;
 
-/// Makes the same structures every time. Another one can be tried by `STORABLE_SEED`.
+/// Makes the same structures every time. `STORABLE_SEED` selects others.
 const SEED: &str = "20001";
 const COUNT: usize = 10_000;
 
@@ -49,13 +49,13 @@ fn images_frozen_by_perl_are_read_as_perl_reads_them() {
     assert!(stream.is_empty());
     assert!(
         met.len() == 14 && met.values().all(|count| *count > 1_000),
-        "there is too little of something: {met:?}"
+        "a kind is too rare: {met:?}"
     );
 }
 
 #[test]
 fn the_deepest_image_perl_writes_by_default_is_read() {
-    // Storable finds its limits when it is built. These are the ones it has where it cannot.
+    // Storable finds its limits when it is built. These are the limits if it cannot find them.
     let script = r#"
         use Storable qw(nfreeze);
         ($Storable::recursion_limit, $Storable::recursion_limit_hash) = (512, 256);
@@ -109,13 +109,13 @@ fn the_deepest_image_perl_writes_by_default_is_read() {
 fn record<'a>(stream: &mut &'a [u8]) -> &'a [u8] {
     let (length, rest) = stream
         .split_first_chunk()
-        .expect("perl writes all it was asked for");
+        .expect("perl writes as many as requested");
     let (record, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
     *stream = rest;
     record
 }
 
-/// Counts what there is in an image, each thing once.
+/// Counts the values in an image, each one once.
 fn tally(root: Value<'_>, met: &mut BTreeMap<&'static str, usize>) {
     let (mut known, mut waiting) = (HashSet::new(), vec![root]);
     while let Some(value) = waiting.pop() {
@@ -160,7 +160,7 @@ fn tally(root: Value<'_>, met: &mut BTreeMap<&'static str, usize>) {
     }
 }
 
-/// Returns all that an image says of a value, in the form in which `structures.pl` says it.
+/// Returns everything that an image contains about a value, in the form that `structures.pl` prints.
 fn exactly(value: Value<'_>) -> Json {
     let value = value.referent().expect("no structure contains itself");
     let data = match value.kind() {
@@ -189,8 +189,8 @@ fn written(bytes: &[u8], text: Option<Cow<'_, str>>) -> String {
     format!("{hex}:{text}")
 }
 
-/// Returns the value as a type gets it that takes anything: without classes, and all strings as
-/// text.
+/// Returns the value as a type gets it that accepts anything: without classes, and with all strings
+/// as text.
 fn plain(expected: &Json) -> Json {
     match expected {
         Json::Object(object) => match (object.get("data"), object.get("a"), object.get("h")) {
@@ -208,7 +208,7 @@ fn plain(expected: &Json) -> Json {
     }
 }
 
-/// Returns what Perl prints for a number, a boolean or a regular expression.
+/// Returns the text that Perl prints for a number, a boolean or a regular expression.
 fn printed(value: Value<'_>) -> String {
     let text: String = value.deserialize().expect("a scalar has a text");
     written(&[], Some(text.into()))

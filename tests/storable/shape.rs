@@ -1,5 +1,5 @@
-//! What is shared is repeated, what contains itself is refused, and neither costs more than was
-//! allowed.
+//! A shared value is repeated, a value that contains itself is refused, and neither exceeds the memory
+//! limit.
 
 use rocket_session_kit::DecodeErrorKind;
 use rocket_session_kit::storable::{self, Image, Kind, Options, from_slice_with};
@@ -14,7 +14,7 @@ fn again(tag: u32) -> Vec<u8> {
     [&[0][..], &tag.to_be_bytes()].concat()
 }
 
-/// Returns arrays of two references each to the next, so many deep: a few bytes for 2^`levels`
+/// Returns nested arrays of two references each to the next one: a few bytes for 2^`levels`
 /// leaves.
 fn laughs(levels: u32) -> Vec<u8> {
     let mut image = network(b"");
@@ -109,7 +109,7 @@ fn data_that_contains_itself_is_a_cycle() {
     }
 }
 
-/// A type that can contain itself in any way an image can.
+/// A type that can contain itself in every way in which an image can.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 #[allow(dead_code)]
@@ -156,7 +156,7 @@ fn references_through_long_chains_resolve_in_linear_time() {
         [None; 3]
     );
 
-    // A reference that is still open when it is referred to, and has an end all the same.
+    // A reference that is still open when another one refers to it, and that still has an end.
     let open = [&b"\x04\x02\0\0\0\x01\x04"[..], &again(0)].concat();
     let bytes = network(&open);
     let image = Image::parse(&bytes).expect("an array that contains itself");

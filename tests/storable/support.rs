@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-/// An image in network order, begun.
+/// The start of an image in network order.
 pub(crate) const NETWORK: &[u8] = b"\x05\x0b";
 
-/// An image as a machine like this test's author's writes it, begun.
+/// The start of an image from a little-endian machine with 64 bits.
 pub(crate) const NATIVE: &[u8] = b"\x04\x0b\x0812345678\x04\x08\x08\x08";
 
 /// Returns the image that `hex` writes.
@@ -23,7 +23,7 @@ pub(crate) fn network(body: &[u8]) -> Vec<u8> {
     [NETWORK, body].concat()
 }
 
-/// An image that a real Perl wrote, and which of the cases it is.
+/// An image that a real Perl wrote, and the name of its case.
 pub(crate) struct Sample {
     pub(crate) path: PathBuf,
     pub(crate) case: u32,
@@ -84,8 +84,8 @@ fn name(path: &Path) -> &str {
         .expect("a file of ours has a plain name")
 }
 
-/// Tells whether two values are the same to Perl: a number is its string, true is `1`, and false
-/// the empty string.
+/// Returns whether two values are the same to Perl: a number is its string, true is `1`, and false
+/// is the empty string.
 pub(crate) fn same(left: &Json, right: &Json) -> bool {
     match (left, right) {
         (Json::Array(left), Json::Array(right)) => {
@@ -122,7 +122,7 @@ fn printed(scalar: &Json) -> Option<String> {
     }
 }
 
-/// Tells whether two texts are numbers that agree in the 15 digits Perl prints.
+/// Returns whether two texts are numbers that agree in the 15 digits that Perl prints.
 fn close(left: &str, right: &str) -> bool {
     let (Ok(left), Ok(right)) = (left.parse::<f64>(), right.parse::<f64>()) else {
         return false;

@@ -1,5 +1,5 @@
-//! A scalar is a string or a number by its last use, so a Rust type gets what it asks for, and
-//! nothing it did not.
+//! A scalar is a string or a number by its last use, so a Rust type gets the form that it needs, and
+//! no other.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::support::{NATIVE, network};
 
-/// Returns what an image in network order with this body is as a `T`.
+/// Returns the image in network order with this body, as a `T`.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     storable::from_slice(&network(body))
 }

@@ -1,4 +1,4 @@
-//! Small images, made by Perl 5.36 or by hand, one for each thing an image can hold.
+//! Small images, made by Perl 5.36 or by hand, one for each kind of value.
 
 use rocket_session_kit::DecodeErrorKind;
 use rocket_session_kit::storable::{self, Image, Kind, Refused};
@@ -27,7 +27,7 @@ fn every_kind_of_value_is_read() {
         ("050b0a044af67267", json!("Jörg")),
         ("050b0100000003616263", json!("abc")),
         ("050b1800000003e298ba", json!("☺")),
-        // Undef, three times, and booleans, of old and new.
+        // Undef in three forms, and the old and the new booleans.
         ("050b05", json!(null)),
         ("050b0e", json!(null)),
         ("050b1f", json!(null)),
@@ -44,7 +44,7 @@ fn every_kind_of_value_is_read() {
         ("050b19000000000108810100000003e298ba", json!({"☺": 1})),
         // A key in Latin-1 that was text: `Ã©`, not `é`.
         ("050b19000000000108810200000002c3a9", json!({"Ã©": 1})),
-        // A restricted hash, with a locked key, and with a key it only allows.
+        // A restricted hash with a locked key, and one with a key that is only allowed.
         ("050b1901000000010881040000000161", json!({"a": 1})),
         (
             "050b19010000000208810400000001610e100000000162",
@@ -93,7 +93,7 @@ fn every_kind_of_value_is_read() {
 
 #[test]
 fn native_numbers_of_every_machine_are_read() {
-    /// How a machine begins an image, and the bytes it has for an integer, a double and a length.
+    /// The start of an image on each machine, and its bytes of an integer, a double and a length.
     type Machine = (
         &'static [u8],
         fn(i64) -> Vec<u8>,
@@ -125,7 +125,7 @@ fn native_numbers_of_every_machine_are_read() {
     ];
     for (head, integer, double, length) in machines {
         // An array of an integer, a double, the first element again, a big-endian integer and a
-        // long string. The number of a thing is big-endian on every machine.
+        // long string. The number of an object is big-endian on every machine.
         let body = [
             &[2][..],
             &length(5),
@@ -235,7 +235,7 @@ fn unknown_format_bytes_are_an_error() {
         ("1103466f6f12010885", DecodeErrorKind::Class, 8),
         ("1103466f6f12ff800000000885", DecodeErrorKind::Class, 8),
         ("088500", DecodeErrorKind::TrailingBytes, 4),
-        // Counts of one more than there can be, and of as many as there can be, but are not.
+        // A count that is one too large, and the largest count without the elements.
         ("02000000030881", DecodeErrorKind::Length, 3),
         ("02000000020881", DecodeErrorKind::Truncated, 9),
         ("03000000020500000000", DecodeErrorKind::Length, 3),

@@ -1,4 +1,4 @@
-//! An application whose visitors can do everything to their sessions, and stop half-way at a gate.
+//! An application whose visitors can do everything to their sessions, and can wait at a gate.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use rocket::figment::providers::Serialized;
 use rocket::futures::TryStreamExt;
 use rocket::futures::future::join;
 use rocket::http::Status;
-use rocket::local::asynchronous::Client;
+use rocket::local::asynchronous::{Client, LocalRequest};
 use rocket::{Build, Rocket, Route, State, get};
 #[cfg(feature = "memcached")]
 use rocket_session_kit::MemcachedStore;
@@ -18,7 +18,7 @@ use rocket_session_kit::RedisStore;
 use rocket_session_kit::store::SessionStore;
 use rocket_session_kit::testing::{Gate, Probe};
 use rocket_session_kit::{
-    Clock, DirectoryStore, MemoryStore, Record, Result, Session, SessionId, Sessions,
+    Clock, DirectoryStore, MemoryStore, Notifications, Record, Result, Session, SessionId, Sessions,
 };
 
 #[cfg(feature = "memcached")]
@@ -34,7 +34,7 @@ pub(crate) struct App {
     pub(crate) clock: Clock,
 }
 
-/// How long a store may take where a test is not about that.
+/// The time limit of the store in tests that are not about it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 impl App {
@@ -43,7 +43,7 @@ impl App {
         Self::configured(|figment| figment).await
     }
 
-    /// Launches with settings of one's own.
+    /// Launches with other settings.
     pub(crate) async fn configured(settings: impl FnOnce(Figment) -> Figment) -> Self {
         Self::built(settings, |rocket| rocket).await
     }
@@ -63,7 +63,7 @@ impl App {
         }
     }
 
-    /// Launches with a store of one's own. A server has its own time; all else goes by the clock.
+    /// Launches with another store. A server has its own time; all others use the clock.
     pub(crate) async fn on(
         store: impl SessionStore,
         settings: impl FnOnce(Figment) -> Figment,
@@ -94,8 +94,8 @@ impl App {
         Self::in_rounds(&[()], build, |app, ()| test(app)).await;
     }
 
-    /// The same, with an application for each of `rounds`: nothing that one of them left under way in
-    /// the background reaches the store through the probe of the next.
+    /// The same, with an application for each of `rounds`. Then background work that one round left
+    /// does not reach the store through the probe of the next.
     pub(crate) async fn in_rounds<R: Copy, F: Future<Output = ()>>(
         rounds: &[R],
         build: impl Fn(Rocket<Build>) -> Rocket<Build>,
@@ -161,7 +161,7 @@ impl App {
         Visitor::new(&self.client)
     }
 
-    /// A visitor who has a session, with `n` = 0 in it.
+    /// A visitor with a session that contains `n` = 0.
     pub(crate) async fn known_visitor(&self) -> Visitor<'_> {
         let visitor = self.visitor();
         assert!(visitor.get("/set/n/0").await.sets_session());
@@ -198,7 +198,7 @@ impl App {
             .expect("the fairing manages it")
     }
 
-    /// Waits until there are so many sessions in the store.
+    /// Waits until the store has this many sessions.
     pub(crate) async fn holds(&self, sessions: usize) {
         let started = Instant::now();
         while self.list().await.len() != sessions {
@@ -207,7 +207,7 @@ impl App {
         }
     }
 
-    /// All that is in the store.
+    /// All contents of the store.
     pub(crate) async fn list(&self) -> Vec<(SessionId, Record)> {
         self.sessions()
             .iter_sessions()
@@ -217,7 +217,7 @@ impl App {
     }
 }
 
-/// A figment without files and without noise, for a store that may be slow: the machine may be busy.
+/// A figment without files and log lines, for a store that may be slow: the machine may be busy.
 pub(crate) fn figment() -> Figment {
     super::log::keep();
     let config = rocket::Config {
@@ -369,7 +369,7 @@ async fn renew(gate: Option<&str>, session: &Session, gates: &State<Gates>) {
     session.renew();
 }
 
-/// Looks at the session and does nothing.
+/// Reads the session and does nothing.
 #[get("/touch?<gate>")]
 async fn touch(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> String {
     gates.wait(gate).await;
@@ -391,4 +391,45 @@ fn age(session: &Session) -> String {
         session.age().as_secs(),
         session.idle_for().as_secs()
     )
+}
+
+/// Returns the text of the response to `request`.
+pub(crate) async fn text_of(request: LocalRequest<'_>) -> String {
+    let response = request.dispatch().await;
+    response.into_string().await.expect("there is a text")
+}
+
+/// Pushes a message. Not one of the [`routes`], and neither are the next two.
+#[get("/push/<message>?<gate>")]
+pub(crate) async fn push(
+    message: &str,
+    gate: Option<&str>,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<()> {
+    gates.wait(gate).await;
+    notes.info(message)
+}
+
+/// Returns how many notifications it took.
+#[get("/take?<gate>")]
+pub(crate) async fn take(
+    gate: Option<&str>,
+    notes: Notifications<'_>,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(notes.take_all().await?.len().to_string())
+}
+
+/// Returns whether it used the token up.
+#[get("/use/<token>?<gate>")]
+pub(crate) async fn remove_token(
+    token: &str,
+    gate: Option<&str>,
+    session: &Session,
+    gates: &State<Gates>,
+) -> Result<String> {
+    gates.wait(gate).await;
+    Ok(session.remove_form_token(token).await?.to_string())
 }

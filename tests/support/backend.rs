@@ -1,4 +1,4 @@
-//! The back ends as `Rocket.toml` names them, for tests of what rides on any of them.
+//! The back ends as `Rocket.toml` names them, for tests of the parts that run on any of them.
 
 use std::any::Any;
 
@@ -11,7 +11,7 @@ use super::memcached;
 #[cfg(feature = "redis")]
 use super::redis;
 
-/// A back end of its own, and the settings that lead to it.
+/// A back end of its own, and the settings for it.
 pub(crate) struct Backend {
     settings: String,
     _kept: Box<dyn Any + Send>,
@@ -57,7 +57,7 @@ impl Backend {
         }
     }
 
-    /// The settings with `more`, as the environment gives them to a process.
+    /// The settings with `more`, as environment variables of a process.
     pub(crate) fn environment(&self, more: &str) -> String {
         let comma = if more.is_empty() { "" } else { "," };
         format!("{{{}{comma}{more}}}", self.settings)
@@ -70,7 +70,7 @@ impl Backend {
     }
 }
 
-/// Makes a test on each back end of every function named, which is given the [`Backend`].
+/// Makes a test on each back end of every named function, which takes the [`Backend`].
 macro_rules! on_every_store {
     ($($test:ident)*) => {
         on_every_store!(@ memory $($test)*);
@@ -92,7 +92,7 @@ macro_rules! on_every_store {
     };
 }
 
-/// As [`on_every_store!`], on those that several processes can share.
+/// As [`on_every_store!`], for stores that several processes can share.
 macro_rules! on_every_shared_store {
     ($($test:ident)*) => {
         mod shared {

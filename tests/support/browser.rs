@@ -19,12 +19,12 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser that knows nobody.
+    /// Starts a browser without any cookies.
     pub(crate) fn start() -> Self {
         Self::started(&json!({}))
     }
 
-    /// The same, whose visitor lets no page run scripts.
+    /// The same with scripts disabled.
     pub(crate) fn without_scripts() -> Self {
         Self::started(&json!({"profile.managed_default_content_settings.javascript": 2}))
     }
@@ -99,7 +99,7 @@ impl Browser {
         value.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Types `text` into the field that `selector` finds, in the place of what is there.
+    /// Types `text` into the field that `selector` finds, in place of its value.
     pub(crate) fn type_in(&self, selector: &str, text: &str) {
         let element = self.find(selector);
         self.post(&format!("/element/{element}/clear"), &json!({}));
@@ -109,11 +109,11 @@ impl Browser {
         );
     }
 
-    /// Clicks on what `selector` finds, and waits for the page to which that leads.
+    /// Clicks on the element that `selector` finds, and waits for the next page.
     pub(crate) fn click(&self, selector: &str) {
         let (page, element) = (self.find("html"), self.find(selector));
         self.post(&format!("/element/{element}/click"), &json!({}));
-        // A browser that is busy responds before it leaves the page.
+        // A busy browser responds before it leaves the page.
         wait_until("the page is left", || !self.has(&page));
     }
 

@@ -1,4 +1,4 @@
-//! What was logged, by everything in this process.
+//! The log lines of this process.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -25,7 +25,7 @@ impl Log for Kept {
     fn flush(&self) {}
 }
 
-/// Keeps what this crate logs from here on. Rocket's own logger then stays out.
+/// Records this crate's log lines from now on. Rocket's own logger is then not used.
 pub(crate) fn keep() {
     let kept = KEPT.get_or_init(|| Kept(Mutex::default()));
     if log::set_logger(kept).is_ok() {
@@ -33,7 +33,7 @@ pub(crate) fn keep() {
     }
 }
 
-/// The lines so far in which `text` occurs.
+/// The lines so far that contain `text`.
 pub(crate) fn lines_with(text: &str) -> Vec<String> {
     let kept = KEPT.get().expect("`keep` was called").0.lock().unwrap();
     kept.iter()

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::process::{Process, free_port, wait_until};
 
-/// A server, which forgets all when it ends.
+/// A server, which loses all items when it ends.
 pub(crate) struct Memcached {
     process: Process,
     pub(crate) port: u16,
@@ -18,13 +18,13 @@ impl Memcached {
         Self::with(&[])
     }
 
-    /// Starts it with more arguments, as `["-m", "1"]`.
+    /// Starts it with more arguments, such as `["-m", "1"]`.
     pub(crate) fn with(more: &[&str]) -> Self {
         let arguments: Vec<String> = more.iter().copied().map(str::to_owned).collect();
         loop {
             let port = free_port();
             let mut process = launch(port, &arguments);
-            // Another test may have been faster to take the port.
+            // Another test may have taken the port first.
             if listens(&mut process, port) {
                 return Self {
                     process,
@@ -71,7 +71,7 @@ impl Memcached {
         response
     }
 
-    /// How many commands it was sent for items: loads, and changes.
+    /// Returns how many commands about items it received: loads, and changes.
     pub(crate) fn commands(&self) -> (u64, u64) {
         let stats = self.ask("stats", "END");
         let count = |name: &str| -> u64 {
@@ -88,7 +88,7 @@ impl Memcached {
 }
 
 fn launch(port: u16, arguments: &[String]) -> Process {
-    // Not even a test that is killed leaves it behind.
+    // Even a killed test does not leave it behind.
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "memcached", "-u", "root"])
@@ -99,7 +99,7 @@ fn launch(port: u16, arguments: &[String]) -> Process {
     Process::start(&mut command)
 }
 
-/// Waits until the server listens; `false` when it ended instead.
+/// Waits until the server listens; `false` if it ended instead.
 fn listens(process: &mut Process, port: u16) -> bool {
     let mut ended = false;
     wait_until("the server listens", || {

@@ -1,4 +1,4 @@
-//! What the tests share: applications, visitors and stores.
+//! The common parts of the tests: applications, visitors and stores.
 
 mod app;
 mod backend;
@@ -22,15 +22,24 @@ use rocket_session_kit::MemcachedStore;
 #[cfg(feature = "redis")]
 use rocket_session_kit::RedisStore;
 use rocket_session_kit::store::KeyValue;
-use rocket_session_kit::testing::Subject;
+use rocket_session_kit::testing::{Act, Probe, Subject};
 use rocket_session_kit::{Clock, DirectoryStore, MemoryStore};
 use tempfile::TempDir;
 
-pub(crate) use app::{App, Gates, PATIENCE, figment, routes};
+pub(crate) use app::{App, Gates, PATIENCE, figment, push, remove_token, routes, take, text_of};
 pub(crate) use backend::{Backend, on_every_shared_store, on_every_store};
-pub(crate) use visitor::{Answer, Visitor};
+pub(crate) use visitor::{Response, Visitor};
 
-/// A memory store with a clock that is turned by hand.
+type Fault = fn(&Probe, Act);
+
+/// Every way in which a call to the store can fail.
+pub(crate) const FAULTS: [(&str, Fault); 3] = [
+    ("fails", Probe::fail),
+    ("hangs", Probe::hang),
+    ("panics", Probe::panic),
+];
+
+/// A memory store with a manual clock.
 pub(crate) async fn memory() -> Subject {
     let clock = Clock::manual();
     Subject::new(MemoryStore::new().clock(clock.clone())).clock(clock)
@@ -42,7 +51,7 @@ pub(crate) async fn memory_entries() -> Subject<dyn KeyValue> {
     Subject::key_value(MemoryStore::new().clock(clock.clone())).clock(clock)
 }
 
-/// A directory store in a directory of its own, with a clock that is turned by hand.
+/// A directory store in its own directory, with a manual clock.
 pub(crate) async fn directory() -> Subject {
     let (store, clock, there) = directory_store();
     Subject::new(store).clock(clock).keep(there)
@@ -61,7 +70,7 @@ fn directory_store() -> (DirectoryStore, Clock, TempDir) {
     (store.clock(clock.clone()), clock, there)
 }
 
-/// A store on a Redis server of its own.
+/// A store on its own Redis server.
 #[cfg(feature = "redis")]
 pub(crate) async fn redis() -> Subject {
     let server = redis::Redis::start();
@@ -75,7 +84,7 @@ pub(crate) async fn redis_entries() -> Subject<dyn KeyValue> {
     Subject::key_value(RedisStore::open(&server.url()).expect("this is its URL")).keep(server)
 }
 
-/// A store on a cluster that all tests share, where no other has the prefix.
+/// A store on a cluster that all tests share, with a prefix that no other test has.
 #[cfg(feature = "redis")]
 pub(crate) async fn redis_cluster() -> Subject {
     Subject::new(cluster_store())
@@ -95,7 +104,7 @@ fn cluster_store() -> RedisStore {
     store.prefix(prefix)
 }
 
-/// A store on so many Memcached servers of its own.
+/// A store on this many Memcached servers of its own.
 #[cfg(feature = "memcached")]
 pub(crate) async fn memcached(servers: usize) -> Subject {
     let (store, servers) = memcached_store(servers);

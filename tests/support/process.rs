@@ -1,4 +1,4 @@
-//! Real processes: programs of this project, started by a test and ended with it.
+//! Real processes: programs of this project that a test starts and ends.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Returns cargo, for this project, as a shell would start it.
+/// Returns a cargo command for this project, as a shell would start it.
 ///
-/// A test also finds in its environment what cargo says of the package. Build scripts that read it
-/// would run again, here and when the tests are built next: `ring`, and all that needs it.
+/// The environment of a test contains variables that cargo sets for the package. Build scripts that read them
+/// would run again, here and at the next build of the tests: `ring`, and all crates that need it.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -24,11 +24,11 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// Returns the path of an example of this project, which is built if it is not.
+/// Returns the path of an example of this project. Builds it if necessary.
 pub(crate) fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // A test that is run alone is built without the examples.
+        // If a test is run alone, the examples are not built.
         let mut cargo = cargo();
         cargo.args(["build", "--quiet", "--examples"]);
         assert!(
@@ -45,9 +45,9 @@ pub(crate) fn example(name: &str) -> PathBuf {
 /// The argument before those of a program.
 const ARGUMENTS: &str = "arguments-of-the-program";
 
-/// Returns the command that starts the program `test`, an ignored test of this binary.
+/// Returns the command that starts the program `test`, which is an ignored test of this binary.
 ///
-/// To the test harness, the arguments that follow are names of tests that do not exist.
+/// The test harness takes the arguments that follow for names of tests, which do not exist.
 pub(crate) fn program(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a program knows where it is"));
     command.args([
@@ -88,7 +88,7 @@ impl Process {
         let _ = self.0.wait();
     }
 
-    /// Sends it a signal by name. After `STOP` none of its threads runs any more.
+    /// Sends it a signal by name. After `STOP` all of its threads are stopped.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.0.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status();
@@ -119,8 +119,8 @@ impl Process {
         self.0.id()
     }
 
-    /// Returns whether it listens on `port` of 127.0.0.1: the process itself, and not another that took
-    /// the port before it.
+    /// Returns whether it listens on `port` of 127.0.0.1: this process, and not another one that took
+    /// the port first.
     pub(crate) fn listens_on(&self, port: u16) -> bool {
         const LISTENING: &str = "0A";
         let local = format!("0100007F:{port:04X}");
@@ -142,7 +142,7 @@ impl Process {
         self.0.try_wait().expect("it was started").is_some()
     }
 
-    /// Waits until it ends, and returns whether it ended well.
+    /// Waits until it ends, and returns whether it succeeded.
     pub(crate) fn wait(&mut self) -> bool {
         self.0.wait().expect("it was started").success()
     }
@@ -185,7 +185,7 @@ impl Server {
             .unwrap_or_else(|log| panic!("{name} does not launch:\n{log}"))
     }
 
-    /// As [`start`](Self::start); what it said, where it does not launch.
+    /// As [`start`](Self::start). Returns its output if it does not launch.
     pub(crate) fn try_start(
         name: &str,
         directory: &Path,
@@ -253,7 +253,7 @@ impl Server {
         &mut self.process
     }
 
-    /// What it said so far.
+    /// Returns its output so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -305,7 +305,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Returns a port that nobody listens on, nor on the one that a node of a cluster takes beside it.
+/// Returns a port that is free, like the second port that a node of a cluster takes.
 pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");

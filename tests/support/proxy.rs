@@ -1,4 +1,4 @@
-//! A wire between a client and a server that delays, loses, holds, or is cut, as the test says.
+//! A proxy between a client and a server that delays, loses, holds or cuts, as the test demands.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use rocket::tokio::runtime::Builder;
 use rocket_session_kit::testing::Gate;
 use rustix::net::sockopt::set_tcp_cork;
 
-/// It listens on a port of its own and passes on what comes, both ways. It ends with the test's
+/// It listens on its own port and forwards bytes both ways. It ends with the test's
 /// process.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
@@ -20,21 +20,21 @@ pub(crate) struct Proxy {
 
 #[derive(Default)]
 struct Wire {
-    /// New connections are as dead as the old ones.
+    /// New connections are dead like the old ones.
     loses: AtomicBool,
     /// Milliseconds that each response waits.
     delay: AtomicU64,
-    /// Bytes a second, both ways together; 0 is any number.
+    /// Bytes a second, both ways together; 0 is unlimited.
     bandwidth: AtomicU64,
-    /// When the bytes so far are through.
+    /// The time at which the bytes so far have passed.
     busy_until: Mutex<Option<Instant>>,
-    /// Connections that are still to be cut at their next request, before it is passed on.
+    /// The number of connections to cut at their next request, before it is forwarded.
     cut_at_requests: AtomicU64,
-    /// Connections that are still to be cut at their next response, which is lost.
+    /// The number of connections to cut at their next response, which is lost.
     cut_at_responses: AtomicU64,
-    /// Requests with these bytes in them wait at the gate.
+    /// Requests that contain these bytes wait at the gate.
     held_requests: Held,
-    /// Responses with these bytes in them wait at the gate, and are the last of their connection.
+    /// Responses that contain these bytes wait at the gate, and are the last of their connection.
     held_responses: Held,
     connections: Mutex<Vec<Connection>>,
 }
@@ -44,7 +44,7 @@ type Held = Mutex<Option<(Vec<u8>, Gate)>>;
 struct Connection {
     client: TcpStream,
     server: TcpStream,
-    /// Nothing arrives any more, and nobody is told.
+    /// Nothing arrives any more, and neither side notices.
     dead: Arc<AtomicBool>,
 }
 
@@ -56,7 +56,7 @@ impl Proxy {
         let accepting = Arc::clone(&wire);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // A server that is down is one that hangs up.
+                // A server that is down closes the connection.
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", port)) {
                     accepting.join(client, server);
                 }
@@ -65,7 +65,7 @@ impl Proxy {
         Self { port: own, wire }
     }
 
-    /// From now on nothing arrives, on the connections that there are and on new ones.
+    /// From now on nothing arrives, on existing connections and on new ones.
     pub(crate) fn lose(&self) {
         self.wire.loses.store(true, Ordering::SeqCst);
         for connection in &*self.wire.connections.lock().unwrap() {
@@ -73,7 +73,7 @@ impl Proxy {
         }
     }
 
-    /// New connections work again; those that lost something stay dead.
+    /// New connections work again; those that lost bytes stay dead.
     pub(crate) fn heal(&self) {
         self.wire.loses.store(false, Ordering::SeqCst);
         self.delay(Duration::ZERO);
@@ -82,13 +82,13 @@ impl Proxy {
         self.wire.cut_at_responses.store(0, Ordering::SeqCst);
     }
 
-    /// Every response waits so long.
+    /// Delays every response by this time.
     pub(crate) fn delay(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).expect("it is short");
         self.wire.delay.store(millis, Ordering::SeqCst);
     }
 
-    /// All connections together carry so many bytes a second; 0 is any number.
+    /// Limits all connections together to this many bytes a second; 0 is unlimited.
     pub(crate) fn bandwidth(&self, bytes: u64) {
         self.wire.bandwidth.store(bytes, Ordering::SeqCst);
     }
@@ -100,23 +100,23 @@ impl Proxy {
         }
     }
 
-    /// The next requests are lost, and the connections that they come over are cut.
+    /// Loses the next requests, and cuts their connections.
     pub(crate) fn cut_at_requests(&self, count: u64) {
         self.wire.cut_at_requests.store(count, Ordering::SeqCst);
     }
 
-    /// The next requests arrive, their responses are lost, and their connections are cut.
+    /// Forwards the next requests, loses their responses, and cuts their connections.
     pub(crate) fn cut_at_responses(&self, count: u64) {
         self.wire.cut_at_responses.store(count, Ordering::SeqCst);
     }
 
-    /// Every request with `bytes` in it waits at the gate that is returned.
+    /// Makes every request that contains `bytes` wait at the returned gate.
     pub(crate) fn hold(&self, bytes: &[u8]) -> Gate {
         hold(&self.wire.held_requests, bytes)
     }
 
-    /// Every response with `bytes` in it waits at the gate that is returned. Its connection ends with
-    /// it, so that the client knows as soon as it has the response.
+    /// Makes every response that contains `bytes` wait at the returned gate. Its connection ends with
+    /// it, so the client notices as soon as it has the response.
     pub(crate) fn hold_last_response(&self, bytes: &[u8]) -> Gate {
         hold(&self.wire.held_responses, bytes)
     }
@@ -197,7 +197,7 @@ impl Wire {
                 runtime.expect("it needs nothing").block_on(gate.pass());
             }
             if responses && gate.is_some() {
-                // The response and the end travel together.
+                // The response and the end arrive together.
                 set_tcp_cork(&to, true).expect("a socket can be set so");
                 let _ = to.write_all(&bytes[..read]);
                 break;
@@ -212,7 +212,7 @@ impl Wire {
         }
     }
 
-    /// Passes bytes on, a few at a time where they share a narrow wire with others.
+    /// Forwards bytes, a few at a time if they share a slow line with others.
     fn carry(&self, to: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
         let bandwidth = self.bandwidth.load(Ordering::SeqCst);
         if bandwidth == 0 {

@@ -26,7 +26,7 @@ impl Redis {
         Self::with(&[])
     }
 
-    /// Starts it with more settings, as `["--maxmemory", "2mb"]`.
+    /// Starts it with more settings, such as `["--maxmemory", "2mb"]`.
     pub(crate) fn with(more: &[&str]) -> Self {
         let there = tempfile::tempdir().expect("there is room for a directory");
         let path = there.path().to_str().expect("it is text").to_owned();
@@ -37,7 +37,7 @@ impl Redis {
         loop {
             let port = free_port();
             let mut process = launch(port, &arguments);
-            // Another test may have been faster to take the port.
+            // Another test may have taken the port first.
             if responds(&mut process, port) {
                 return Self {
                     process,
@@ -79,7 +79,7 @@ impl Redis {
         cli(self.port, command)
     }
 
-    /// How often it was asked to carry out `command`.
+    /// Returns how often it executed `command`.
     pub(crate) fn calls(&self, command: &str) -> u64 {
         let stats = self.cli(&["INFO", "commandstats"]);
         let start = format!("cmdstat_{command}:calls=");
@@ -91,7 +91,7 @@ impl Redis {
 }
 
 fn launch(port: u16, arguments: &[String]) -> Process {
-    // Not even a test that is killed leaves it behind.
+    // Even a killed test does not leave it behind.
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "redis-server", "--port"])
@@ -101,7 +101,7 @@ fn launch(port: u16, arguments: &[String]) -> Process {
     Process::start(&mut command)
 }
 
-/// Waits until the server responds; `false` when it ended instead.
+/// Waits until the server responds; `false` if it ended instead.
 fn responds(process: &mut Process, port: u16) -> bool {
     let mut ended = false;
     wait_until("the server responds", || {
@@ -111,12 +111,12 @@ fn responds(process: &mut Process, port: u16) -> bool {
     !ended
 }
 
-/// Whether the server on `port` responds, and not only its kernel: then it has its socket too.
+/// Whether the server on `port` responds itself, and not only its kernel. Then its socket exists, too.
 fn is_up(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
         return false;
     };
-    // Without a password it says so, and where it wants TLS it hangs up: each is a response.
+    // A missing password is an error, and a missing TLS a closed connection: each is a response.
     let _ = stream.write_all(b"PING\r\n");
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
     let read = stream.read(&mut [0; 64]);
@@ -133,7 +133,7 @@ pub(crate) fn cli(port: u16, command: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Waits until a replica has all that was written to the server at `port`.
+/// Waits until a replica has all writes to the server at `port`.
 pub(crate) fn wait_until_replicated(port: u16) {
     wait_until("a replica has everything", || {
         let told = cli(port, &["INFO", "replication"]);
@@ -141,7 +141,7 @@ pub(crate) fn wait_until_replicated(port: u16) {
             let rest = told.split_once(before)?.1;
             rest.split([',', '\r', '\n']).next()?.parse::<u64>().ok()
         };
-        // Of the first replica, and of the server itself.
+        // That of the first replica, and that of the server itself.
         let (there, here) = (number("offset="), number("master_repl_offset:"));
         there.is_some() && there >= here
     });
@@ -181,12 +181,12 @@ impl Cluster {
         cluster
     }
 
-    /// The URLs of one that all tests use, and none breaks.
+    /// The URLs of a cluster that all tests use and none breaks.
     pub(crate) fn shared() -> &'static [String] {
         static URLS: OnceLock<Vec<String>> = OnceLock::new();
         URLS.get_or_init(|| {
             let (sender, receiver) = mpsc::channel();
-            // The servers die with the thread that started them, which is never.
+            // The servers end with the thread that started them, which never ends.
             thread::spawn(move || {
                 let cluster = Self::start();
                 sender.send(cluster.urls()).expect("somebody waits");
@@ -198,9 +198,9 @@ impl Cluster {
         })
     }
 
-    /// Waits until all nodes that live agree.
+    /// Waits until all living nodes agree.
     pub(crate) fn wait_until_well(&self, nodes: usize) {
-        wait_until("the cluster is well", || {
+        wait_until("the cluster is healthy", || {
             let well = |node: &&Redis| {
                 node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
                     && node
@@ -236,7 +236,7 @@ impl Cluster {
     }
 }
 
-/// A primary, a replica, and three sentinels who watch them.
+/// A primary, a replica, and three sentinels that watch them.
 pub(crate) struct Sentinels {
     pub(crate) servers: Vec<Redis>,
     pub(crate) sentinels: Vec<Redis>,

@@ -10,7 +10,7 @@ use rocket_session_kit::{MemoryStore, Sessions};
 
 use super::app::{Gates, figment, routes};
 
-/// A server in this process; it lands when this is dropped.
+/// A server in this process. It shuts down when this is dropped.
 pub(crate) struct Served {
     pub(crate) port: u16,
     shutdown: Shutdown,
@@ -34,7 +34,7 @@ impl Served {
         Self::of(build(rocket))
     }
 
-    /// The same for an application of one's own.
+    /// The same for another application.
     pub(crate) fn of(rocket: Rocket<Build>) -> Self {
         let settings = rocket.figment().clone();
         let settings = settings.merge(("port", 0)).merge(("shutdown.ctrlc", false));
@@ -59,7 +59,7 @@ impl Served {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        // By name: browsers take this one for as good as https.
+        // By name: browsers treat this one like https.
         format!("http://localhost:{}{path}", self.port)
     }
 }

@@ -1,21 +1,23 @@
-//! What the tests of Redis and of Memcached share: sessions that are saved without an application, and
-//! promises that both stores keep.
+//! The common parts of the tests of Redis and of Memcached: sessions that are saved without an
+//! application, and promises that both stores keep.
 
 use std::time::Duration;
 
 use rocket::figment::Figment;
 use rocket::tokio;
-use rocket_session_kit::SessionId;
-use rocket_session_kit::store::{KeyValue, Namespace, Precondition, Save, Saved, SessionStore};
+use rocket_session_kit::store::{
+    KeyValue, Namespace, Precondition, Revision, Save, Saved, SessionStore,
+};
 use rocket_session_kit::testing::Gate;
+use rocket_session_kit::{ErrorKind, SessionId};
 
 use super::App;
 use super::proxy::Proxy;
 
-/// What no request of these tests may take: the time for one call, and a lot for a slow machine.
+/// The longest time for a request of these tests: the limit of one call, and a lot for a slow machine.
 pub(crate) const SOON: Duration = Duration::from_secs(8);
 
-/// How long a test waits for what must come.
+/// The time that a test waits for an event.
 pub(crate) const PATIENT: Duration = Duration::from_secs(30);
 
 pub(crate) fn brief(figment: Figment) -> Figment {
@@ -27,7 +29,7 @@ pub(crate) fn session(owner: &str) -> Vec<u8> {
     filled_session(owner, 0)
 }
 
-/// The same, longer by so many bytes.
+/// The same, longer by this many bytes.
 pub(crate) fn filled_session(owner: &str, filling: usize) -> Vec<u8> {
     let rev = SessionId::random().to_hex();
     let filling = "x".repeat(filling);
@@ -82,7 +84,7 @@ pub(crate) async fn write_everything(app: &App, store: &impl KeyValue) {
     store.swap(&swap, Some(b"1"), b"2", minute).await.unwrap();
 }
 
-/// A store goes on to work when the runtime is gone in which it was used first.
+/// A store still works when the runtime in which it was first used is gone.
 pub(crate) fn works_in_a_second_runtime(store: &(impl SessionStore + KeyValue)) {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -105,7 +107,7 @@ pub(crate) fn works_in_a_second_runtime(store: &(impl SessionStore + KeyValue)) 
     );
 }
 
-/// A call that is given up leaves its response to no other call of `store`, which is behind `proxy`.
+/// The response to an abandoned call reaches no other call of `store`, which is behind `proxy`.
 pub(crate) async fn keeps_responses_apart(store: &impl SessionStore, proxy: &Proxy) {
     let mut owners = Vec::new();
     for owner in ["alice", "bob", "carol"] {
@@ -115,17 +117,17 @@ pub(crate) async fn keeps_responses_apart(store: &impl SessionStore, proxy: &Pro
     for round in 0..1000 {
         let (owner, id) = &owners[round % 3];
         let (_, other) = &owners[(round + 1) % 3];
-        // Given up at every moment between the command and its response.
+        // Abandoned at every moment between the command and its response.
         let given_up = Duration::from_micros(round as u64 * 4);
         let _ = tokio::time::timeout(given_up, store.load_session(other)).await;
         let loaded = store.load_session(id).await.unwrap().expect("it is there");
         let text = String::from_utf8(loaded.bytes).unwrap();
-        assert!(text.contains(owner), "{owner} was answered {text}");
+        assert!(text.contains(owner), "{owner} got {text}");
     }
 }
 
-/// A sweep by `sweeping`, which waits at `deletions` before it deletes, spares what was saved after it
-/// looked.
+/// A sweep by `sweeping`, which waits at `deletions` before it deletes, spares sessions that were saved
+/// after it listed them.
 pub(crate) async fn spares_a_session_saved_meanwhile(
     sweeping: &impl SessionStore,
     direct: &impl SessionStore,
@@ -146,4 +148,36 @@ pub(crate) async fn spares_a_session_saved_meanwhile(
     let swept = swept.unwrap();
     assert_eq!((swept.deleted, swept.remaining), (0, 1));
     assert!(direct.has_session(&id).await.unwrap());
+}
+
+/// `loss` loses a save of the session by `store`, and waits until `store` is at `gate` to find out its
+/// outcome. `direct` then saves the session: the first save is an error, and is not repeated.
+pub(crate) async fn reports_a_lost_save_followed_by_another(
+    store: &impl SessionStore,
+    direct: &impl SessionStore,
+    (id, revision): (SessionId, Revision),
+    arrived: bool,
+    gate: &Gate,
+    loss: impl Future<Output = ()>,
+) {
+    let (ours, theirs) = (session("ours"), session("theirs"));
+    let other = async {
+        loss.await;
+        let there = direct.load_session(&id).await.unwrap();
+        let there = there.expect("it is there");
+        assert_eq!(there.bytes == ours, arrived);
+        let precondition = Precondition::Revision(there.revision);
+        let saved = direct.save_session(&id, save(&theirs, precondition)).await;
+        assert!(matches!(saved, Ok(Saved::Saved(_))), "{saved:?}");
+        gate.open_for_all();
+    };
+    let precondition = Precondition::Revision(revision);
+    let both = async { tokio::join!(store.save_session(&id, save(&ours, precondition)), other) };
+    let both = tokio::time::timeout(PATIENT, both).await;
+    let (saved, ()) = both.expect("a lost save is looked for");
+    let error = saved.expect_err("the outcome of the save is unknown");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let there = direct.load_session(&id).await.unwrap();
+    let there = there.expect("it is there");
+    assert!(there.bytes == theirs, "the other's save was overwritten");
 }

@@ -1,4 +1,4 @@
-//! A visitor with a browser's jar: it sends raw `Cookie` headers and obeys `Set-Cookie`.
+//! A visitor with a browser's cookie jar: it sends raw `Cookie` headers and applies `Set-Cookie`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,14 +11,14 @@ use rocket::local::asynchronous::Client;
 pub(crate) struct Visitor<'a> {
     client: &'a Client,
     address: IpAddr,
-    /// What it sends beside cookies.
+    /// The other headers that it sends.
     headers: Vec<(String, String)>,
     jar: Mutex<BTreeMap<String, String>>,
 }
 
-/// What a visitor is answered.
+/// The response that a visitor gets.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: Status,
     pub(crate) body: String,
     headers: Vec<(String, String)>,
@@ -34,7 +34,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Another browser with the same cookies, as a thief has.
+    /// Another browser with the same cookies, like a thief's.
     pub(crate) fn copy(&self) -> Self {
         Self {
             client: self.client,
@@ -68,16 +68,16 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.send(Method::Get, path, None).await
     }
 
-    /// Sends a request with the cookies as they are now, and stores those that come back.
-    pub(crate) async fn send(&self, method: Method, path: &str, form: Option<&str>) -> Answer {
+    /// Sends a request with the current cookies, and stores the cookies of the response.
+    pub(crate) async fn send(&self, method: Method, path: &str, form: Option<&str>) -> Response {
         let cookies = self.cookies();
         let mut request = self.client.req(method, path.to_owned());
         request.set_remote((self.address, 4711).into());
-        // A server of Rocket's fills its jar from the header; a local client does not.
+        // Rocket's server fills its jar from the header; a local client does not.
         for cookie in cookies
             .split("; ")
             .filter_map(|pair| Cookie::parse_encoded(pair).ok())
@@ -101,7 +101,7 @@ impl<'a> Visitor<'a> {
             .collect();
         let status = response.status();
         let body = response.into_string().await.unwrap_or_default();
-        let response = Answer {
+        let response = Response {
             status,
             headers,
             body,
@@ -134,7 +134,7 @@ impl<'a> Visitor<'a> {
             .insert(name.to_owned(), value.to_owned());
     }
 
-    fn obey(&self, response: &Answer) {
+    fn obey(&self, response: &Response) {
         let mut jar = self.jar.lock().unwrap();
         for header in response.headers("Set-Cookie") {
             let cookie = Cookie::parse(header.to_owned()).expect("a cookie can be parsed");
@@ -146,7 +146,7 @@ impl<'a> Visitor<'a> {
     }
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         let of_name = self
             .headers
@@ -174,13 +174,13 @@ impl Answer {
         first
     }
 
-    /// Whether the visitor is given a session.
+    /// Whether the response sets the cookie of a session.
     pub(crate) fn sets_session(&self) -> bool {
         self.session_cookie()
             .is_some_and(|cookie| !cookie.value().is_empty())
     }
 
-    /// Whether the visitor is to forget a session.
+    /// Whether the response removes the cookie of a session.
     pub(crate) fn removes_session(&self) -> bool {
         let removal = |cookie: Cookie<'_>| {
             let expires = cookie.expires_datetime().is_some_and(|at| at.year() < 2026);

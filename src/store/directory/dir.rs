@@ -224,7 +224,7 @@ pub(super) fn age(metadata: &Metadata, now: SystemTime) -> Duration {
 }
 
 /// Returns the point in time at this distance from 1970, as far as a file can represent it: at most
-/// two centuries, which means for ever.
+/// two centuries, which means forever.
 pub(super) fn file_time(since_1970: Duration) -> SystemTime {
     UNIX_EPOCH + since_1970.min(FOR_EVER)
 }

@@ -47,10 +47,6 @@ impl KeyValue for DirectoryStore {
         self.edit(key, "keep an entry", edit::set(value, ttl)).await
     }
 
-    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
-        self.swap(key, None, value, ttl).await
-    }
-
     async fn swap(
         &self,
         key: &Key,

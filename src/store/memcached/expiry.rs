@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 
 /// Returns a lifetime as the protocol writes it: seconds from now, beyond 30 days a point in time,
-/// and 0 for ever.
+/// and 0 forever.
 pub(super) fn expiry(ttl: Option<Duration>) -> u32 {
     expiry_at(ttl, Clock::system().seconds())
 }

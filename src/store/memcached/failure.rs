@@ -49,7 +49,7 @@ pub(super) fn is_timeout(cause: &Cause) -> bool {
 /// The reason for a call that took too long.
 pub(super) const NO_RESPONSE: &str = "it did not respond in time";
 
-/// Returns the cause in words of our own: the driver's text quotes the key.
+/// Returns the cause in this crate's words: the driver's text quotes the key.
 pub(super) fn reason(cause: &Cause) -> &'static str {
     match cause {
         Cause::Io(error) => io_reason(error),

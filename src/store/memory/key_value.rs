@@ -68,10 +68,6 @@ impl KeyValue for MemoryStore {
         self.edit(key, edit::set(value, ttl))
     }
 
-    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
-        self.swap(key, None, value, ttl).await
-    }
-
     async fn swap(
         &self,
         key: &Key,

@@ -22,7 +22,7 @@ pub(super) fn failure(settings: &Settings, act: &'static str, error: &RedisError
         .because(reason(error))
 }
 
-/// Returns the cause in words of our own: the driver's text may quote a key or a value.
+/// Returns the cause in this crate's words: the driver's text may quote a key or a value.
 fn reason(error: &RedisError) -> String {
     use redis::ErrorKind as Kind;
 

@@ -1,4 +1,4 @@
-//! A store of one's own, in SQLite: written as a user would, with nothing but what is public.
+//! A store of your own, based on SQLite. It uses only the public API.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS entries
         (namespace TEXT, name TEXT, expires INTEGER, value BLOB NOT NULL, PRIMARY KEY (namespace, name));";
 
-/// How many sessions a list takes out of the file at once.
+/// The number of sessions that a list reads from the file at once.
 const PAGE: u32 = 100;
 
 /// Sessions and entries in a file of SQLite.
@@ -30,7 +30,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Returns the store in the file at `path`, which is created when it is missing.
+    /// Returns the store in the file at `path`, which is created if it is missing.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl SqliteStore {
         )
     }
 
-    /// Does `work`, all of it or nothing; and nothing once the caller has given up.
+    /// Executes `work` in one transaction, unless the caller has given up.
     async fn transact<T: Send + 'static>(
         &self,
         act: &'static str,
@@ -89,8 +89,8 @@ impl SqliteStore {
         told(act, done.await)
     }
 
-    /// Changes an entry in one step: `step` is given what is there, and returns what shall be, with
-    /// a result. `None` leaves it as it is.
+    /// Edits an entry in one transaction: `step` gets the current entry, and returns the new one with a
+    /// result. `None` leaves the entry as it is.
     async fn edit<T: Send + 'static>(
         &self,
         act: &'static str,
@@ -128,7 +128,7 @@ impl SqliteStore {
 
 struct Entry {
     value: Vec<u8>,
-    /// Milliseconds since 1970; `None` is never.
+    /// Milliseconds since 1970; `None` means never.
     expires: Option<i64>,
 }
 
@@ -160,12 +160,12 @@ fn session(
     Ok(bytes.optional()?.map(Stored::new))
 }
 
-/// Returns a time in whole milliseconds, and never a shorter one.
+/// Returns a time in milliseconds, rounded up.
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
-/// Returns what a thread says that worked on the file.
+/// Returns the result of a thread that worked on the file.
 fn told<T>(
     act: &'static str,
     done: std::result::Result<rusqlite::Result<T>, rocket::tokio::task::JoinError>,
@@ -301,10 +301,6 @@ impl KeyValue for SqliteStore {
         self.edit("keep an entry", key, |_| (Some(next), ())).await
     }
 
-    async fn add(&self, key: &Key, value: &[u8], ttl: Option<Duration>) -> Result<bool> {
-        self.swap(key, None, value, ttl).await
-    }
-
     async fn swap(
         &self,
         key: &Key,
@@ -384,7 +380,7 @@ impl KeyValue for SqliteStore {
     }
 }
 
-/// Returns the number that decimal digits tell.
+/// Returns the number in decimal digits.
 fn number(digits: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! A store of one's own passes both public suites, and serves an application.
+//! A store of your own passes both public suites, and serves an application.
 
 use own_store::SqliteStore;
 use rocket::futures::TryStreamExt;
@@ -54,7 +54,7 @@ async fn an_application_keeps_sessions_and_cache_in_an_own_store() {
         assert_eq!(response.as_deref(), Some(visits));
     }
     client.get("/login").dispatch().await;
-    // The session has moved, and left a word where it was.
+    // The session has moved, and left a tombstone.
     let sessions: &Sessions = client.rocket().state().expect("it is managed");
     let kept: Vec<_> = sessions
         .store()
