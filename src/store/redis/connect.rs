@@ -36,7 +36,8 @@ pub(super) async fn connect(
     };
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(settings.connection_timeout()))
-        .set_response_timeout(Some(settings.response_timeout()))
+        // Each command has its own time limit.
+        .set_response_timeout(None)
         .set_push_sender(on_push);
     client
         .get_multiplexed_async_connection_with_config(&config)

@@ -42,8 +42,16 @@ impl Settings {
         self.timeout / 2
     }
 
-    /// A little less than the time limit of a call, so that the call can still give up the
-    /// connection.
+    /// The time limit of a command. It is a little less than that of a call to the store, so that the
+    /// command can still give up a connection that stays silent. In a cluster the driver does this, for
+    /// the single nodes.
+    pub(super) fn call_timeout(&self) -> Duration {
+        match self.is_cluster() {
+            true => self.timeout,
+            false => self.response_timeout(),
+        }
+    }
+
     pub(super) fn response_timeout(&self) -> Duration {
         self.timeout.mul_f64(0.9)
     }

@@ -120,22 +120,30 @@ impl SharedConnection {
         retry: Retry,
         routing: Option<&RoutingInfo>,
     ) -> RedisResult<Response> {
-        let sending = self.send_with_retries(command, retry, routing);
-        match tokio::time::timeout(self.settings.timeout, sending).await {
-            Ok(response) => response,
-            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-        }
+        let mut used = None;
+        let sending = self.send_with_retries(command, retry, routing, &mut used);
+        let sent = tokio::time::timeout(self.settings.call_timeout(), sending).await;
+        sent.unwrap_or_else(|_| {
+            let error = io::Error::from(io::ErrorKind::TimedOut).into();
+            if let Some(connection) = used {
+                self.discard_after(&error, &connection);
+            }
+            Err(error)
+        })
     }
 
+    /// Like [`send_in_time`](Self::send_in_time), without a time limit. `used` becomes the connection
+    /// that waits for the response.
     async fn send_with_retries(
         &self,
         command: &Cmd,
         retry: Retry,
         routing: Option<&RoutingInfo>,
+        used: &mut Option<Connection>,
     ) -> RedisResult<Response> {
         let (mut attempts, mut was_resent, mut redirection) = (1, false, None);
         loop {
-            let mut connection = self.connection().await?;
+            let connection = used.insert(self.connection().await?);
             let sent = match redirection.take() {
                 None => connection.send(command, routing).await,
                 Some(node) => Box::pin(connection.send_asking(command, node)).await,
@@ -145,9 +153,7 @@ impl SharedConnection {
                 Ok(value) => return Ok(Response { value, was_resent }),
                 Err(error) => error,
             };
-            if needs_reconnect(&self.settings, &error) {
-                self.discard(&connection);
-            }
+            self.discard_after(&error, connection);
             let refused = was_refused(&error);
             let dropped = error.is_connection_dropped();
             if attempts == ATTEMPTS || !(refused || retry == Retry::Yes && dropped) {
@@ -190,9 +196,12 @@ impl SharedConnection {
             .cloned()
     }
 
-    /// Forgets a connection, unless a new one has replaced it already.
-    fn discard(&self, connection: &Connection) {
-        let mut current = self.current.lock();
-        current.take_if(|current| current.is_clone_of(connection));
+    /// Forgets a connection after an error that calls for a new one, unless a new one has replaced it
+    /// already.
+    fn discard_after(&self, error: &RedisError, connection: &Connection) {
+        if needs_reconnect(&self.settings, error) {
+            let mut current = self.current.lock();
+            current.take_if(|current| current.is_clone_of(connection));
+        }
     }
 }
