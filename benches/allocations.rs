@@ -5,6 +5,7 @@
 mod app;
 
 use app::{App, ROUTES};
+use rocket_session_kit::MemoryStore;
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -12,7 +13,7 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 fn main() {
     let _profiler = dhat::Profiler::builder().testing().build();
     rocket::async_test(async {
-        let app = App::launch().await;
+        let app = App::launch(MemoryStore::new()).await;
         let mut floor = None;
         for route in ROUTES {
             let mut counts = Vec::new();

@@ -8,6 +8,7 @@ mod app;
 use app::{App, ROUTES};
 use divan::Bencher;
 use rocket::tokio::runtime::Builder;
+use rocket_session_kit::MemoryStore;
 
 fn main() {
     divan::main();
@@ -20,6 +21,6 @@ fn request(bencher: Bencher<'_, '_>, route: &str) {
         .enable_all()
         .build()
         .expect("a runtime starts");
-    let app = runtime.block_on(App::launch());
+    let app = runtime.block_on(App::launch(MemoryStore::new()));
     bencher.bench_local(|| runtime.block_on(app.ask(route, || 0)));
 }

@@ -5,8 +5,9 @@
 
 #![allow(missing_docs)]
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+mod server;
+
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,37 +18,12 @@ use rocket::tokio::net::TcpStream;
 use rocket::tokio::{self, runtime::Builder};
 use rocket_session_kit::store::{Precondition, RecordHeader, Save, Saved, SessionStore};
 use rocket_session_kit::{MemcachedStore, RedisStore, SessionId};
+use server::Server;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const TASKS: [usize; 3] = [1, 10, 100];
 const ROUNDS: usize = 4;
 const LONG: Duration = Duration::from_millis(700);
-
-/// A server that dies with this program.
-struct Server(Child, u16);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(program: &str, arguments: &[&str], port: &str) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-    let free = listener.local_addr().expect("it has one").port();
-    drop(listener);
-    let child = Command::new(program)
-        .args(arguments)
-        .args([port, &free.to_string()])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the server is installed");
-    while std::net::TcpStream::connect(("127.0.0.1", free)).is_err() {
-        std::thread::yield_now();
-    }
-    Server(child, free)
-}
 
 /// A session of some 500 bytes.
 fn bytes(rev: u64) -> Vec<u8> {
@@ -207,12 +183,8 @@ fn median(mut of: Vec<f64>) -> f64 {
 }
 
 async fn redis() {
-    let server = start(
-        "redis-server",
-        &["--save", "", "--bind", "127.0.0.1"],
-        "--port",
-    );
-    let port = server.1;
+    let server = Server::redis();
+    let port = server.port;
     let url = format!("redis://127.0.0.1:{port}");
     let store: Arc<dyn SessionStore> = Arc::new(RedisStore::open(&url).expect("this is a URL"));
     let client = redis::Client::open(url).expect("this is a URL");
@@ -276,8 +248,8 @@ async fn redis() {
 }
 
 async fn memcached() {
-    let server = start("memcached", &["-l", "127.0.0.1", "-u", "root"], "-p");
-    let port = server.1;
+    let server = Server::memcached(None);
+    let port = server.port;
     let address = format!("127.0.0.1:{port}");
     let store = MemcachedStore::open([address.clone()]).expect("this is an address");
     let store: Arc<dyn SessionStore> = Arc::new(store.connections(128));

@@ -131,6 +131,27 @@ fn every_row_of_coming_from_names_an_existing_test() {
 }
 
 #[test]
+fn the_costs_are_those_that_ci_holds() {
+    let page = read("docs/costs.md").replace("no session used", "untouched");
+    let page = page.replace("read and write", "write");
+    let rows = rows(&page);
+    let pinned = read("benches/instructions.tsv");
+    for line in pinned.lines().skip(1) {
+        let [store, route, count] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{line} does not have three cells")
+        };
+        let is_shown = rows.iter().any(|row| {
+            matches!(row[..], [act, place, _, cost]
+                if (act, place) == (route, store) && cost.replace(' ', "") == count)
+        });
+        assert!(
+            is_shown,
+            "docs/costs.md does not say {count} for {route}, {store}"
+        );
+    }
+}
+
+#[test]
 fn every_source_file_begins_with_a_sentence() {
     for path in ["src", "tests", "examples", "benches"]
         .into_iter()

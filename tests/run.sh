@@ -7,21 +7,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program:package (the `perl` of `perl-base` has no Storable; where `json_pp` is, all of Perl is)
-needed="strace:strace flock:util-linux setpriv:util-linux openssl:openssl chromium:chromium chromedriver:chromium-driver
-    redis-server:redis-server redis-cli:redis-tools memcached:memcached json_pp:perl python3:python3"
-
-missing=
-for entry in $needed; do
-    command -v "${entry%%:*}" >/dev/null || missing="$missing ${entry##*:}"
-done
-if [ -n "$missing" ]; then
-    echo "== installing$missing"
-    as_root=
-    [ "$(id -u)" = 0 ] || as_root=sudo
-    $as_root apt-get update -q
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -q -y --no-install-recommends $missing
-fi
+# The `perl` of `perl-base` has no Storable; where `json_pp` is, all of Perl is.
+tests/install strace:strace flock:util-linux setpriv:util-linux openssl:openssl chromium:chromium chromedriver:chromium-driver \
+    redis-server:redis-server redis-cli:redis-tools memcached:memcached json_pp:perl python3:python3
 perl -MStorable -MJSON::PP -MIO::Socket::INET -e 1 # says what is missing, and fails
 # These mount a tiny disk; those that follow give files to another user, too.
 mounting="directory::a_full_disk_leaves_the_old_session directory::a_full_disk_refuses_no_log_out"

@@ -3,11 +3,21 @@
 use rocket::http::Header;
 use rocket::local::asynchronous::Client;
 use rocket::{get, routes};
-use rocket_session_kit::{MemoryStore, Result, Session, Sessions};
+use rocket_session_kit::store::SessionStore;
+use rocket_session_kit::{Result, Session, Sessions};
 
 #[get("/")]
 fn bare() -> &'static str {
     "hello"
+}
+
+/// Makes a session of ten values, of some 500 bytes.
+#[get("/")]
+fn begin(session: &Session) -> Result<()> {
+    for n in 1..10 {
+        session.insert(&format!("key{n}"), "x".repeat(38))?;
+    }
+    session.insert("visits", 1)
 }
 
 #[get("/")]
@@ -22,7 +32,7 @@ fn write(session: &Session) -> Result<&'static str> {
     Ok("hello")
 }
 
-/// An application with sessions in memory, one without, and a visitor.
+/// An application with sessions, one without, and a visitor who has a session of ten values.
 pub(crate) struct App {
     kit: Client,
     plain: Client,
@@ -30,23 +40,25 @@ pub(crate) struct App {
 }
 
 /// The requests, from the cheapest to the most expensive. All of them have the same cookie.
+#[allow(dead_code, reason = "the pinned routes are in a file")]
 pub(crate) const ROUTES: [&str; 4] = ["bare", "untouched", "read", "write"];
 
 impl App {
-    pub(crate) async fn launch() -> Self {
+    pub(crate) async fn launch(store: impl SessionStore) -> Self {
         let figment = rocket::Config::figment()
             .merge(("log_level", "off"))
             .merge(("secret_key", vec![7_u8; 64]));
         let kit = rocket::custom(&figment)
             .mount("/bare", routes![bare])
+            .mount("/begin", routes![begin])
             .mount("/read", routes![read])
             .mount("/write", routes![write])
-            .attach(Sessions::with(MemoryStore::new()));
+            .attach(Sessions::with(store));
         let plain = rocket::custom(&figment).mount("/bare", routes![bare]);
         let kit = Client::untracked(kit).await.expect("it launches");
         let plain = Client::untracked(plain).await.expect("it launches");
 
-        let response = kit.get("/write").dispatch().await;
+        let response = kit.get("/begin").dispatch().await;
         let cookie = response
             .headers()
             .get_one("Set-Cookie")
