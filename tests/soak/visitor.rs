@@ -131,15 +131,16 @@ impl Visitor {
         self.wait_until_idle();
         self.model.lock().unwrap().quiet();
         let epoch = self.world.epoch();
-        let listed = self.dump()?;
-        let mut opened = self.read(None)?;
+        let (mut listed, mut opened) = (self.dump()?, self.read(None)?);
         for _ in 0..30 {
-            // A refused renewal is undone in the background.
-            if opened.me.is_some() || !self.model.lock().unwrap().was_refused_a_renewal() {
+            let is_whole = opened.me.is_some() && listed.iter().any(|e| e.view.me == opened.me);
+            if is_whole || !self.model.lock().unwrap().was_refused_a_renewal() {
                 break;
             }
+            // A refused renewal is undone in the background. Meanwhile, the session may be under
+            // neither id.
             sleep(Duration::from_millis(400));
-            opened = self.read(None)?;
+            (listed, opened) = (self.dump()?, self.read(None)?);
         }
         let mut broken = self.probe(&listed);
         if self.world.epoch() == epoch {
