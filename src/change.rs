@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::StoredMessage;
-use crate::record::{Record, read_value, write_value};
+use crate::record::{LogIn, Record, read_value, write_value};
 use crate::values::Values;
 
 /// One change of a request to its session.
@@ -25,7 +25,11 @@ pub(crate) enum Change {
     Update(String, Update),
     Clear,
     SetUser(Option<String>),
-    LogIn(String),
+    /// Logs a user in, at a time in seconds since 1970.
+    LogIn {
+        user: String,
+        at: u64,
+    },
     Notify(StoredMessage),
     /// As `Notify`, unless an identical message is waiting.
     NotifyOnce(StoredMessage),
@@ -77,7 +81,7 @@ impl Change {
                 Ok(())
             }
             Self::SetUser(user) => record.set_user(user.as_deref(), limits),
-            Self::LogIn(user) => {
+            Self::LogIn { user, at } => {
                 let mut next = record.clone();
                 if record.user().is_some_and(|other| other != user) {
                     // Data of one user is never shown to another user of the same browser.
@@ -88,6 +92,8 @@ impl Change {
                 next.tokens = Vec::new();
                 next.csrf = Vec::new();
                 next.set_user(Some(user), limits)?;
+                next.log_in = Some(Box::new(LogIn::new(*at)));
+                next.lifetime = None;
                 *record = next;
                 Ok(())
             }
@@ -121,7 +127,7 @@ impl Change {
 
     /// Returns whether it sets the user.
     pub(crate) fn is_about_the_user(&self) -> bool {
-        matches!(self, Self::SetUser(_) | Self::LogIn(_))
+        matches!(self, Self::SetUser(_) | Self::LogIn { .. })
     }
 
     /// Returns whether it must not be made to a session that another request renewed. The renewal may
@@ -130,7 +136,7 @@ impl Change {
         // A log-out grants no access.
         matches!(
             self,
-            Self::SetUser(Some(_)) | Self::LogIn(_) | Self::AddToken(_) | Self::AddCsrf(_)
+            Self::SetUser(Some(_)) | Self::LogIn { .. } | Self::AddToken(_) | Self::AddCsrf(_)
         )
     }
 
@@ -178,7 +184,7 @@ impl fmt::Debug for Change {
             Self::Update(..) => "Update",
             Self::Clear => "Clear",
             Self::SetUser(..) => "SetUser",
-            Self::LogIn(..) => "LogIn",
+            Self::LogIn { .. } => "LogIn",
             Self::Notify(..) => "Notify",
             Self::NotifyOnce(..) => "NotifyOnce",
             Self::PutBack(..) => "PutBack",

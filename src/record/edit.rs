@@ -53,7 +53,7 @@ impl Record {
             }
         }
         if own.user.is_some() && now.user.is_none() {
-            self.user = None;
+            (self.user, self.log_in) = (None, None);
         }
         for message in &now.notifications {
             let mut known = own.notifications.iter().chain(&self.notifications);
@@ -72,6 +72,9 @@ impl Record {
         let user_len = |user: Option<&str>| user.map_or(0, str::len);
         if self.size() - user_len(self.user()) + user_len(user) > limits.size {
             return Err(too_large("put the user into the session", limits));
+        }
+        if self.user() != user {
+            self.log_in = None;
         }
         self.user = user.map(str::to_owned);
         Ok(())

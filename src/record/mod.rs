@@ -3,6 +3,8 @@
 mod document;
 mod edit;
 mod json;
+mod lifetime;
+mod log_in;
 mod read;
 mod tombstone;
 mod write;
@@ -24,6 +26,8 @@ use crate::unknown_fields::UnknownFields;
 use crate::values::Values;
 
 pub(crate) use json::{read_value, write_value};
+pub(crate) use lifetime::Lifetime;
+pub(crate) use log_in::LogIn;
 pub(crate) use tombstone::Tombstone;
 
 /// The version of the format. New fields need no new version: see `docs/how-it-works.md`,
@@ -47,6 +51,9 @@ pub struct Record {
     pub(crate) created: u64,
     pub(crate) accessed: u64,
     pub(crate) user: Option<String>,
+    /// In a box, as is `lifetime`, because most records that are loaded have none.
+    pub(crate) log_in: Option<Box<LogIn>>,
+    pub(crate) lifetime: Option<Box<Lifetime>>,
     pub(crate) address: Option<IpAddr>,
     /// A random number by which the rate limit counts. It is set when the session is first saved, and
     /// does not change with a log-in or a renewal.
@@ -75,6 +82,8 @@ impl Record {
             created: now,
             accessed: now,
             user: None,
+            log_in: None,
+            lifetime: None,
             address,
             tag: None,
             forked: false,

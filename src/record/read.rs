@@ -7,7 +7,7 @@ use super::{Record, VERSION};
 use crate::values::{Entry, Values};
 
 /// The fields of a record, in the order in which they are written.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 17] = [
     "rev",
     "expires",
     "v",
@@ -15,6 +15,8 @@ const FIELDS: [&str; 15] = [
     "created",
     "accessed",
     "user",
+    "login",
+    "lifetime",
     "address",
     "tag",
     "forked",
@@ -54,8 +56,10 @@ impl Record {
                 "created" => record.created = number(value)?,
                 "accessed" => record.accessed = number(value)?,
                 "id" => record.id = Some(document.string(&token)?.parse().ok()?),
-                "user" | "address" | "tag" if value == "null" => {}
+                "user" | "login" | "lifetime" | "address" | "tag" if value == "null" => {}
                 "user" => record.user = Some(document.string(&token)?.into_owned()),
+                "login" => record.log_in = field(value)?,
+                "lifetime" => record.lifetime = field(value)?,
                 "address" => record.address = Some(document.string(&token)?.parse().ok()?),
                 "tag" => record.tag = Some(number(value)?),
                 "forked" => record.forked = field(value)?,

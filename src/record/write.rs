@@ -22,6 +22,8 @@ impl Record {
         field(json, "created", &self.created);
         field(json, "accessed", &self.accessed);
         optional(json, "user", self.user.as_ref());
+        optional(json, "login", self.log_in.as_ref());
+        optional(json, "lifetime", self.lifetime.as_ref());
         optional(json, "address", self.address.as_ref());
         optional(json, "tag", self.tag.as_ref());
         optional(json, "forked", Some(&true).filter(|_| self.forked));

@@ -58,7 +58,8 @@ impl Session {
             state.handed_out.clear();
         }
         state.keep_base_for_renewal();
-        self.change_user(&mut state, Change::LogIn(user.to_owned()));
+        let (user, at) = (user.to_owned(), self.manager.clock.seconds());
+        self.change_user(&mut state, Change::LogIn { user, at });
         state.renew = true;
     }
 
