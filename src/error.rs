@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The visitor exceeded a rate limit.
     RateLimited,
+    /// The user has as many sessions as `sessions.max_sessions_per_user` allows.
+    TooManySessions,
 }
 
 /// An error of this crate: its kind, the action that failed, the place, and the cause.
@@ -53,6 +55,7 @@ pub enum ErrorKind {
 /// | [`Unauthorized`](ErrorKind::Unauthorized) | 401 |
 /// | [`Forbidden`](ErrorKind::Forbidden) | 403 |
 /// | [`RateLimited`](ErrorKind::RateLimited) | 429 |
+/// | [`TooManySessions`](ErrorKind::TooManySessions) | 403 |
 /// | any other | 500 |
 ///
 /// # Example
@@ -117,9 +120,10 @@ impl Error {
     /// Logs the error: at info level if it is the client's fault, otherwise at error level.
     pub(crate) fn log(&self) {
         match self.kind {
-            ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::RateLimited => {
-                log::info!("{self}");
-            }
+            ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::RateLimited
+            | ErrorKind::TooManySessions => log::info!("{self}"),
             _ => log::error!("{self}"),
         }
     }
@@ -130,7 +134,7 @@ impl Error {
             ErrorKind::Unavailable => Status::ServiceUnavailable,
             ErrorKind::RateLimited => Status::TooManyRequests,
             ErrorKind::Unauthorized => Status::Unauthorized,
-            ErrorKind::Forbidden => Status::Forbidden,
+            ErrorKind::Forbidden | ErrorKind::TooManySessions => Status::Forbidden,
             _ => Status::InternalServerError,
         }
     }

@@ -95,7 +95,7 @@ impl Fairing for SessionsFairing {
     }
 
     async fn on_liftoff(&self, rocket: &Rocket<Orbit>) {
-        let Some(sessions) = rocket.state::<Sessions>() else {
+        let Some(sessions) = rocket.state::<Sessions>().map(Sessions::app) else {
             return;
         };
         if let Err(error) = sessions.learn_key(rocket.config()) {

@@ -9,6 +9,7 @@ use rocket::request::{FromRequest, Outcome};
 use rocket::tokio::sync::OnceCell;
 use rocket::{Ignite, Request, Rocket, Sentinel};
 
+use crate::app::App;
 use crate::config::{Transport, WhenStoreIsDown};
 use crate::dispatch::{self, Active};
 use crate::error::{Error, Result, StoreWasDown};
@@ -82,7 +83,7 @@ pub(crate) fn defer(
 }
 
 /// Opens the session of a request: from its cookie or token to the id, the record and the session.
-async fn open(sessions: &Sessions, request: &Request<'_>) -> Result<Session> {
+async fn open(sessions: &App, request: &Request<'_>) -> Result<Session> {
     let mut credential = Credential::Nothing;
     if sessions.config.transport != Transport::Header {
         let mut tried = None;
@@ -138,7 +139,7 @@ enum Loaded {
 
 /// Loads the session under `id`, for a request with `credential`.
 async fn load(
-    sessions: &Sessions,
+    sessions: &App,
     request: &Request<'_>,
     id: &SessionId,
     credential: Credential,

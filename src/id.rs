@@ -75,11 +75,6 @@ impl SessionId {
     pub(crate) fn hex<'a>(&self, buffer: &'a mut [u8; Simple::LENGTH]) -> &'a str {
         self.0.simple().encode_lower(buffer)
     }
-
-    /// Returns a value whose `Display` writes the 32 hex digits.
-    pub(crate) fn digits(&self) -> Simple {
-        self.0.simple()
-    }
 }
 
 impl FromStr for SessionId {
@@ -102,6 +97,25 @@ impl FromStr for SessionId {
             RANDOM | OF_TOKEN => Ok(Self(uuid)),
             _ => Err(not_an_id()),
         }
+    }
+}
+
+/// Ids as 32 hex digits, for fields of serde's types.
+pub(crate) mod hex {
+    use std::borrow::Cow;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::SessionId;
+
+    pub(crate) fn serialize<S: Serializer>(id: &SessionId, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&id.0.simple())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SessionId, D::Error> {
+        let text = Cow::<str>::deserialize(from)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

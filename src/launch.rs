@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rocket::{Build, Rocket};
 
+use crate::app::App;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Config, Transport};
@@ -84,8 +85,8 @@ pub(crate) async fn steps(
     }
     let manager = SessionManager::new(stores.sessions, bounds, clock, &config);
     let (manager, active) = (Arc::new(manager), active.clone());
-    let sessions = Sessions::new(manager, config, form, headers, active, stores.others);
-    steps.push(manage(sessions));
+    let app = App::new(manager, config, form, headers, active, stores.others);
+    steps.push(manage(Sessions::new(app)));
     Ok(steps)
 }
 

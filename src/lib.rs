@@ -85,6 +85,7 @@ compile_error!(
      its file modes and locks. On Windows, run the application in WSL or a container."
 );
 
+mod app;
 mod cache;
 mod change;
 mod clock;
@@ -94,9 +95,11 @@ mod csrf;
 #[cfg(any(feature = "perl", feature = "import"))]
 mod decode_error;
 mod dispatch;
+mod ended_here;
 mod error;
 mod fairing;
 mod guard;
+mod handle;
 mod header;
 mod id;
 #[cfg(feature = "import")]
@@ -125,6 +128,7 @@ mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod unknown_fields;
+mod user_session;
 mod values;
 
 pub use cache::Cache;
@@ -134,6 +138,7 @@ pub use csrf::{CsrfForm, CsrfToken, NoFields};
 #[cfg(any(feature = "perl", feature = "import"))]
 pub use decode_error::{DecodeError, DecodeErrorKind};
 pub use error::{Error, ErrorKind, Result};
+pub use handle::SessionHandle;
 pub use id::SessionId;
 pub use logged_in::LoggedIn;
 pub use notifications::{Notification, Notifications, Notify};
@@ -148,6 +153,7 @@ pub use store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{DirectoryStore, MemoryStore};
+pub use user_session::UserSession;
 
 #[cfg(doc)]
 #[doc = include_str!("../docs/settings.md")]

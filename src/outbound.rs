@@ -8,7 +8,9 @@ use rocket::futures::FutureExt;
 use rocket::http::{Header, Status};
 use rocket::{Request, Response};
 
+use crate::app::App;
 use crate::cookie::SessionCookie;
+use crate::ended_here::EndedHere;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::{self, Deferred, Used};
 use crate::response;
@@ -47,7 +49,11 @@ pub(crate) fn finish<'a, 'r: 'a>(
     if !deferred.is_empty() && !failed {
         return Box::pin(deliver(sessions, deferred, request, response));
     }
+    let ended_here = EndedHere::existing(request);
     let Some(loaded) = loaded else {
+        if let Some(ended_here) = ended_here {
+            remove_cookie_of_ended(sessions, ended_here, request, response);
+        }
         return done();
     };
     sessions.vary(response);
@@ -57,6 +63,7 @@ pub(crate) fn finish<'a, 'r: 'a>(
     };
     match session.finish_at_once(failed, browser(sessions, request)) {
         Some(action) => {
+            let action = corrected(action, session, ended_here);
             if let Err(error) = act_on_cookie(sessions, action, response) {
                 return Box::pin(replace(sessions, request, response, error));
             }
@@ -69,7 +76,7 @@ pub(crate) fn finish<'a, 'r: 'a>(
 
 /// Saves `session`, and sets the cookie, or replaces `response` by an error page.
 async fn save<'r>(
-    sessions: &Sessions,
+    sessions: &App,
     session: &Session,
     request: &'r Request<'_>,
     response: &mut Response<'r>,
@@ -92,6 +99,7 @@ async fn save<'r>(
         }
         replace(sessions, request, response, error).await;
     }
+    let action = corrected(action, session, EndedHere::existing(request));
     // The cookie is set after an error too: the handler may have saved the session earlier, under
     // another id.
     match act_on_cookie(sessions, action, response) {
@@ -105,7 +113,7 @@ async fn save<'r>(
 
 /// Makes the deferred changes of responders, and saves the session.
 async fn deliver<'r>(
-    sessions: &Sessions,
+    sessions: &App,
     deferred: Vec<Deferred>,
     request: &'r Request<'_>,
     response: &mut Response<'r>,
@@ -123,8 +131,39 @@ async fn deliver<'r>(
     }
 }
 
+/// Returns the cookie action for `session` if the request may have ended it by
+/// [`Sessions`], where `action` would be right otherwise.
+fn corrected(
+    action: CookieAction,
+    session: &Session,
+    ended_here: Option<&EndedHere>,
+) -> CookieAction {
+    match ended_here {
+        Some(ended_here) => ended_here.action(action, session.presented()),
+        None => action,
+    }
+}
+
+/// Removes the cookie of `request` if the request has ended its session without loading it.
+fn remove_cookie_of_ended(
+    sessions: &App,
+    ended_here: &EndedHere,
+    request: &Request<'_>,
+    response: &mut Response<'_>,
+) {
+    let Ok(cookie) = sessions.cookie() else {
+        return;
+    };
+    let mut presented = cookie.read(request).flatten();
+    if presented.any(|opened| ended_here.contains(opened.id))
+        && let Err(error) = act_on_cookie(sessions, CookieAction::Remove, response)
+    {
+        error.log();
+    }
+}
+
 /// Returns the cookie properties of the browser that sent `request`.
-fn browser<'r>(sessions: &Sessions, request: &'r Request<'_>) -> Browser<'r> {
+fn browser<'r>(sessions: &App, request: &'r Request<'_>) -> Browser<'r> {
     Browser {
         cookie_ages: sessions.cookie().is_ok_and(SessionCookie::has_max_age),
         headers: Some(request.headers()),
@@ -133,7 +172,7 @@ fn browser<'r>(sessions: &Sessions, request: &'r Request<'_>) -> Browser<'r> {
 
 /// Replaces the response by one that reports `error`.
 async fn replace<'r>(
-    sessions: &Sessions,
+    sessions: &App,
     request: &'r Request<'_>,
     response: &mut Response<'r>,
     error: Error,
@@ -150,7 +189,7 @@ fn keep_private(session: &Session, response: &mut Response<'_>) {
 }
 
 /// Adds the `WWW-Authenticate` header to a 401 response, if tokens are allowed.
-fn challenge(sessions: &Sessions, response: &mut Response<'_>) {
+fn challenge(sessions: &App, response: &mut Response<'_>) {
     const NAME: &str = "WWW-Authenticate";
     if let Some(headers) = &sessions.headers
         && response.status() == Status::Unauthorized
@@ -161,11 +200,7 @@ fn challenge(sessions: &Sessions, response: &mut Response<'_>) {
 }
 
 /// Sets or removes the browser's cookie, as `action` says.
-fn act_on_cookie(
-    sessions: &Sessions,
-    action: CookieAction,
-    response: &mut Response<'_>,
-) -> Result<()> {
+fn act_on_cookie(sessions: &App, action: CookieAction, response: &mut Response<'_>) -> Result<()> {
     let Ok(cookie) = sessions.cookie() else {
         return Ok(());
     };

@@ -165,6 +165,9 @@ fn plain<'r>(status: Status) -> Response<'r> {
         Status::Unauthorized => {
             "401: Your changes could not be saved, because the request has no session token.\n"
         }
+        Status::Forbidden => {
+            "403: You are logged in at too many places. Please log out at one of them first.\n"
+        }
         _ => "500: Your changes could not be saved.\n",
     };
     let mut page = Response::new();

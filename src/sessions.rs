@@ -5,19 +5,19 @@ use std::sync::{Arc, OnceLock};
 use rocket::futures::stream::BoxStream;
 use rocket::futures::{StreamExt, TryStreamExt};
 use rocket::request::{FromRequest, Outcome};
-use rocket::{Ignite, Request, Response, Rocket, Sentinel};
+use rocket::{Ignite, Request, Rocket, Sentinel};
 
-use crate::config::{Config, Transport};
-use crate::cookie::{CookieTemplate, SessionCookie};
-use crate::dispatch::ActiveRequests;
-use crate::error::{Error, ErrorKind, Result};
-use crate::header::TokenHeaders;
+use crate::app::{App, not_attached};
+use crate::dispatch::{self, Active};
+use crate::ended_here::EndedHere;
+use crate::error::{Error, Result};
+use crate::handle::SessionHandle;
 use crate::id::SessionId;
-use crate::manager::{EndTarget, SessionManager};
+use crate::manager::EndTarget;
 use crate::record::Record;
-use crate::response;
 use crate::session::Session;
 use crate::store::{SessionStore, Swept};
+use crate::user_session::UserSession;
 
 /// All sessions of an application: the fairing to attach, and a guard for administrative pages.
 ///
@@ -49,41 +49,26 @@ use crate::store::{SessionStore, Swept};
 /// # });
 /// ```
 pub struct Sessions {
-    pub(crate) manager: Arc<SessionManager>,
-    pub(crate) config: Config,
-    form: CookieTemplate,
-    /// The headers of tokens; `None` if sessions use cookies only.
-    pub(crate) headers: Option<TokenHeaders>,
-    /// Set at lift-off, when the secret key is known.
-    cookie: OnceLock<SessionCookie>,
-    pub(crate) active: ActiveRequests,
-    /// The stores of the cache and the rate limit, if they have their own.
-    pub(crate) others: Vec<Arc<dyn SessionStore>>,
+    app: Arc<App>,
+    /// The sessions that this request has ended.
+    ended: EndedHere,
 }
 
+/// The [`Sessions`] of one request.
+#[derive(Default)]
+struct OfRequest(OnceLock<(Sessions, Active)>);
+
 impl Sessions {
-    pub(crate) fn new(
-        manager: Arc<SessionManager>,
-        config: Config,
-        form: CookieTemplate,
-        headers: Option<TokenHeaders>,
-        active: ActiveRequests,
-        others: Vec<Arc<dyn SessionStore>>,
-    ) -> Self {
+    pub(crate) fn new(app: App) -> Self {
         Self {
-            manager,
-            config,
-            form,
-            headers,
-            cookie: OnceLock::new(),
-            active,
-            others,
+            app: Arc::new(app),
+            ended: EndedHere::default(),
         }
     }
 
     /// Returns the store, for operations that have no method here.
     pub fn store(&self) -> &dyn SessionStore {
-        &**self.manager.store()
+        &**self.app.manager.store()
     }
 
     /// Returns a stream of all sessions, in no particular order, for an administrative page. They
@@ -94,13 +79,13 @@ impl Sessions {
     ///
     /// The stream yields an `Err` if the store fails.
     pub fn iter_sessions(&self) -> BoxStream<'_, Result<(SessionId, Record)>> {
-        let all = self.manager.store().iter_sessions();
+        let all = self.app.manager.store().iter_sessions();
         all.try_filter_map(async |(id, stored)| {
             let Some(record) = Record::listed(stored.bytes, &id) else {
                 return Ok(None);
             };
             // A copy of an ended session stays in the store until it is loaded or expires.
-            let manager = &self.manager;
+            let manager = &self.app.manager;
             let has_ended =
                 manager.is_expired(&record) || manager.lineage_has_ended(&record).await?;
             Ok((!has_ended).then_some((id, record)))
@@ -117,7 +102,7 @@ impl Sessions {
     ///
     /// If the store cannot list its sessions.
     pub async fn delete_old_sessions(&self, minutes: u64) -> Result<Swept> {
-        self.manager.store().delete_old_sessions(minutes).await
+        self.app.manager.store().delete_old_sessions(minutes).await
     }
 
     /// Ends the session under `id` for good, as [`Session::end`](Session::end) does, and returns
@@ -127,7 +112,9 @@ impl Sessions {
     ///
     /// If the store fails. The session may still be there then.
     pub async fn end(&self, id: &SessionId) -> Result<bool> {
-        self.manager.end(EndTarget::new(*id)).await
+        let ended = self.app.manager.end(EndTarget::new(*id)).await?;
+        self.ended.note([*id]);
+        Ok(ended)
     }
 
     /// Logs `user` out everywhere, for example after a changed password: ends all of their sessions
@@ -159,39 +146,93 @@ impl Sessions {
     /// # });
     /// ```
     pub async fn end_all_of(&self, user: &str, except: Option<&Session>) -> Result<u64> {
-        self.manager
-            .end_all_of(user, except.map(Session::ids).as_ref())
-            .await
+        let except = except.map(Session::ids);
+        let ended = self.app.manager.end_all_of(user, except.as_ref()).await?;
+        self.ended.note(ended.ids);
+        Ok(ended.live)
+    }
+
+    /// Returns the sessions in which `user` is logged in, the last used first, for a page such as
+    /// "where you are logged in".
+    ///
+    /// It loads the sessions of this user and no others, if the store [keeps entries](SessionStore::key_value),
+    /// as the stores of this crate do. With another store it lists all sessions.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket::{get, post};
+    /// use rocket_session_kit::{LoggedIn, Result, SessionHandle, Sessions};
+    ///
+    /// #[get("/sessions")]
+    /// async fn list(member: LoggedIn<'_>, sessions: &Sessions) -> Result<String> {
+    ///     let mut lines = String::new();
+    ///     for place in sessions.of_user(member.user()).await? {
+    ///         let here = if place.is_current(member.session()) { " (here)" } else { "" };
+    ///         let browser = place.user_agent().unwrap_or("unknown").to_owned();
+    ///         lines += &format!("{} {browser}{here}\n", place.handle());
+    ///     }
+    ///     Ok(lines)
+    /// }
+    ///
+    /// #[post("/sessions/<handle>/end")]
+    /// async fn end(handle: SessionHandle, _member: LoggedIn<'_>, sessions: &Sessions) -> Result<String> {
+    ///     Ok(sessions.end_by(&handle).await?.to_string())
+    /// }
+    /// # #[post("/login/<name>")]
+    /// # fn login(name: &str, session: &rocket_session_kit::Session) { session.log_in(name); }
+    /// # rocket_session_kit::testing::doc(rocket::routes![list, end, login], |client| {
+    /// # client.post("/login/alice").header(rocket::http::Header::new("User-Agent", "Firefox")).dispatch();
+    /// # let list = client.get("/sessions").dispatch().into_string().unwrap();
+    /// # assert!(list.ends_with(" Firefox (here)\n"), "{list}");
+    /// # let end = format!("/sessions/{}/end", &list[..43]);
+    /// # assert_eq!(client.post(end).dispatch().into_string().unwrap(), "true");
+    /// # });
+    /// ```
+    pub async fn of_user(&self, user: &str) -> Result<Vec<UserSession>> {
+        let sessions = self.app.manager.sessions_of(user).await?;
+        Ok(sessions.into_iter().map(UserSession::new).collect())
+    }
+
+    /// Ends the session with `handle`, with all its copies, and returns whether there was one.
+    ///
+    /// A handle is not bound to the user who sends it: it is as hard to guess as the id of a session.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails. The session may still be there then.
+    pub async fn end_by(&self, handle: &SessionHandle) -> Result<bool> {
+        let ended = self.app.manager.end_by(handle).await?;
+        self.ended.note(ended.ids);
+        Ok(ended.live > 0)
     }
 
     /// Returns the sessions of the application that handles `request`.
-    pub(crate) fn of<'r>(request: &'r Request<'_>) -> Result<&'r Self> {
-        request.rocket().state().ok_or_else(not_attached)
+    pub(crate) fn of<'r>(request: &'r Request<'_>) -> Result<&'r App> {
+        let sessions = request.rocket().state::<Self>().ok_or_else(not_attached)?;
+        Ok(&sessions.app)
     }
 
-    /// Returns the reader and writer of the session cookie.
-    pub(crate) fn cookie(&self) -> Result<&SessionCookie> {
-        self.cookie.get().ok_or_else(not_attached)
+    /// Returns the value of the guard: it notes for `request` which sessions it ends.
+    fn for_request<'r>(&self, request: &'r Request<'_>) -> &'r Self {
+        let noting = dispatch::state::<OfRequest>(request);
+        let (sessions, _) = noting.0.get_or_init(|| {
+            let sessions = Self {
+                app: Arc::clone(&self.app),
+                ended: EndedHere::of(request),
+            };
+            (sessions, self.app.active.enter())
+        });
+        sessions
     }
 
-    /// Adds the request headers of credentials to the `Vary` header of `response`.
-    pub(crate) fn vary(&self, response: &mut Response<'_>) {
-        if self.config.transport != Transport::Header {
-            response::vary(response, "Cookie");
-        }
-        for name in self.headers.iter().flat_map(TokenHeaders::names) {
-            response::vary(response, name.clone());
-        }
-    }
-
-    /// Sets up the session cookie with the secret key of `rocket`.
-    pub(crate) fn learn_key(&self, rocket: &rocket::Config) -> Result<()> {
-        let cookie = self
-            .form
-            .with_keys(rocket, &self.config.previous_secret_keys)?;
-        // A rocket can be launched again, with the same key.
-        let _ = self.cookie.set(cookie);
-        Ok(())
+    /// Returns the sessions of this application.
+    pub(crate) fn app(&self) -> &App {
+        &self.app
     }
 
     /// Returns whether the fairing is missing, and logs the remedy if so.
@@ -202,13 +243,6 @@ impl Sessions {
         }
         missing
     }
-}
-
-/// Returns the error of a guard without the fairing.
-fn not_attached() -> Error {
-    Error::new(ErrorKind::Config, "find the sessions").because(
-        "the fairing is not attached; add `.attach(Sessions::fairing())` to `rocket::build()`",
-    )
 }
 
 impl std::fmt::Debug for Sessions {
@@ -222,9 +256,9 @@ impl<'r> FromRequest<'r> for &'r Sessions {
     type Error = Error;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        match Sessions::of(request) {
-            Ok(sessions) => Outcome::Success(sessions),
-            Err(error) => Outcome::Error((error.status(), error)),
+        match request.rocket().state::<Sessions>() {
+            Some(sessions) => Outcome::Success(sessions.for_request(request)),
+            None => Outcome::Error((not_attached().status(), not_attached())),
         }
     }
 }

@@ -23,7 +23,7 @@ rocket::tokio::task_local! {
 /// A store in which an end goes step by step: a list waits at a gate once it is made, and the loads of
 /// an end wait at theirs.
 #[derive(Default)]
-struct Stepwise {
+pub(crate) struct Stepwise {
     store: MemoryStore,
     listed: Arc<Mutex<Option<Gate>>>,
 }

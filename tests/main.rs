@@ -61,4 +61,5 @@ mod stores;
 mod streams;
 mod support;
 mod unreadable;
+mod user_sessions;
 mod visitors;

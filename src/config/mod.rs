@@ -20,6 +20,7 @@ mod rate_limit;
 mod redis;
 mod settings;
 mod store;
+mod too_many;
 mod transport;
 
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub use rate_limit::By;
 pub(crate) use rate_limit::{LimitHeaders, RateLimitConfig, WhenUncounted};
 pub(crate) use redis::RedisConfig;
 pub(crate) use store::{StoreName, WhenStoreIsDown};
+pub(crate) use too_many::WhenTooMany;
 pub(crate) use transport::Transport;
 
 /// The name of the table that holds all settings.
@@ -72,6 +74,11 @@ settings::settings! {
         pub(crate) when_store_is_down: WhenStoreIsDown = WhenStoreIsDown::Refuse,
         /// Whether the launch fails if the server of a store cannot be reached.
         pub(crate) require_store_at_launch: bool = true,
+        /// Sessions in which one user may be logged in at the same time, at most 100; 0 means any number.
+        pub(crate) max_sessions_per_user: u16 = 0,
+        /// The treatment of a log-in beyond `max_sessions_per_user`. `"end_oldest"`: it ends the user's session with
+        /// the oldest log-in. `"refuse"`: it fails, with status 403.
+        pub(crate) when_too_many: WhenTooMany = WhenTooMany::EndOldest,
         /// Whether several processes serve the application. The launch then fails if they cannot share a store.
         pub(crate) multiprocess: bool = false,
         /// Seconds between two removals of expired sessions; 0 means never.
@@ -140,6 +147,10 @@ impl Config {
         if self.store_timeout == 0 {
             let why = "a store needs time to respond; set it to 1 millisecond or more";
             return Err(Error::config("sessions.store_timeout", why));
+        }
+        if self.max_sessions_per_user > 100 {
+            let why = "a user can be limited to at most 100 sessions; set it to 100 or less, or to 0 for any number";
+            return Err(Error::config("sessions.max_sessions_per_user", why));
         }
         self.rate_limit.check()?;
         self.limits.check()

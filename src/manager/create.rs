@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use rocket::futures::future::join;
+
 use super::{CommitOutcome, SessionManager, Unanswered, Update, Version};
 use crate::change::Change;
 use crate::error::Result;
@@ -13,6 +15,20 @@ use crate::store::{Precondition, Revision, Saved};
 const IDS: u32 = 3;
 
 impl SessionManager {
+    /// Creates a new session, as [`create`](Self::create) does, and enters it into the index of its
+    /// user.
+    pub(crate) async fn create_new(
+        &self,
+        id: SessionId,
+        mut record: Record,
+    ) -> Result<CommitOutcome> {
+        let listing = self.listing(&mut record, id, None);
+        // No browser has the new cookie yet, so the order does not matter.
+        let (entered, created) = join(self.enter(listing), self.create(id, record, None)).await;
+        entered?;
+        created
+    }
+
     /// Creates a session under `id`, or under another id if that one is taken.
     ///
     /// If an earlier attempt of the same request succeeded after all, its record is replaced;
@@ -52,6 +68,8 @@ impl SessionManager {
                         }
                         precondition = Precondition::Revision(version.revision);
                     }
+                    // The session was ended before it began.
+                    Some((there, _)) if there.stops(tag) => return Ok(CommitOutcome::Ended),
                     // Another session has this random id.
                     _ => break,
                 }
@@ -75,6 +93,8 @@ impl SessionManager {
         let started = Instant::now();
         // A retry keeps the tag of the first attempt.
         record.tag();
+        let listing = self.listing(&mut record, id, None);
+        self.enter(listing).await?;
         let mut precondition = Precondition::Absent;
         let mut vanished = 0;
         loop {
@@ -96,6 +116,7 @@ impl SessionManager {
                         .unavailable("create a session")
                         .because("the store holds an invalid record in its place"));
                 }
+                Some((there, _)) if there.stops(record.tag) => return Ok(CommitOutcome::Ended),
                 // An earlier save of this request succeeded, but its response was lost. Others may
                 // have saved the session since.
                 Some((ours, version)) if ours.tag == record.tag => {

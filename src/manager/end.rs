@@ -1,21 +1,18 @@
 //! Ends sessions, for good.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use rocket::futures::TryStreamExt;
+use rocket::futures::future::join;
 use rocket::tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{GRACE, SessionManager, Version, is_same_session};
 use crate::error::Result;
+use crate::handle::UserKey;
 use crate::id::SessionId;
 use crate::keyed_locks::KeyedLock;
 use crate::record::{Record, Tombstone};
 use crate::store::{Precondition, Revision, Saved};
-
-/// How often the sessions are listed to find those of one user.
-const PASSES: u32 = 20;
 
 /// How many tombstones are followed before further renewals in this process must wait.
 const HEAD_START: u32 = 8;
@@ -31,6 +28,16 @@ pub(crate) struct EndTarget {
     /// Whether an earlier attempt of the caller had an unknown outcome.
     pub(crate) tried: bool,
     pub(crate) copies: Copies,
+    pub(crate) index: IndexEntry,
+}
+
+/// What happens to the entry of a session that ends in the index of its user.
+#[derive(Clone, Copy)]
+pub(crate) enum IndexEntry {
+    /// It is removed. The key is that of the user, if the caller knows them.
+    Goes(Option<UserKey>),
+    /// The caller removes it.
+    Stays,
 }
 
 /// What happens to the copies of a session that ends.
@@ -54,6 +61,18 @@ impl EndTarget {
             observed: None,
             tried: false,
             copies: Copies::End,
+            index: IndexEntry::Goes(None),
+        }
+    }
+}
+
+impl Copies {
+    /// Returns what happens to the copies of each session of a user, where `except` is spared.
+    pub(super) fn unless_spared<T>(except: Option<T>) -> Self {
+        match except {
+            None => Self::TryToEnd,
+            // The spared session must not end with one of its copies.
+            Some(_) => Self::Spare,
         }
     }
 }
@@ -98,6 +117,10 @@ impl SessionManager {
         } = end_target;
         let mut follower = RenewalFollower::new(self);
         let (mut current_tag, mut was_live) = (tag, true);
+        let mut user = match end_target.index {
+            IndexEntry::Goes(user) => user,
+            IndexEntry::Stays => None,
+        };
         loop {
             follower.check()?;
             let Some(ObservedRevision { revision, lineage }) = observed.take() else {
@@ -117,6 +140,9 @@ impl SessionManager {
                         was_live =
                             !self.is_expired(&there) && !self.lineage_has_ended(&there).await?;
                         current_tag = there.tag;
+                        if let IndexEntry::Goes(_) = end_target.index {
+                            user = there.user().map(UserKey::of);
+                        }
                         observed = Some(ObservedRevision::new(&there, &version));
                     }
                     _ => return Ok(tried),
@@ -154,15 +180,22 @@ impl SessionManager {
                 },
             }
         }
-        if id.is_of_token() {
-            // A deletion could remove the next session of the same token. The tombstone expires in
-            // a minute.
-            return Ok(was_live);
-        }
-        if let Err(error) = self.delete(&id).await {
+        join(
+            self.delete_tombstone(&id),
+            self.forget_session(user, current_tag),
+        )
+        .await;
+        Ok(was_live)
+    }
+
+    /// Deletes the tombstone under `id`. If that fails, it expires in a minute.
+    async fn delete_tombstone(&self, id: &SessionId) {
+        // A deletion could remove the next session of the same token.
+        if !id.is_of_token()
+            && let Err(error) = self.delete(id).await
+        {
             log::warn!("a session ended, and its tombstone stays for a minute: {error}");
         }
-        Ok(was_live)
     }
 
     /// Deletes the record of `version` unless it has changed, in the time that is left of a call that
@@ -187,82 +220,8 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Ends every session of `user` except the one under `except`, and returns their number.
-    pub(crate) async fn end_all_of(
-        &self,
-        user: &str,
-        except: Option<&[Option<SessionId>; 2]>,
-    ) -> Result<u64> {
-        let mut ended = 0;
-        for _ in 0..PASSES {
-            match self.end_listed_sessions(user, except).await? {
-                0 => return Ok(ended),
-                more => ended += more,
-            }
-        }
-        Err(self
-            .unavailable("end all sessions of a user")
-            .because("new ones begin as fast as they end"))
-    }
-
-    /// Ends the sessions of `user` in one listing. Sessions that are renewed during the listing are
-    /// found by their tombstones.
-    async fn end_listed_sessions(
-        &self,
-        user: &str,
-        except: Option<&[Option<SessionId>; 2]>,
-    ) -> Result<u64> {
-        let mut all = self.store().iter_sessions();
-        let (mut ended, mut tombstones) = (0, HashMap::new());
-        while let Some((id, stored)) = all.try_next().await? {
-            match Record::decode(stored.bytes, &id) {
-                Some(record) if record.user() == Some(user) => {
-                    ended += u64::from(self.end_unless_spared(id, except).await?);
-                }
-                Some(Record {
-                    tombstone: Some(Tombstone::Moved(next)),
-                    ..
-                }) => drop(tombstones.insert(id, next)),
-                _ => {}
-            }
-        }
-        // After several renewals, only the last tombstone leads out of the list. A renewal that is
-        // being undone has a tombstone that leads back.
-        let leads_out = |next: &SessionId| match tombstones.get(next) {
-            None => true,
-            Some(after) => tombstones.get(after) == Some(next),
-        };
-        for id in tombstones.values().filter(|next| leads_out(next)) {
-            if let Some((record, version)) = self.follow(*id).await?
-                && record.user() == Some(user)
-            {
-                ended += u64::from(self.end_unless_spared(version.id, except).await?);
-            }
-        }
-        Ok(ended)
-    }
-
-    async fn end_unless_spared(
-        &self,
-        id: SessionId,
-        except: Option<&[Option<SessionId>; 2]>,
-    ) -> Result<bool> {
-        if except.is_some_and(|except| except.contains(&Some(id))) {
-            return Ok(false);
-        }
-        let end_target = EndTarget {
-            copies: match except {
-                None => Copies::TryToEnd,
-                // The spared session must not end with one of its copies.
-                Some(_) => Copies::Spare,
-            },
-            ..EndTarget::new(id)
-        };
-        self.end(end_target).await
-    }
-
     /// Returns the session that was under `id`, following its renewals.
-    async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Version)>> {
+    pub(super) async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Version)>> {
         let mut follower = RenewalFollower::new(self);
         loop {
             follower.check()?;

@@ -4,17 +4,21 @@ mod batch;
 mod commit;
 mod create;
 mod end;
+mod end_all;
+mod listing;
 mod load;
+mod of_user;
 mod renew;
 mod unanswered;
 mod undo;
 mod update;
+mod user_index;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Transport};
+use crate::config::{Config, Limits, Transport, WhenTooMany};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::keyed_locks::{KeyedLock, KeyedLocks, LockError};
@@ -23,9 +27,11 @@ use crate::store::bounded::Bounds;
 use crate::store::{Precondition, Revision, Save, Saved, SessionStore};
 
 use batch::Batches;
+use user_index::UserIndexes;
 
-pub(crate) use end::{EndTarget, ObservedRevision};
+pub(crate) use end::{EndTarget, IndexEntry, ObservedRevision};
 pub(crate) use load::{Lookup, is_same_session};
+pub(crate) use of_user::SessionOfUser;
 pub(crate) use unanswered::{Unanswered, Unconfirmed};
 pub(crate) use update::Update;
 
@@ -53,6 +59,11 @@ pub(crate) struct SessionManager {
     /// One lock for each tag. It is held while a session with this tag, or a copy of it, is renewed
     /// or ended.
     lineage_locks: KeyedLocks<u64>,
+    /// The indexes of the users; `None` if the store keeps no entries.
+    indexes: Option<UserIndexes>,
+    /// 0 is any number.
+    max_sessions_per_user: usize,
+    when_too_many: WhenTooMany,
 }
 
 /// The id and the revision of a session in the store, as a request last saw them.
@@ -108,6 +119,7 @@ impl SessionManager {
         config: &Config,
     ) -> Self {
         Self {
+            indexes: Arc::clone(&store).key_value().map(UserIndexes::new),
             store,
             clock,
             limits: config.limits,
@@ -123,6 +135,8 @@ impl SessionManager {
             session_locks: KeyedLocks::new(),
             batches: Batches::default(),
             lineage_locks: KeyedLocks::new(),
+            max_sessions_per_user: config.max_sessions_per_user.into(),
+            when_too_many: config.when_too_many,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use rocket::futures::future::join;
+
 use super::{
     CommitOutcome, Lookup, SessionManager, Unanswered, Unconfirmed, Update, Version,
     is_same_session,
@@ -69,9 +71,14 @@ impl SessionManager {
         let earlier = self
             .note_unconfirmed(id, &old, &record, before, unanswered)
             .await?;
+        let listing = self.listing(&mut record, id, Some(old.id));
+        // The copy cannot be used before the tombstone leads to it.
+        let created = self.create(id, record, earlier.as_ref());
+        let (entered, created) = join(self.enter(listing), created).await;
+        entered?;
         let CommitOutcome::Committed {
             record, version, ..
-        } = self.create(id, record, earlier.as_ref()).await?
+        } = created?
         else {
             return Ok(CommitOutcome::Ended);
         };
@@ -193,7 +200,11 @@ impl SessionManager {
                 return Ok(Attempt::Unknown { newer, lost });
             }
         }
-        let tag = copied.record.tag;
+        let (tag, user, listed) = (
+            copied.record.tag,
+            copied.record.user.clone(),
+            copied.record.listed,
+        );
         let own = copied
             .unanswered
             .unconfirmed
@@ -213,6 +224,13 @@ impl SessionManager {
         for change in &copied.changes[copied.made..] {
             change.apply(&mut copied.record, &self.limits)?;
         }
+        // The copy is in the index of that user only.
+        copied.record.listed = match copied.record.user == user {
+            true => listed,
+            false => 0,
+        };
+        let listing = self.listing(&mut copied.record, copied.version.id, None);
+        self.enter(listing).await?;
         if let Some(unconfirmed) = &mut copied.unanswered.unconfirmed {
             unconfirmed.own = copied.record.clone();
         }

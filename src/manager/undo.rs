@@ -69,7 +69,7 @@ impl SessionManager {
             }
             Some(_) => Ok(true),
             // The copy may still arrive. This tombstone makes its precondition fail.
-            None => self.put_end_tombstone(&unconfirmed.id).await,
+            None => self.put_end_tombstone(&unconfirmed.id, None).await,
         }
     }
 
@@ -102,9 +102,11 @@ impl SessionManager {
         Ok(matches!(left, Saved::Saved(_)))
     }
 
-    /// Puts an end tombstone under an unused id, and returns whether the id was unused.
-    async fn put_end_tombstone(&self, id: &SessionId) -> Result<bool> {
+    /// Puts an end tombstone under an unused id, and returns whether the id was unused. `tag` is the
+    /// tag of the session that must not begin there.
+    pub(super) async fn put_end_tombstone(&self, id: &SessionId, tag: Option<u64>) -> Result<bool> {
         let mut tombstone = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
+        tombstone.tag = tag;
         let put = self
             .put(id, &mut tombstone, GRACE, Precondition::Absent)
             .await?;

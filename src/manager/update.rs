@@ -25,7 +25,7 @@ impl SessionManager {
     /// saved.
     pub(crate) async fn update(&self, update: Update<'_>) -> Result<CommitOutcome> {
         let Update {
-            record,
+            mut record,
             version,
             changes,
             owner,
@@ -34,6 +34,9 @@ impl SessionManager {
         } = update;
         if self.lineage_has_ended(&record).await? {
             return Ok(CommitOutcome::Ended);
+        }
+        if let Some(listing) = self.listing(&mut record, version.id, None) {
+            Box::pin(self.enter(Some(listing))).await?;
         }
         let mut merge = Merge {
             changes,

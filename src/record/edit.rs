@@ -53,7 +53,7 @@ impl Record {
             }
         }
         if own.user.is_some() && now.user.is_none() {
-            (self.user, self.log_in) = (None, None);
+            (self.user, self.log_in, self.listed) = (None, None, 0);
         }
         for message in &now.notifications {
             let mut known = own.notifications.iter().chain(&self.notifications);
@@ -74,7 +74,7 @@ impl Record {
             return Err(too_large("put the user into the session", limits));
         }
         if self.user() != user {
-            self.log_in = None;
+            (self.log_in, self.listed) = (None, 0);
         }
         self.user = user.map(str::to_owned);
         Ok(())

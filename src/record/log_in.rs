@@ -11,10 +11,6 @@ pub(crate) struct LogIn {
     /// The `User-Agent` header of the request that logged the user in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) agent: Option<String>,
-    /// When the session was last entered into the index of its user, in seconds since 1970; 0 is
-    /// never.
-    #[serde(default)]
-    pub(crate) listed: u64,
     /// The fields that a newer version wrote.
     #[serde(flatten)]
     unknown: Map<String, Value>,
@@ -37,7 +33,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_a_newer_version_are_kept() {
-        let login = r#""login":{"at":1763659000,"agent":"Browser","listed":5,"new":[1]}"#;
+        let login = r#""login":{"at":1763659000,"agent":"Browser","new":[1]}"#;
         let lifetime = r#""lifetime":{"idle":60,"absolute":600,"newer":{"a":null}}"#;
         let json = format!(
             r#"{{"rev":"1","expires":1,"v":1,"created":1,"accessed":1,"user":"alice",{login},{lifetime}}}"#

@@ -54,6 +54,8 @@ pub struct Record {
     /// In a box, as is `lifetime`, because most records that are loaded have none.
     pub(crate) log_in: Option<Box<LogIn>>,
     pub(crate) lifetime: Option<Box<Lifetime>>,
+    /// Until when the index of the user has the session, in seconds since 1970; 0 if it has not.
+    pub(crate) listed: u64,
     pub(crate) address: Option<IpAddr>,
     /// A random number by which the rate limit counts. It is set when the session is first saved, and
     /// does not change with a log-in or a renewal.
@@ -84,6 +86,7 @@ impl Record {
             user: None,
             log_in: None,
             lifetime: None,
+            listed: 0,
             address,
             tag: None,
             forked: false,
@@ -102,6 +105,11 @@ impl Record {
             tombstone: Some(tombstone),
             ..Self::new(now, None)
         }
+    }
+
+    /// Returns whether it is a tombstone that keeps the session with `tag` from beginning.
+    pub(crate) fn stops(&self, tag: Option<u64>) -> bool {
+        self.tombstone == Some(Tombstone::Ended) && tag.is_some() && self.tag == tag
     }
 
     /// Gives it its tag, if it has none yet.

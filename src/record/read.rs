@@ -7,7 +7,7 @@ use super::{Record, VERSION};
 use crate::values::{Entry, Values};
 
 /// The fields of a record, in the order in which they are written.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "rev",
     "expires",
     "v",
@@ -17,6 +17,7 @@ const FIELDS: [&str; 17] = [
     "user",
     "login",
     "lifetime",
+    "listed",
     "address",
     "tag",
     "forked",
@@ -60,6 +61,7 @@ impl Record {
                 "user" => record.user = Some(document.string(&token)?.into_owned()),
                 "login" => record.log_in = field(value)?,
                 "lifetime" => record.lifetime = field(value)?,
+                "listed" => record.listed = number(value)?,
                 "address" => record.address = Some(document.string(&token)?.parse().ok()?),
                 "tag" => record.tag = Some(number(value)?),
                 "forked" => record.forked = field(value)?,

@@ -1,7 +1,6 @@
 //! The tombstone of a session, at an id that is no longer in use.
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::id::SessionId;
 
@@ -12,18 +11,8 @@ use crate::id::SessionId;
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tombstone {
     /// The session was renewed, and continues under this id.
-    #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
+    #[serde(with = "crate::id::hex")]
     Moved(SessionId),
     /// The session ended. The tombstone is deleted soon.
     Ended,
-}
-
-fn write_id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&id.digits())
-}
-
-fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::Error> {
-    <&str>::deserialize(deserializer)?
-        .parse()
-        .map_err(D::Error::custom)
 }

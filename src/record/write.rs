@@ -24,6 +24,11 @@ impl Record {
         optional(json, "user", self.user.as_ref());
         optional(json, "login", self.log_in.as_ref());
         optional(json, "lifetime", self.lifetime.as_ref());
+        optional(
+            json,
+            "listed",
+            Some(&self.listed).filter(|until| **until > 0),
+        );
         optional(json, "address", self.address.as_ref());
         optional(json, "tag", self.tag.as_ref());
         optional(json, "forked", Some(&true).filter(|_| self.forked));

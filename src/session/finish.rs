@@ -6,6 +6,9 @@ use super::{Credential, Lifecycle, Session, State};
 use crate::error::Error;
 use crate::id::SessionId;
 
+/// How many bytes of a browser's `User-Agent` header are kept.
+const AGENT: usize = 256;
+
 /// The cookie action of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CookieAction {
@@ -28,6 +31,14 @@ pub(crate) struct Browser<'r> {
 }
 
 impl Browser<'_> {
+    /// Returns the name by which the browser introduces itself, up to 256 bytes of it.
+    pub(super) fn agent(self) -> Option<String> {
+        let text = self.headers?.get_one("User-Agent")?;
+        let agent: String = text.chars().filter(|c| !c.is_control()).collect();
+        let end = (0..=AGENT.min(agent.len())).rfind(|at| agent.is_char_boundary(*at))?;
+        Some(agent[..end].to_owned()).filter(|agent| !agent.is_empty())
+    }
+
     /// Returns whether the request is a navigation. Only a navigation may renew a cookie that the
     /// browser already has: a late response to any other request could overwrite a newer cookie.
     fn navigates(self) -> bool {
@@ -83,6 +94,7 @@ impl Session {
             if state.has_revived() {
                 state.cookie_action = CookieAction::None;
             }
+            state.note_agent(browser);
             (due, state.has_new_message())
         };
         let sent = self.send_changes().await;
@@ -117,7 +129,8 @@ impl Session {
                 resend: false,
             };
         };
-        let time = !version.touched && self.manager.touch_is_due(&state.record);
+        let time = !version.touched && self.manager.touch_is_due(&state.record)
+            || self.manager.listing_is_due(&state.record);
         let resend = match state.credential {
             Credential::Session { outdated, .. } => {
                 outdated || browser.cookie_ages && (time || version.touched)
@@ -136,11 +149,17 @@ impl Session {
     ///
     /// A failure here loses nothing, so the response stays as it is.
     async fn send_touch(&self, resend: bool) {
-        let (record, version) = match &*self.state.lock() {
+        let (mut record, version) = match &*self.state.lock() {
             state if !state.confirmed => (state.record.clone(), state.lifecycle.version()),
             _ => return,
         };
         let Some(version) = version else { return };
+        if let Some(listing) = self.manager.listing(&mut record, version.id, None)
+            && self.manager.enter(Some(listing)).await.is_err()
+        {
+            // A later request tries again.
+            return;
+        }
         let touched = match resend {
             true => self.manager.confirm(record, version).await,
             false => self.manager.touch(record, version).await,

@@ -3,9 +3,10 @@
 use super::form_tokens::random as random_token;
 use super::{CookieAction, Credential, Lifecycle, Session};
 use crate::error::{Error, ErrorKind, Result};
+use crate::handle::UserKey;
 use crate::header;
 use crate::id::SessionId;
-use crate::manager::{EndTarget, Lookup, ObservedRevision, is_same_session};
+use crate::manager::{EndTarget, IndexEntry, Lookup, ObservedRevision, is_same_session};
 use crate::record::Record;
 
 impl Session {
@@ -64,6 +65,14 @@ impl Session {
         let state = self.state.lock();
         let version = state.lifecycle.version();
         [version.map(|version| version.id), state.next_id]
+    }
+
+    /// Returns the id in the cookie that the request presented.
+    pub(crate) fn presented(&self) -> Option<SessionId> {
+        match self.state.lock().credential {
+            Credential::Session { id, .. } | Credential::Stale(id) => Some(id),
+            Credential::Nothing | Credential::Token(_) | Credential::NoToken => None,
+        }
     }
 
     /// Returns the name under which the rate limit counts the visitor; `None` unless the session
@@ -174,6 +183,7 @@ impl Session {
             (Lifecycle::Stored { version, .. }, _) => Some(EndTarget {
                 tag: state.record.tag,
                 observed: Some(ObservedRevision::new(&state.record, &version)),
+                index: IndexEntry::Goes(state.stored_user().map(UserKey::of)),
                 ..EndTarget::new(version.id)
             }),
             // Its tombstone leads to the new id.

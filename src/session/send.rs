@@ -79,7 +79,7 @@ impl Session {
                     own: record.clone(),
                     before: None,
                 }));
-                Box::pin(self.manager.create(id, record, None)).await
+                Box::pin(self.manager.create_new(id, record)).await
             }
             SaveKind::Begin(id) => {
                 Box::pin(self.manager.begin(id, record, changes, unanswered)).await

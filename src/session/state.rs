@@ -2,7 +2,7 @@
 
 use super::messages::HandedOut;
 use super::values::Reads;
-use super::{CookieAction, Credential};
+use super::{Browser, CookieAction, Credential};
 use crate::change::Change;
 use crate::config::Limits;
 use crate::error::Error;
@@ -136,6 +136,23 @@ impl State {
     /// Returns whether the store has the session, and this request's changes are none.
     pub(super) fn is_as_stored(&self) -> bool {
         self.changes.is_empty() && self.lifecycle.version().is_some()
+    }
+
+    /// Returns the user of the session in the store.
+    pub(super) fn stored_user(&self) -> Option<&str> {
+        match &self.owner {
+            Some(owner) => owner.as_deref(),
+            None => self.record.user(),
+        }
+    }
+
+    /// Notes the browser in which the user logged in, unless it is known.
+    pub(super) fn note_agent(&mut self, browser: Browser<'_>) {
+        if let Some(log_in) = &mut self.record.log_in
+            && log_in.agent.is_none()
+        {
+            log_in.agent = browser.agent();
+        }
     }
 
     /// Returns the id of the next creation or renewal.

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use super::{Session, State};
 use crate::change::Change;
+use crate::error::Result;
+use crate::handle::SessionHandle;
 
 impl Session {
     /// Returns the user who is logged in, if any.
@@ -66,6 +68,46 @@ impl Session {
     /// Logs the visitor out: [ends](Self::end) the session, with everything in it.
     pub fn log_out(&self) {
         self.end();
+    }
+
+    /// Logs the user of this session out everywhere else: ends all of their sessions but this one, and
+    /// returns how many it ended. It does nothing if no user is logged in.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails. Some of the sessions may still be there then.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket::post;
+    /// use rocket_session_kit::{LoggedIn, Result};
+    ///
+    /// #[post("/end_others")]
+    /// async fn end_others(member: LoggedIn<'_>) -> Result<String> {
+    ///     let ended = member.session().end_others().await?;
+    ///     Ok(format!("You were logged out from {ended} other places."))
+    /// }
+    /// # #[post("/login/<name>")]
+    /// # fn login(name: &str, session: &rocket_session_kit::Session) { session.log_in(name); }
+    /// # rocket_session_kit::testing::doc(rocket::routes![end_others, login], |client| {
+    /// # client.post("/login/alice").dispatch();
+    /// # let ended = client.post("/end_others").dispatch().into_string().unwrap();
+    /// # assert_eq!(ended, "You were logged out from 0 other places.");
+    /// # });
+    /// ```
+    pub async fn end_others(&self) -> Result<u64> {
+        let Some(user) = self.user() else {
+            return Ok(0);
+        };
+        let ended = self.manager.end_all_of(&user, Some(&self.ids())).await?;
+        Ok(ended.live)
+    }
+
+    /// Returns whether it is the session with `handle`.
+    pub(crate) fn has_handle(&self, handle: &SessionHandle) -> bool {
+        let tag = self.state.lock().record.tag;
+        tag.is_some_and(|tag| SessionHandle::new(handle.user(), tag) == *handle)
     }
 
     /// Returns whether the session holds anything. An empty one is not saved, and no cookie is set

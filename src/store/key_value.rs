@@ -25,6 +25,12 @@ use crate::error::Result;
 /// `None` means forever, and no other lifetime does.
 #[rocket::async_trait]
 pub trait KeyValue: Send + Sync + 'static {
+    /// Returns whether the store removes entries before their time, when it needs the room. By
+    /// default it does not.
+    fn may_evict(&self) -> bool {
+        false
+    }
+
     /// Returns the bytes under `key`, if there are any.
     ///
     /// # Errors

@@ -94,6 +94,10 @@ impl MemcachedStore {
 
 #[rocket::async_trait]
 impl KeyValue for MemcachedStore {
+    fn may_evict(&self) -> bool {
+        true
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let key = self.prefix.entry(key);
         let found = self.pool.run("read an entry", &key, Get::new(&key)).await?;

@@ -95,6 +95,10 @@ impl SessionStore for Probe {
 
 #[rocket::async_trait]
 impl KeyValue for Probe {
+    fn may_evict(&self) -> bool {
+        self.entries().may_evict()
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         self.call(Act::GetEntry, self.entries().get(key)).await
     }

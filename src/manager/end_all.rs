@@ -1,0 +1,287 @@
+//! Ends the sessions of a user: all of them, or the one with a handle.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use rocket::futures::TryStreamExt;
+use rocket::futures::future::join_all;
+
+use super::end::{Copies, EndTarget, IndexEntry, ObservedRevision};
+use super::user_index::{Listed, UserIndex, UserIndexes};
+use super::{SessionManager, is_same_session};
+use crate::error::Result;
+use crate::handle::{SessionHandle, UserKey};
+use crate::id::SessionId;
+use crate::record::{Record, Tombstone};
+
+/// How often the sessions are listed to find those of one user.
+const PASSES: u32 = 20;
+
+/// How many sessions are loaded or ended at the same time.
+pub(super) const AT_ONCE: usize = 8;
+
+/// The ids of sessions that are spared, if there are any.
+type Spared<'a> = Option<&'a [Option<SessionId>; 2]>;
+
+/// The sessions that a call has ended.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// How many of them were still there.
+    pub(crate) live: u64,
+    /// All ids under which they were found.
+    pub(crate) ids: Vec<SessionId>,
+}
+
+impl Ended {
+    fn add(&mut self, more: Self) {
+        self.live += more.live;
+        self.ids.extend(more.ids);
+    }
+
+    /// Returns `entries` without those whose sessions have ended: the index of a full store still has
+    /// them.
+    fn others(&self, mut entries: Vec<Listed>) -> Vec<Listed> {
+        entries.retain(|entry| !self.ids.contains(&entry.id));
+        entries
+    }
+}
+
+impl SessionManager {
+    /// Ends every session of `user` except the one under `except`.
+    pub(crate) async fn end_all_of(&self, user: &str, except: Spared<'_>) -> Result<Ended> {
+        let key = UserKey::of(user);
+        let mut ended = Ended::default();
+        for _ in 0..PASSES {
+            let more = match self.complete_index(key).await? {
+                Some((indexes, index)) => {
+                    let entries = ended.others(index.sessions);
+                    self.end_indexed(indexes, key, entries, except).await?
+                }
+                None => {
+                    self.end_all_if(|record| record.user() == Some(user), except)
+                        .await?
+                }
+            };
+            let found = more.live;
+            ended.add(more);
+            if found == 0 {
+                return Ok(ended);
+            }
+        }
+        Err(self
+            .unavailable("end all sessions of a user")
+            .because("new ones begin as fast as they end"))
+    }
+
+    /// Ends the session with `handle`.
+    pub(crate) async fn end_by(&self, handle: &SessionHandle) -> Result<Ended> {
+        let user = handle.user();
+        let has_handle = |tag: u64| SessionHandle::new(user, tag) == *handle;
+        let mut ended = Ended::default();
+        for _ in 0..PASSES {
+            let more = match self.complete_index(user).await? {
+                Some((indexes, mut index)) => {
+                    index.sessions.retain(|entry| has_handle(entry.tag));
+                    let entries = ended.others(index.sessions);
+                    self.end_indexed(indexes, user, entries, None).await?
+                }
+                None => {
+                    let is_meant = |record: &Record| {
+                        record.user().map(UserKey::of) == Some(user)
+                            && record.tag.is_some_and(has_handle)
+                    };
+                    self.end_all_if(is_meant, None).await?
+                }
+            };
+            let found = more.live;
+            ended.add(more);
+            if found == 0 {
+                break;
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Returns the index of a user. `None` if all sessions of the store must be listed instead: the
+    /// store has no indexes, or it may have dropped this one.
+    pub(super) async fn complete_index(
+        &self,
+        user: UserKey,
+    ) -> Result<Option<(&UserIndexes, UserIndex)>> {
+        let Some(indexes) = &self.indexes else {
+            return Ok(None);
+        };
+        Ok(match self.index(indexes, user).await? {
+            Some(index) if index.is_incomplete(self.clock.seconds()) => None,
+            None if indexes.may_be_evicted() => None,
+            index => Some((indexes, index.unwrap_or_default())),
+        })
+    }
+
+    /// Ends the sessions of `entries`, and removes them from the index of their user.
+    async fn end_indexed(
+        &self,
+        indexes: &UserIndexes,
+        user: UserKey,
+        entries: Vec<Listed>,
+        except: Spared<'_>,
+    ) -> Result<Ended> {
+        let mut lineages: Vec<Vec<&Listed>> = Vec::new();
+        // The latest entry of a session first: the others lead to it.
+        for entry in entries.iter().rev() {
+            let mut known = lineages.iter_mut();
+            match known.find(|lineage| lineage[0].tag == entry.tag) {
+                Some(lineage) => lineage.push(entry),
+                None => lineages.push(vec![entry]),
+            }
+        }
+        let (mut ended, mut finished, mut failure) = (Ended::default(), Vec::new(), None);
+        for some in lineages.chunks(AT_ONCE) {
+            let ends = some.iter().map(|lineage| async move {
+                let mut all = Vec::new();
+                for entry in lineage {
+                    all.push((*entry, self.end_listed(user, entry, except).await?));
+                }
+                Ok(all)
+            });
+            for outcome in join_all(ends).await {
+                match outcome {
+                    Ok(all) => {
+                        for (entry, end) in all {
+                            if !end.ids.is_empty() {
+                                finished.push(entry.clone());
+                            }
+                            ended.add(end);
+                        }
+                    }
+                    Err(error) => failure = Some(error),
+                }
+            }
+        }
+        if !finished.is_empty() {
+            // The sessions have ended, whether or not this succeeds. A failure is in the log.
+            let _ = self.forget(indexes, user, &finished).await;
+        }
+        failure.map_or(Ok(ended), Err)
+    }
+
+    /// Ends the session of an entry, also if it is about to be saved for the first time. Returns no
+    /// ids if the entry must stay.
+    pub(super) async fn end_listed(
+        &self,
+        user: UserKey,
+        entry: &Listed,
+        except: Spared<'_>,
+    ) -> Result<Ended> {
+        let started = Instant::now();
+        let is_spared = |id: SessionId| except.is_some_and(|except| except.contains(&Some(id)));
+        let mut ended = Ended {
+            live: 0,
+            ids: vec![entry.id],
+        };
+        loop {
+            self.check_patience(started)?;
+            if is_spared(entry.id) {
+                return Ok(Ended::default());
+            }
+            let pending = entry.may_be_pending(self.clock.seconds());
+            let Some((record, version)) = self.follow(entry.id).await? else {
+                if !pending || self.stop_creation(entry).await? {
+                    return Ok(ended);
+                }
+                // It is there by now.
+                continue;
+            };
+            if is_spared(version.id) {
+                return Ok(Ended::default());
+            }
+            let of_user = record.user().map(UserKey::of) == Some(user);
+            // A log-in without a renewal may be about to set the user.
+            let is_meant = of_user || pending && record.user().is_none();
+            let is_meant = is_meant && is_same_session(Some(entry.tag), record.tag);
+            if !is_meant && pending {
+                return Ok(Ended::default());
+            }
+            if is_meant {
+                let end_target = EndTarget {
+                    tag: record.tag,
+                    observed: Some(ObservedRevision::new(&record, &version)),
+                    copies: Copies::unless_spared(except),
+                    index: IndexEntry::Stays,
+                    ..EndTarget::new(version.id)
+                };
+                let was_live =
+                    !self.is_expired(&record) && !self.lineage_has_ended(&record).await?;
+                let has_ended = self.end(end_target).await?;
+                ended.live += u64::from(of_user && was_live && has_ended);
+                ended.ids.push(version.id);
+            }
+            return Ok(ended);
+        }
+    }
+
+    /// Stops the session of `entry` from being created, by a tombstone. Returns `false` if the session
+    /// is there by now.
+    async fn stop_creation(&self, entry: &Listed) -> Result<bool> {
+        match self.read(&entry.id).await? {
+            Some((there, _)) => Ok(there.tombstone.is_some()),
+            None => self.put_end_tombstone(&entry.id, Some(entry.tag)).await,
+        }
+    }
+
+    /// Ends the sessions that `is_meant` names, in one listing of all sessions. Those that are renewed
+    /// meanwhile are found by their tombstones.
+    async fn end_all_if(
+        &self,
+        is_meant: impl Fn(&Record) -> bool,
+        except: Spared<'_>,
+    ) -> Result<Ended> {
+        let mut all = self.store().iter_sessions();
+        let (mut ended, mut tombstones) = (Ended::default(), HashMap::new());
+        while let Some((id, stored)) = all.try_next().await? {
+            match Record::decode(stored.bytes, &id) {
+                Some(record) if is_meant(&record) => {
+                    self.end_unless_spared(id, except, &mut ended).await?;
+                }
+                Some(Record {
+                    tombstone: Some(Tombstone::Moved(next)),
+                    ..
+                }) => drop(tombstones.insert(id, next)),
+                _ => {}
+            }
+        }
+        // After several renewals, only the last tombstone leads out of the list. A renewal that is
+        // being undone has a tombstone that leads back.
+        let leads_out = |next: &SessionId| match tombstones.get(next) {
+            None => true,
+            Some(after) => tombstones.get(after) == Some(next),
+        };
+        for id in tombstones.values().filter(|next| leads_out(next)) {
+            if let Some((record, version)) = self.follow(*id).await?
+                && is_meant(&record)
+            {
+                self.end_unless_spared(version.id, except, &mut ended)
+                    .await?;
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn end_unless_spared(
+        &self,
+        id: SessionId,
+        except: Spared<'_>,
+        ended: &mut Ended,
+    ) -> Result<()> {
+        if except.is_some_and(|except| except.contains(&Some(id))) {
+            return Ok(());
+        }
+        let end_target = EndTarget {
+            copies: Copies::unless_spared(except),
+            ..EndTarget::new(id)
+        };
+        ended.live += u64::from(self.end(end_target).await?);
+        ended.ids.push(id);
+        Ok(())
+    }
+}

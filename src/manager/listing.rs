@@ -1,0 +1,211 @@
+//! Enters sessions into the index of their user, before they can be used.
+
+use std::time::Instant;
+
+use super::user_index::{Listed, UserIndex, UserIndexes};
+use super::{GRACE, SessionManager, is_same_session};
+use crate::config::WhenTooMany;
+use crate::error::{Error, ErrorKind, Result};
+use crate::handle::UserKey;
+use crate::id::SessionId;
+use crate::record::Record;
+
+/// How many seconds longer than a session lives it is listed, so that not every save has to enter it
+/// anew.
+const LISTED_LONGER: u64 = 3600;
+
+/// After how many seconds another request helps to end a displaced session.
+const HELP_AFTER: u64 = 10;
+
+/// An entry that is due in the index of a user.
+pub(crate) struct Listing {
+    user: UserKey,
+    entry: Listed,
+}
+
+/// What an index says to a new entry.
+enum Admission {
+    Entered,
+    /// Some of its sessions may have ended. The caller must look.
+    Check,
+    Refused,
+}
+
+/// The state of the session of an entry.
+pub(super) enum Presence {
+    Live(Box<Record>),
+    /// Nobody knows yet: the session may be saved at this moment.
+    Pending,
+    /// The session has ended or expired, or belongs to somebody else.
+    Gone,
+}
+
+impl SessionManager {
+    /// Returns the entry that is due before `record` is saved under `id`, and notes it in the record.
+    /// `from` is the id before a renewal.
+    pub(crate) fn listing(
+        &self,
+        record: &mut Record,
+        id: SessionId,
+        from: Option<SessionId>,
+    ) -> Option<Listing> {
+        self.indexes.as_ref()?;
+        let user = UserKey::of(record.user()?);
+        let now = self.clock.seconds();
+        let end = now + self.lifetime(record).as_secs();
+        if from.is_none() && end <= record.listed {
+            return None;
+        }
+        record.listed = end + LISTED_LONGER;
+        record.tag();
+        let entry = Listed {
+            id,
+            tag: record.tag?,
+            since: record.log_in.as_ref().map_or(0, |log_in| log_in.at),
+            at: now,
+            until: record.listed + GRACE.as_secs(),
+            from,
+            displaced: 0,
+        };
+        Some(Listing { user, entry })
+    }
+
+    /// Returns whether `record` must be saved for the sake of its entry in the index of its user.
+    pub(crate) fn listing_is_due(&self, record: &Record) -> bool {
+        self.indexes.is_some()
+            && record.user.is_some()
+            && self.clock.seconds() + self.lifetime(record).as_secs() > record.listed
+    }
+
+    /// Enters a session into the index of its user, and ends those that are then too many.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or if the user has too many sessions and the configuration refuses more.
+    pub(crate) async fn enter(&self, listing: Option<Listing>) -> Result<()> {
+        let (Some(Listing { user, entry }), Some(indexes)) = (listing, &self.indexes) else {
+            return Ok(());
+        };
+        // If the lock cannot be had in time, the edit goes on without it.
+        let lock = indexes.lock(user, self.bounds.patience()).await;
+        let (mut live, mut gone) = (Vec::new(), Vec::new());
+        let started = Instant::now();
+        let displaced = loop {
+            self.check_patience(started)?;
+            let (mut admission, mut seen) = (Admission::Refused, UserIndex::default());
+            self.edit_index(indexes, user, |index| {
+                index.remove(&gone);
+                admission = self.admit(index, &entry, &live);
+                seen = index.clone();
+                matches!(admission, Admission::Entered)
+            })
+            .await?;
+            match admission {
+                Admission::Entered => break seen.displaced(),
+                Admission::Check => {}
+                Admission::Refused => return Err(too_many()),
+            }
+            for listed in seen.sessions {
+                match self.presence(user, &listed).await? {
+                    Presence::Gone => gone.push(listed),
+                    Presence::Live(_) | Presence::Pending => live.push(listed),
+                }
+            }
+        };
+        drop(lock);
+        if !displaced.is_empty() {
+            self.end_displaced(indexes, user, &entry, displaced).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds `entry` to `index`, if the user may have one more session. The sessions in `live` are
+    /// there.
+    fn admit(&self, index: &mut UserIndex, entry: &Listed, live: &[Listed]) -> Admission {
+        let now = self.clock.seconds();
+        let tags = index.tags();
+        let allowed = self.max_sessions_per_user;
+        let is_new = !tags.contains(&entry.tag);
+        if allowed > 0 && is_new && tags.len() >= allowed {
+            if !index.is_known(live) {
+                return Admission::Check;
+            }
+            if self.when_too_many == WhenTooMany::Refuse {
+                return Admission::Refused;
+            }
+            index.displace(&tags[..tags.len() + 1 - allowed], now);
+        }
+        index.enter(entry.clone(), now);
+        Admission::Entered
+    }
+
+    /// Ends the sessions that `entry` has displaced, and helps with those that others have.
+    async fn end_displaced(
+        &self,
+        indexes: &UserIndexes,
+        user: UserKey,
+        entry: &Listed,
+        displaced: Vec<Listed>,
+    ) -> Result<()> {
+        let now = self.clock.seconds();
+        let mut ended = Vec::new();
+        for listed in displaced {
+            if listed.displaced == entry.at || now.abs_diff(listed.displaced) > HELP_AFTER {
+                self.end_listed(user, &listed, None).await?;
+                ended.push(listed);
+            }
+        }
+        self.forget(indexes, user, &ended).await
+    }
+
+    /// Removes `entries` from the index of a user.
+    pub(super) async fn forget(
+        &self,
+        indexes: &UserIndexes,
+        user: UserKey,
+        entries: &[Listed],
+    ) -> Result<()> {
+        self.edit_index(indexes, user, |index| {
+            let before = index.sessions.len();
+            index.remove(entries);
+            index.sessions.len() < before
+        })
+        .await
+    }
+
+    /// Removes the session with `tag`, which has ended, from the index of its user. If that fails, the
+    /// entry stays until it is noticed.
+    pub(super) async fn forget_session(&self, user: Option<UserKey>, tag: Option<u64>) {
+        let (Some(user), Some(tag), Some(indexes)) = (user, tag, &self.indexes) else {
+            return;
+        };
+        let edit = self.edit_index(indexes, user, |index| {
+            let before = index.sessions.len();
+            index.sessions.retain(|entry| entry.tag != tag);
+            index.sessions.len() < before
+        });
+        // The error is in the log.
+        let _ = edit.await;
+    }
+
+    /// Looks for the session of `entry`, following its renewals.
+    pub(super) async fn presence(&self, user: UserKey, entry: &Listed) -> Result<Presence> {
+        if let Some((record, _)) = self.follow(entry.id).await?
+            && record.user().map(UserKey::of) == Some(user)
+            && is_same_session(Some(entry.tag), record.tag)
+            && !self.is_expired(&record)
+            && !self.lineage_has_ended(&record).await?
+        {
+            return Ok(Presence::Live(Box::new(record)));
+        }
+        Ok(match entry.may_be_pending(self.clock.seconds()) {
+            true => Presence::Pending,
+            false => Presence::Gone,
+        })
+    }
+}
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::TooManySessions, "log the user in")
+        .because("the user has as many sessions as `sessions.max_sessions_per_user` allows")
+}
