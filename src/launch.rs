@@ -57,6 +57,11 @@ pub(crate) async fn steps(
     for store in [&stores.sessions].into_iter().chain(&stores.others) {
         set_up(&**store, &config).await?;
     }
+    if config.max_sessions_per_user > 0 && Arc::clone(&stores.sessions).key_value().is_none() {
+        let why = "the application's own store keeps no entries, so the sessions of a user cannot be counted; implement \
+                   `SessionStore::key_value`, or remove the setting";
+        return Err(Error::config("sessions.max_sessions_per_user", why));
+    }
     let timeout = Duration::from_millis(config.store_timeout);
     let bounds = Arc::new(Bounds::new(clock.clone(), timeout));
 

@@ -168,6 +168,8 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/how-it-works.md")]
     mod how_it_works {}
+    #[doc = include_str!("../docs/user-sessions.md")]
+    mod user_sessions {}
     #[doc = include_str!("../docs/cache.md")]
     mod cache {}
     #[doc = include_str!("../docs/rate-limits.md")]

@@ -195,6 +195,26 @@ impl SessionStore for Flags {
 }
 
 #[async_test]
+async fn a_limit_of_sessions_that_cannot_be_kept_stops_the_launch() {
+    let attach = |allowed: i64, store: Flags| {
+        let figment = figment().merge(("sessions.max_sessions_per_user", allowed));
+        rocket::custom(figment).attach(Sessions::with(store))
+    };
+    let flags = || Flags {
+        thread_safe: true,
+        multiprocess_safe: true,
+    };
+    for (allowed, part) in [(3, "keeps no entries"), (101, "at most 100"), (-1, "found")] {
+        let message = sentence(attach(allowed, flags()), "sessions.max_sessions_per_user").await;
+        assert!(message.contains(part), "{allowed}: {message}");
+    }
+    attach(0, flags())
+        .ignite()
+        .await
+        .expect("any number is allowed");
+}
+
+#[async_test]
 async fn a_store_without_the_required_safety_stops_the_launch() {
     let attach = |multiprocess, store| {
         rocket::custom(figment().merge(("sessions.multiprocess", multiprocess)))

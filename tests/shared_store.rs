@@ -88,6 +88,16 @@ macro_rules! on {
             }
 
             #[test]
+            fn log_ins_at_two_processes_respect_the_limit_of_sessions() {
+                super::limited_log_ins(&Shared::$store());
+            }
+
+            #[test]
+            fn log_ins_at_one_process_end_by_the_other() {
+                super::log_ins_and_ends(&Shared::$store());
+            }
+
+            #[test]
             fn a_token_session_begun_by_two_processes_loses_no_increment() {
                 super::increments_by_token(&Shared::$store());
             }
@@ -206,6 +216,64 @@ fn copies(shared: &Shared) {
     assert_eq!((status, set.as_deref()), (200, Some("id=")));
     for cookie in &cookies {
         assert_eq!(servers[1].get("/who", Some(cookie)).2, "nobody");
+    }
+}
+
+/// Logs Alice in from twenty browsers at once, at both processes in turn. Returns the cookies.
+fn log_ins(servers: &[Server; 2]) -> Vec<String> {
+    thread::scope(|scope| {
+        let log_ins: Vec<_> = (0..20)
+            .map(|n| scope.spawn(move || servers[n % 2].get("/login/alice", None)))
+            .collect();
+        let cookies = log_ins.into_iter().map(|log_in| {
+            let (status, cookie, _) = log_in.join().expect("there is a response");
+            assert_eq!(status, 200);
+            cookie
+        });
+        cookies.flatten().collect()
+    })
+}
+
+/// Returns how many of these cookies open a session of Alice.
+fn logged_in(server: &Server, cookies: &[String]) -> usize {
+    let is_logged_in = |cookie: &&String| server.get("/who", Some(cookie)).2 == "alice";
+    cookies.iter().filter(is_logged_in).count()
+}
+
+fn limited_log_ins(shared: &Shared) {
+    let allowed = ",max_sessions_per_user=3";
+    let servers = [
+        shared.launch("crowd", allowed),
+        shared.launch("crowd", allowed),
+    ];
+    for round in 0..3 {
+        let cookies = log_ins(&servers);
+        assert_eq!(logged_in(&servers[0], &cookies), 3, "round {round}");
+        assert_eq!(servers[1].get("/places/alice", None).2, "3");
+    }
+    assert_eq!(servers[0].get("/endall/alice", None).2, "3");
+    assert_eq!(servers[1].get("/places/alice", None).2, "0");
+}
+
+fn log_ins_and_ends(shared: &Shared) {
+    let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
+    for round in 0..5 {
+        let (cookies, ended) = thread::scope(|scope| {
+            let cookies = scope.spawn(|| log_ins(&servers));
+            let mut ended = 0;
+            for n in 0..4 {
+                let (status, _, body) = servers[n % 2].get("/endall/alice", None);
+                assert_eq!(status, 200, "{body}");
+                ended += body.parse::<usize>().expect("it is a number");
+            }
+            (cookies.join().expect("they log in"), ended)
+        });
+        let live = logged_in(&servers[0], &cookies);
+        assert!(ended + live <= 20, "round {round}: {ended} and {live}");
+        let listed = servers[1].get("/places/alice", None).2;
+        assert_eq!(listed, live.to_string(), "round {round}");
+        assert_eq!(servers[1].get("/endall/alice", None).2, listed);
+        assert_eq!(logged_in(&servers[0], &cookies), 0, "round {round}");
     }
 }
 

@@ -454,6 +454,33 @@ async fn a_session_in_use_stays_listed_for_weeks() {
 }
 
 #[async_test]
+async fn a_clock_that_is_set_hides_no_session() {
+    on_every_store(async |app| {
+        for (ahead, back) in [(0, 3600), (7200, 7200), (90_000, 90_000), (0, 20_000)] {
+            let visitor = app.visitor();
+            visitor.get("/login/alice").await;
+            app.clock.advance(Duration::from_secs(ahead));
+            // A log-in edits the index by this clock, and a list looks at it.
+            let other = app.visitor();
+            other.get("/login/alice").await;
+            of_user(&app, "alice").await;
+            app.clock.set_back(Duration::from_secs(back));
+            for _ in 0..30 {
+                app.clock.advance(Duration::from_secs(3600));
+                for visitor in [&visitor, &other] {
+                    assert_eq!(visitor.get("/who").await.body, "alice", "{ahead}, {back}");
+                }
+            }
+            assert_eq!(of_user(&app, "alice").await.len(), 2, "{ahead}, {back}");
+            let ended = app.sessions().end_all_of("alice", None).await;
+            assert_eq!(ended.unwrap(), 2, "{ahead}, {back}");
+            assert_eq!(visitor.get("/who").await.body, "nobody");
+        }
+    })
+    .await;
+}
+
+#[async_test]
 async fn a_lost_or_damaged_index_hides_no_session() {
     on_every_store(async |app| {
         let visitors: Vec<_> = (0..3).map(|_| app.visitor()).collect();

@@ -3,16 +3,19 @@
 use std::time::Instant;
 
 use super::user_index::{Listed, UserIndex, UserIndexes};
-use super::{GRACE, SessionManager, is_same_session};
+use super::{SessionManager, is_same_session};
 use crate::config::WhenTooMany;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::UserKey;
 use crate::id::SessionId;
 use crate::record::Record;
 
-/// How many seconds longer than a session lives it is listed, so that not every save has to enter it
-/// anew.
+/// How many seconds longer than a session lives it is listed at first, so that not every save has to
+/// enter it anew.
 const LISTED_LONGER: u64 = 3600;
+
+/// How many seconds longer the index keeps an entry, in case a clock is set.
+const KEPT_LONGER: u64 = 2 * LISTED_LONGER;
 
 /// After how many seconds another request helps to end a displaced session.
 const HELP_AFTER: u64 = 10;
@@ -34,9 +37,11 @@ enum Admission {
 /// The state of the session of an entry.
 pub(super) enum Presence {
     Live(Box<Record>),
+    /// It has expired, and would return if the clock were set back.
+    Expired,
     /// Nobody knows yet: the session may be saved at this moment.
     Pending,
-    /// The session has ended or expired, or belongs to somebody else.
+    /// The session has ended, or belongs to somebody else.
     Gone,
 }
 
@@ -51,19 +56,18 @@ impl SessionManager {
     ) -> Option<Listing> {
         self.indexes.as_ref()?;
         let user = UserKey::of(record.user()?);
-        let now = self.clock.seconds();
-        let end = now + self.lifetime(record).as_secs();
-        if from.is_none() && end <= record.listed {
+        if from.is_none() && !self.listing_is_due(record) {
             return None;
         }
-        record.listed = end + LISTED_LONGER;
+        let now = self.clock.seconds();
+        record.listed = now + self.lifetime(record).as_secs() + LISTED_LONGER;
         record.tag();
         let entry = Listed {
             id,
             tag: record.tag?,
             since: record.log_in.as_ref().map_or(0, |log_in| log_in.at),
             at: now,
-            until: record.listed + GRACE.as_secs(),
+            until: record.listed + KEPT_LONGER,
             from,
             displaced: 0,
         };
@@ -72,9 +76,11 @@ impl SessionManager {
 
     /// Returns whether `record` must be saved for the sake of its entry in the index of its user.
     pub(crate) fn listing_is_due(&self, record: &Record) -> bool {
+        let end = || self.clock.seconds() + self.lifetime(record).as_secs();
+        // A time far in the future counts as well: the clock was set back.
         self.indexes.is_some()
             && record.user.is_some()
-            && self.clock.seconds() + self.lifetime(record).as_secs() > record.listed
+            && !(end()..=end() + KEPT_LONGER).contains(&record.listed)
     }
 
     /// Enters a session into the index of its user, and ends those that are then too many.
@@ -107,8 +113,12 @@ impl SessionManager {
             }
             for listed in seen.sessions {
                 match self.presence(user, &listed).await? {
-                    Presence::Gone => gone.push(listed),
                     Presence::Live(_) | Presence::Pending => live.push(listed),
+                    Presence::Gone => gone.push(listed),
+                    Presence::Expired => {
+                        self.end_listed(user, &listed, None).await?;
+                        gone.push(listed);
+                    }
                 }
             }
         };
@@ -193,10 +203,12 @@ impl SessionManager {
         if let Some((record, _)) = self.follow(entry.id).await?
             && record.user().map(UserKey::of) == Some(user)
             && is_same_session(Some(entry.tag), record.tag)
-            && !self.is_expired(&record)
             && !self.lineage_has_ended(&record).await?
         {
-            return Ok(Presence::Live(Box::new(record)));
+            return Ok(match self.is_expired(&record) {
+                true => Presence::Expired,
+                false => Presence::Live(Box::new(record)),
+            });
         }
         Ok(match entry.may_be_pending(self.clock.seconds()) {
             true => Presence::Pending,

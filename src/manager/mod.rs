@@ -5,6 +5,7 @@ mod commit;
 mod create;
 mod end;
 mod end_all;
+mod fork;
 mod listing;
 mod load;
 mod of_user;

@@ -53,7 +53,7 @@ impl SessionManager {
             for (entry, presence) in some.iter().zip(join_all(loads).await) {
                 match presence? {
                     Presence::Live(record) => records.push(*record),
-                    Presence::Pending => {}
+                    Presence::Pending | Presence::Expired => {}
                     Presence::Gone => gone.push(entry.clone()),
                 }
             }

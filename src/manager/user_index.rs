@@ -160,11 +160,16 @@ impl UserIndex {
         tags
     }
 
-    /// Returns how long the store must keep it.
+    /// Returns how long the store must keep it. It does not depend on the present time: the clocks of
+    /// two hosts may differ.
     fn lifetime(&self, now: u64) -> Duration {
-        let ends = self.sessions.iter().map(|entry| entry.until);
-        let end = ends.chain([self.incomplete_until]).max().unwrap_or(now);
-        Duration::from_secs(end.saturating_sub(now)).max(GRACE)
+        let left = self
+            .sessions
+            .iter()
+            .map(|entry| entry.until.saturating_sub(entry.at));
+        let incomplete = self.incomplete_until.saturating_sub(now);
+        let longest = left.chain([incomplete]).max().unwrap_or(0);
+        Duration::from_secs(longest).max(GRACE)
     }
 }
 

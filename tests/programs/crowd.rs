@@ -29,6 +29,17 @@ fn log_out(session: &Session) {
     session.log_out();
 }
 
+/// Returns in how many sessions a user is logged in.
+#[get("/places/<user>")]
+async fn places(user: &str, sessions: &Sessions) -> Result<String> {
+    Ok(sessions.of_user(user).await?.len().to_string())
+}
+
+#[get("/endall/<user>")]
+async fn end_all(user: &str, sessions: &Sessions) -> Result<String> {
+    Ok(sessions.end_all_of(user, None).await?.to_string())
+}
+
 /// Loads the session, and waits before it uses it.
 #[get("/slow/<act>")]
 async fn slow(act: &str, session: &Session, gate: &State<Gate>) -> Result<String> {
@@ -61,7 +72,9 @@ pub(super) fn launch() {
 }
 
 fn rocket() -> Rocket<Build> {
-    let routes = routes![add, keys, who, log_in, log_out, slow, arrived, open];
+    let routes = routes![
+        add, keys, who, log_in, log_out, slow, arrived, open, places, end_all
+    ];
     let rocket = rocket::build().manage(Gate::new()).mount("/", routes);
     rocket.attach(Sessions::fairing())
 }
