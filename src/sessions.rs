@@ -113,7 +113,9 @@ impl Sessions {
     /// If the store fails. The session may still be there then.
     pub async fn end(&self, id: &SessionId) -> Result<bool> {
         let ended = self.app.manager.end(EndTarget::new(*id)).await?;
-        self.ended.note([*id]);
+        if ended {
+            self.ended.note([*id]);
+        }
         Ok(ended)
     }
 

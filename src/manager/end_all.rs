@@ -28,20 +28,23 @@ type Spared<'a> = Option<&'a [Option<SessionId>; 2]>;
 pub(crate) struct Ended {
     /// How many of them were still there.
     pub(crate) live: u64,
-    /// All ids under which they were found.
+    /// The ids of those.
     pub(crate) ids: Vec<SessionId>,
+    /// The entries that need no more attention.
+    done: Vec<Listed>,
 }
 
 impl Ended {
     fn add(&mut self, more: Self) {
         self.live += more.live;
         self.ids.extend(more.ids);
+        self.done.extend(more.done);
     }
 
     /// Returns `entries` without those whose sessions have ended: the index of a full store still has
     /// them.
     fn others(&self, mut entries: Vec<Listed>) -> Vec<Listed> {
-        entries.retain(|entry| !self.ids.contains(&entry.id));
+        entries.retain(|entry| !self.done.contains(entry));
         entries
     }
 }
@@ -135,38 +138,31 @@ impl SessionManager {
                 None => lineages.push(vec![entry]),
             }
         }
-        let (mut ended, mut finished, mut failure) = (Ended::default(), Vec::new(), None);
+        let (mut ended, mut failure) = (Ended::default(), None);
         for some in lineages.chunks(AT_ONCE) {
             let ends = some.iter().map(|lineage| async move {
-                let mut all = Vec::new();
+                let mut all = Ended::default();
                 for entry in lineage {
-                    all.push((*entry, self.end_listed(user, entry, except).await?));
+                    all.add(self.end_listed(user, entry, except).await?);
                 }
                 Ok(all)
             });
             for outcome in join_all(ends).await {
                 match outcome {
-                    Ok(all) => {
-                        for (entry, end) in all {
-                            if !end.ids.is_empty() {
-                                finished.push(entry.clone());
-                            }
-                            ended.add(end);
-                        }
-                    }
+                    Ok(more) => ended.add(more),
                     Err(error) => failure = Some(error),
                 }
             }
         }
-        if !finished.is_empty() {
+        if !ended.done.is_empty() {
             // The sessions have ended, whether or not this succeeds. A failure is in the log.
-            let _ = self.forget(indexes, user, &finished).await;
+            let _ = self.forget(indexes, user, &ended.done).await;
         }
         failure.map_or(Ok(ended), Err)
     }
 
-    /// Ends the session of an entry, also if it is about to be saved for the first time. Returns no
-    /// ids if the entry must stay.
+    /// Ends the session of an entry, also if it is about to be saved for the first time. The
+    /// result is empty if the entry must stay.
     pub(super) async fn end_listed(
         &self,
         user: UserKey,
@@ -176,8 +172,8 @@ impl SessionManager {
         let started = Instant::now();
         let is_spared = |id: SessionId| except.is_some_and(|except| except.contains(&Some(id)));
         let mut ended = Ended {
-            live: 0,
-            ids: vec![entry.id],
+            done: vec![entry.clone()],
+            ..Ended::default()
         };
         loop {
             self.check_patience(started)?;
@@ -213,8 +209,10 @@ impl SessionManager {
                 let was_live =
                     !self.is_expired(&record) && !self.lineage_has_ended(&record).await?;
                 let has_ended = self.end(end_target).await?;
-                ended.live += u64::from(of_user && was_live && has_ended);
-                ended.ids.push(version.id);
+                if of_user && was_live && has_ended {
+                    ended.live = 1;
+                    ended.ids = vec![entry.id, version.id];
+                }
             }
             return Ok(ended);
         }
@@ -280,8 +278,10 @@ impl SessionManager {
             copies: Copies::unless_spared(except),
             ..EndTarget::new(id)
         };
-        ended.live += u64::from(self.end(end_target).await?);
-        ended.ids.push(id);
+        if self.end(end_target).await? {
+            ended.live += 1;
+            ended.ids.push(id);
+        }
         Ok(())
     }
 }

@@ -115,6 +115,8 @@ pub(crate) struct Report {
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) view: View,
+    /// Whether the list of its user has as many sessions as the store.
+    pub(crate) indexed: bool,
 }
 
 /// The cookie action of a response.

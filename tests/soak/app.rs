@@ -189,10 +189,28 @@ async fn dump(visitor: &str, sessions: &Sessions) -> Result<String> {
         let me: String = record.get("me")?.unwrap_or_default();
         let whose = me.split_once('.').map(|(whose, _)| whose);
         if whose == Some(visitor) || record.user().is_some_and(|user| user == visitor) {
-            own.push(json!({ "id": id.to_hex(), "view": listed(&record)? }));
+            own.push((id.to_hex(), record));
         }
     }
-    Ok(Value::Array(own).to_string())
+    let mut entries = Vec::new();
+    for (id, record) in &own {
+        let indexed = match record.user() {
+            Some(user) => sessions.of_user(user).await?.len() == tags(&own, user).len(),
+            None => true,
+        };
+        entries.push(json!({ "id": id, "view": listed(record)?, "indexed": indexed }));
+    }
+    Ok(Value::Array(entries).to_string())
+}
+
+/// Returns the tags of the sessions in which `user` is logged in. Copies of a session have the same.
+fn tags(all: &[(String, Record)], user: &str) -> BTreeSet<String> {
+    let of_user = all.iter().filter(|(_, record)| record.user() == Some(user));
+    let tag = |record: &Record| {
+        let record = serde_json::to_value(record).expect("a record has a form in JSON");
+        record["tag"].to_string()
+    };
+    of_user.map(|(_, record)| tag(record)).collect()
 }
 
 #[get("/end/<id>")]

@@ -77,9 +77,18 @@ impl Model {
     /// Reports the faults of the sessions that the store lists while no request is in flight.
     pub(crate) fn check_all(&self, listed: &[Entry], epoch: u64, broken: &mut Broken) {
         let mut there = BTreeSet::new();
-        for Entry { view, .. } in listed {
+        for Entry { view, indexed, .. } in listed {
             self.check(view, broken);
             there.extend(view.numbers());
+            let is_left_behind = |entry: &Entry| {
+                let me = entry.view.me.as_ref();
+                me.is_some_and(|me| self.left_behind.contains(me))
+                    || self.strayed(&entry.view).is_some()
+            };
+            if !indexed && !listed.iter().any(is_left_behind) {
+                let kind = "the list of a user is not that of the store";
+                broken.push((kind.into(), view.shown()));
+            }
         }
         for (me, known) in &self.known {
             let lost: Vec<&u64> = known

@@ -403,7 +403,10 @@ impl Model {
                 };
                 let emptied =
                     takes && report.is_some_and(|report| with_another || empty(&report.left));
-                if sent.act == Act::Logout || emptied {
+                // It ended its own session.
+                let ended_all = sent.act == Act::Endall
+                    && report.is_some_and(|report| report.said.as_u64() > Some(0));
+                if sent.act == Act::Logout || emptied || ended_all {
                     self.jar_of = None;
                 } else {
                     let opened = match report {

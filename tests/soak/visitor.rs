@@ -142,6 +142,14 @@ impl Visitor {
             sleep(Duration::from_millis(400));
             (listed, opened) = (self.dump()?, self.read(None)?);
         }
+        for _ in 0..10 {
+            if listed.iter().all(|entry| entry.indexed) {
+                break;
+            }
+            // A copy that a failed renewal left is deleted in the background.
+            sleep(Duration::from_millis(400));
+            listed = self.dump()?;
+        }
         let mut broken = self.probe(&listed);
         if self.world.epoch() == epoch {
             let model = self.model.lock().unwrap();
@@ -180,7 +188,7 @@ impl Visitor {
     /// ended.
     fn probe(&mut self, listed: &[Entry]) -> Broken {
         let mut broken = Broken::new();
-        for Entry { id, view } in listed {
+        for Entry { id, view, .. } in listed {
             let model = self.model.lock().unwrap();
             let is_left_behind = view
                 .me
