@@ -141,7 +141,7 @@ pub use notifications::{Notification, Notifications, Notify};
 pub use perl::PerlSession;
 pub use rate_limit::{By, Limit, RateLimit};
 pub use record::Record;
-pub use session::Session;
+pub use session::{FreshLogIn, Session};
 pub use sessions::Sessions;
 #[cfg(feature = "memcached")]
 pub use store::MemcachedStore;

@@ -8,7 +8,6 @@ use rocket::futures::FutureExt;
 use rocket::http::{Header, Status};
 use rocket::{Request, Response};
 
-use crate::cookie::SessionCookie;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::{self, Deferred, Used};
 use crate::response;
@@ -55,9 +54,9 @@ pub(crate) fn finish<'a, 'r: 'a>(
     let Ok(session) = loaded else {
         return done();
     };
-    match session.finish_at_once(failed, browser(sessions, request)) {
+    match session.finish_at_once(failed, browser(request)) {
         Some(action) => {
-            if let Err(error) = act_on_cookie(sessions, action, response) {
+            if let Err(error) = act_on_cookie(sessions, session, action, response) {
                 return Box::pin(replace(sessions, request, response, error));
             }
             keep_private(session, response);
@@ -77,8 +76,7 @@ async fn save<'r>(
 ) {
     // A function given to `Session::update` may panic in here, and so may a random id without
     // random numbers. Rocket would drop the connection.
-    let finish =
-        AssertUnwindSafe(session.finish(failed, browser(sessions, request))).catch_unwind();
+    let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
     let (action, error) = finish.await.unwrap_or_else(|_| {
         let why = "a function given to `Session::update` panicked, or the system has no random \
                    numbers";
@@ -94,7 +92,7 @@ async fn save<'r>(
     }
     // The cookie is set after an error too: the handler may have saved the session earlier, under
     // another id.
-    match act_on_cookie(sessions, action, response) {
+    match act_on_cookie(sessions, session, action, response) {
         Ok(()) => keep_private(session, response),
         Err(error) => {
             error.log();
@@ -124,9 +122,8 @@ async fn deliver<'r>(
 }
 
 /// Returns the cookie properties of the browser that sent `request`.
-fn browser<'r>(sessions: &Sessions, request: &'r Request<'_>) -> Browser<'r> {
+fn browser<'r>(request: &'r Request<'_>) -> Browser<'r> {
     Browser {
-        cookie_ages: sessions.cookie().is_ok_and(SessionCookie::has_max_age),
         headers: Some(request.headers()),
     }
 }
@@ -163,6 +160,7 @@ fn challenge(sessions: &Sessions, response: &mut Response<'_>) {
 /// Sets or removes the browser's cookie, as `action` says.
 fn act_on_cookie(
     sessions: &Sessions,
+    session: &Session,
     action: CookieAction,
     response: &mut Response<'_>,
 ) -> Result<()> {
@@ -175,7 +173,9 @@ fn act_on_cookie(
             response::no_store(response);
             return Ok(());
         }
-        CookieAction::Set(id) => cookie.set(&id).inspect_err(Error::log)?,
+        CookieAction::Set(id) => cookie
+            .set(&id, session.cookie_age())
+            .inspect_err(Error::log)?,
         CookieAction::Remove => cookie.remove(),
     };
     // `set_header` would remove other cookies.

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::id::SessionId;
 use crate::keyed_locks::KeyedLock;
 use crate::record::{Record, Tombstone};
-use crate::store::{Precondition, Revision, Saved};
+use crate::store::{Revision, Saved};
 
 /// How often the sessions are listed to find those of one user.
 const PASSES: u32 = 20;
@@ -64,13 +64,16 @@ pub(crate) struct ObservedRevision {
     pub(crate) revision: Revision,
     /// The tag that the session shares with its copies, if it has any.
     pub(crate) lineage: Option<u64>,
+    /// The seconds that a copy can stay unused.
+    unused: u64,
 }
 
 impl ObservedRevision {
-    pub(crate) fn new(record: &Record, version: &Version) -> Self {
+    pub(crate) fn new(manager: &SessionManager, record: &Record, version: &Version) -> Self {
         Self {
             revision: version.revision,
             lineage: record.tag.filter(|_| record.forked),
+            unused: manager.lifetimes.of_copies(record),
         }
     }
 }
@@ -100,7 +103,7 @@ impl SessionManager {
         let (mut current_tag, mut was_live) = (tag, true);
         loop {
             follower.check()?;
-            let Some(ObservedRevision { revision, lineage }) = observed.take() else {
+            let Some(seen) = observed.take() else {
                 let Some((there, version)) = self.read(&id).await? else {
                     self.delete_what_has_expired(&id).await?;
                     // After an earlier attempt, that attempt ended the session.
@@ -117,7 +120,7 @@ impl SessionManager {
                         was_live =
                             !self.is_expired(&there) && !self.lineage_has_ended(&there).await?;
                         current_tag = there.tag;
-                        observed = Some(ObservedRevision::new(&there, &version));
+                        observed = Some(ObservedRevision::new(self, &there, &version));
                     }
                     _ => return Ok(tried),
                 }
@@ -125,11 +128,11 @@ impl SessionManager {
             };
             let version = Version {
                 id,
-                revision,
+                revision: seen.revision,
                 touched: false,
             };
-            if let Some(tag) = lineage.filter(|_| end_target.copies != Copies::Spare) {
-                *copies = self.end_lineage(tag).await;
+            if let Some(tag) = seen.lineage.filter(|_| end_target.copies != Copies::Spare) {
+                *copies = self.end_lineage(tag, seen.unused).await;
             }
             let asked = Instant::now();
             // The tombstone stops any renewal or save of this session, now and later.
@@ -278,17 +281,6 @@ impl SessionManager {
                 None => return Ok(Some((there, version))),
             }
         }
-    }
-
-    /// Ends every copy of the session with `tag`, by a tombstone that each copy checks.
-    async fn end_lineage(&self, tag: u64) -> Result<()> {
-        let mut tombstone = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
-        // An unused copy expires before this tombstone does.
-        let ttl = Duration::from_secs(self.idle_timeout).saturating_add(GRACE);
-        let id = SessionId::of_lineage(tag);
-        self.put(&id, &mut tombstone, ttl, Precondition::Absent)
-            .await?;
-        Ok(())
     }
 }
 

@@ -3,13 +3,12 @@
 use std::time::Instant;
 
 use super::{
-    CommitOutcome, Lookup, SessionManager, Unanswered, Unconfirmed, Update, Version,
+    CommitOutcome, Lookup, RenewalKind, SessionManager, Unanswered, Unconfirmed, Update, Version,
     is_same_session,
 };
 use crate::change::Change;
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::message::StoredMessage;
 use crate::record::{Record, Tombstone};
 use crate::store::{Precondition, Saved};
 
@@ -24,6 +23,7 @@ struct Copied<'a> {
     old_tag: Option<u64>,
     /// The id that was chosen for the copy.
     id: SessionId,
+    kind: RenewalKind,
     record: Record,
     version: Version,
     changes: &'a [Change],
@@ -39,8 +39,9 @@ enum Attempt {
     Moved,
     /// Another request saved the old record. Its changes are in the copy now.
     Merged,
-    /// Another request renewed the session first, to this id.
-    MovedTo(SessionId),
+    /// Another request renewed the session first, to this id. The flag is whether the old id still
+    /// reaches it.
+    MovedTo(SessionId, bool),
     Ended,
     Unknown {
         newer: Box<(Record, Version)>,
@@ -50,22 +51,50 @@ enum Attempt {
 
 impl SessionManager {
     /// Saves a session under the new id `id`, and replaces the old record with a tombstone.
-    pub(crate) async fn renew(&self, id: SessionId, renewal: Update<'_>) -> Result<CommitOutcome> {
+    pub(crate) async fn renew(
+        &self,
+        id: SessionId,
+        kind: RenewalKind,
+        renewal: Update<'_>,
+    ) -> Result<CommitOutcome> {
+        if self.lineage_has_ended(&renewal.record).await? {
+            return Ok(CommitOutcome::Ended);
+        }
+        let started = Instant::now();
+        // An end that follows a chain of renewals takes this lock to stop further ones.
+        let _lock = self.lock_lineage(renewal.record.tag).await;
+        if kind == RenewalKind::ByAge
+            && renewal.unanswered.unconfirmed.is_none()
+            && let Lookup::Tombstone(Tombstone::Moved(_), grace) =
+                self.reload(&renewal.version.id).await?
+        {
+            // Many requests may find the id too old at once. One copy is enough.
+            let adopts = grace.is_some_and(|grace| self.goes_on(&grace));
+            return self.join_renewed(Update { adopts, ..renewal }).await;
+        }
+        self.copy_and_move(id, kind, started, renewal).await
+    }
+
+    /// Saves a copy of a session under `id`, and replaces the old record with a tombstone.
+    async fn copy_and_move(
+        &self,
+        id: SessionId,
+        kind: RenewalKind,
+        started: Instant,
+        renewal: Update<'_>,
+    ) -> Result<CommitOutcome> {
         let Update {
             mut record,
             version: old,
             changes,
+            owner,
             before,
             unanswered,
             ..
         } = renewal;
-        if self.lineage_has_ended(&record).await? {
-            return Ok(CommitOutcome::Ended);
-        }
-        let (started, old_tag) = (Instant::now(), record.tag);
-        // An end that follows a chain of renewals takes this lock to stop further ones.
-        let _lock = self.lock_lineage(old_tag).await;
+        let old_tag = record.tag;
         record.tag();
+        self.note_renewal(&mut record);
         let earlier = self
             .note_unconfirmed(id, &old, &record, before, unanswered)
             .await?;
@@ -79,6 +108,7 @@ impl SessionManager {
             old,
             old_tag,
             id,
+            kind,
             record,
             version,
             changes,
@@ -96,6 +126,7 @@ impl SessionManager {
         let Copied {
             record,
             version,
+            made,
             revived,
             ..
         } = copied;
@@ -105,7 +136,21 @@ impl SessionManager {
                 version,
                 revived,
             },
-            Attempt::MovedTo(first) => self.fork(first, record, version, changes).await?,
+            Attempt::MovedTo(_, in_grace) if kind.joins(in_grace) => {
+                self.delete(&version.id).await?;
+                unanswered.unconfirmed = None;
+                let update = Update {
+                    record,
+                    version: old,
+                    changes: &changes[made..],
+                    owner,
+                    before: None,
+                    adopts: in_grace,
+                    unanswered,
+                };
+                return self.join_renewed(update).await;
+            }
+            Attempt::MovedTo(first, _) => self.fork(first, record, version, changes).await?,
             Attempt::Ended => CommitOutcome::Ended,
             Attempt::Unknown { newer, lost } => CommitOutcome::Unknown {
                 newer: Some(*newer),
@@ -156,9 +201,8 @@ impl SessionManager {
     /// the old record meanwhile.
     async fn try_to_move(&self, copied: &mut Copied<'_>) -> Result<Attempt> {
         let (old, next) = (copied.old, copied.version.id);
-        let moved = self
-            .put_moved_tombstone(&old, next, copied.record.tag)
-            .await?;
+        let tombstone = self.moved_tombstone(next, &copied.record, copied.kind);
+        let moved = self.put_moved_tombstone(&old, tombstone).await?;
         match moved {
             Saved::Saved(_) => return Ok(Attempt::Moved),
             Saved::Gone => return Ok(Attempt::Ended),
@@ -169,9 +213,11 @@ impl SessionManager {
                 return self.merge_into_copy(copied, newer, there).await;
             }
             // An earlier attempt succeeded, but its response was lost.
-            Lookup::Tombstone(Tombstone::Moved(to)) if to == next => Attempt::Moved,
-            Lookup::Tombstone(Tombstone::Moved(first)) => Attempt::MovedTo(first),
-            Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => {
+            Lookup::Tombstone(Tombstone::Moved(to), _) if to == next => Attempt::Moved,
+            Lookup::Tombstone(Tombstone::Moved(first), grace) => {
+                Attempt::MovedTo(first, grace.is_some_and(|grace| self.goes_on(&grace)))
+            }
+            Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended, _) | Lookup::Missing => {
                 Attempt::Ended
             }
         })
@@ -210,6 +256,7 @@ impl SessionManager {
         copied.revived = !newer.has_info();
         copied.record = newer;
         copied.record.tag = copied.record.tag.or(tag);
+        self.note_renewal(&mut copied.record);
         for change in &copied.changes[copied.made..] {
             change.apply(&mut copied.record, &self.limits)?;
         }
@@ -222,69 +269,6 @@ impl SessionManager {
                 Ok(Attempt::Merged)
             }
             Saved::Changed | Saved::Gone => Ok(Attempt::Ended),
-        }
-    }
-
-    /// Keeps `record`, saved as `new`, as a second copy of a session that another request renewed
-    /// first, to `first`. Each browser goes on with its own copy. When one copy ends, all of them
-    /// end. If the outcome is not a committed copy, the caller deletes `new`.
-    async fn fork(
-        &self,
-        first: SessionId,
-        mut record: Record,
-        new: Version,
-        changes: &[Change],
-    ) -> Result<CommitOutcome> {
-        // Notifications and form tokens are used once. Existing ones stay with the first copy.
-        let own = |message: &StoredMessage| {
-            let mut brought = changes.iter().filter_map(Change::message);
-            brought.any(|own| own.id == message.id)
-        };
-        record.notifications.retain(own);
-        let own = |token: &String| {
-            let mut brought = changes.iter().filter_map(Change::token);
-            brought.any(|own| own == token)
-        };
-        record.tokens.retain(own);
-        let tag = match record.has_info() {
-            true => self.set_forked(first, record.tag).await?,
-            false => None,
-        };
-        let Some(tag) = tag else {
-            return Ok(match record.has_info() {
-                true => CommitOutcome::Ended,
-                false => CommitOutcome::CommittedElsewhere,
-            });
-        };
-        (record.forked, record.tag) = (true, Some(tag));
-        Ok(match self.replace(&new, &mut record).await? {
-            Saved::Saved(revision) => CommitOutcome::committed(record, Version { revision, ..new }),
-            Saved::Changed | Saved::Gone => CommitOutcome::Ended,
-        })
-    }
-
-    /// Marks the session under `id` as copied, following its renewals, and returns its tag. Returns
-    /// `None` if the session has ended.
-    async fn set_forked(&self, mut id: SessionId, tag: Option<u64>) -> Result<Option<u64>> {
-        let started = Instant::now();
-        loop {
-            self.check_patience(started)?;
-            match self.reload(&id).await? {
-                Lookup::Live(mut record, version) if is_same_session(tag, record.tag) => {
-                    if let Some(tag) = record.tag.filter(|_| record.forked) {
-                        return Ok(Some(tag));
-                    }
-                    record.forked = true;
-                    record.tag();
-                    if let Saved::Saved(_) = self.replace(&version, &mut record).await? {
-                        return Ok(record.tag);
-                    }
-                }
-                Lookup::Tombstone(Tombstone::Moved(next)) => id = next,
-                Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => {
-                    return Ok(None);
-                }
-            }
         }
     }
 
@@ -307,24 +291,15 @@ impl SessionManager {
         .await
     }
 
-    /// Replaces the record of `version` with a tombstone that leads to `next`. A repeated attempt
-    /// that finds this tombstone changes nothing.
-    async fn put_moved_tombstone(
-        &self,
-        version: &Version,
-        next: SessionId,
-        tag: Option<u64>,
-    ) -> Result<Saved> {
+    /// Replaces the record of `version` with `tombstone`, which leads to its new id. A repeated
+    /// attempt that finds this tombstone changes nothing.
+    async fn put_moved_tombstone(&self, version: &Version, mut tombstone: Record) -> Result<Saved> {
         for _ in 1..TRIES {
-            if let Ok(saved) = self
-                .put_tombstone(version, Tombstone::Moved(next), tag)
-                .await
-            {
+            if let Ok(saved) = self.replace(version, &mut tombstone).await {
                 return Ok(saved);
             }
         }
-        self.put_tombstone(version, Tombstone::Moved(next), tag)
-            .await
+        self.replace(version, &mut tombstone).await
     }
 
     /// Replaces the record of `version` with a tombstone. `tag` is the tag of the session, for

@@ -7,7 +7,7 @@ use super::{Record, VERSION};
 use crate::values::{Entry, Values};
 
 /// The fields of a record, in the order in which they are written.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "rev",
     "expires",
     "v",
@@ -25,6 +25,7 @@ const FIELDS: [&str; 17] = [
     "tokens",
     "csrf",
     "parting",
+    "grace",
 ];
 const REQUIRED: [&str; 5] = ["rev", "expires", "v", "created", "accessed"];
 
@@ -67,6 +68,7 @@ impl Record {
                 "tokens" => record.tokens = field(value)?,
                 "csrf" => record.csrf = field(value)?,
                 "parting" => record.tombstone = serde_json::from_str(value).ok()?,
+                "grace" => record.grace = field(value)?,
                 _ => record.unknown.push(name.into_owned(), value)?,
             }
             Some(())

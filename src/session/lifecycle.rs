@@ -173,7 +173,11 @@ impl Session {
         let end_target = match (state.lifecycle, state.credential) {
             (Lifecycle::Stored { version, .. }, _) => Some(EndTarget {
                 tag: state.record.tag,
-                observed: Some(ObservedRevision::new(&state.record, &version)),
+                observed: Some(ObservedRevision::new(
+                    &self.manager,
+                    &state.record,
+                    &version,
+                )),
                 ..EndTarget::new(version.id)
             }),
             // Its tombstone leads to the new id.
