@@ -15,8 +15,8 @@ impl Session {
         Some(UNIX_EPOCH + Duration::from_secs(log_in.at))
     }
 
-    /// Returns whether the user proved their identity at most `duration` ago. If not, a page for
-    /// something important asks for the password again.
+    /// Returns whether the user proved their identity at most `duration` ago, in whole seconds. If not,
+    /// a page for something important asks for the password again.
     ///
     /// # Example
     ///
@@ -55,10 +55,11 @@ impl Session {
     /// # });
     /// ```
     pub fn authenticated_within(&self, duration: Duration) -> bool {
-        let now = self.manager.clock.now();
+        let now = self.manager.clock.seconds();
+        let state = self.state.lock();
+        let log_in = state.record.log_in.as_ref();
         // A time in the future comes from a clock that was set back.
-        self.authenticated_at()
-            .is_some_and(|at| now.duration_since(at).unwrap_or_default() <= duration)
+        log_in.is_some_and(|log_in| now.saturating_sub(log_in.at) <= duration.as_secs())
     }
 
     /// Notes that the user has just proved their identity again, for example by their password, and
