@@ -162,6 +162,8 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/how-it-works.md")]
     mod how_it_works {}
+    #[doc = include_str!("../docs/lifetimes.md")]
+    mod lifetimes {}
     #[doc = include_str!("../docs/cache.md")]
     mod cache {}
     #[doc = include_str!("../docs/rate-limits.md")]
