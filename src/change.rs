@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::StoredMessage;
-use crate::record::{LogIn, Record, read_value, write_value};
+use crate::record::{LogIn, OwnTimeouts, Record, read_value, write_value};
 use crate::values::Values;
 
 /// One change of a request to its session.
@@ -30,6 +30,13 @@ pub(crate) enum Change {
         user: String,
         at: u64,
     },
+    /// Notes that this user has proved their identity again, at a time in seconds since 1970.
+    Reauthenticate {
+        user: String,
+        at: u64,
+    },
+    /// Sets the timeouts of the session alone.
+    SetTimeouts(OwnTimeouts),
     Notify(StoredMessage),
     /// As `Notify`, unless an identical message is waiting.
     NotifyOnce(StoredMessage),
@@ -88,13 +95,24 @@ impl Change {
                     next.values = Values::default();
                     next.notifications = Vec::new();
                 }
-                // An attacker who planted or read the session knows these.
-                next.tokens = Vec::new();
-                next.csrf = Vec::new();
+                forget_tokens(&mut next);
                 next.set_user(Some(user), limits)?;
                 next.log_in = Some(Box::new(LogIn::new(*at)));
-                next.lifetime = None;
+                next.reset_timeouts();
                 *record = next;
+                Ok(())
+            }
+            Self::Reauthenticate { user, at } => {
+                // Another request may have changed the user.
+                if record.user() == Some(user) {
+                    forget_tokens(record);
+                    let log_in = || Box::new(LogIn::new(*at));
+                    record.log_in.get_or_insert_with(log_in).at = *at;
+                }
+                Ok(())
+            }
+            Self::SetTimeouts(own) => {
+                record.set_timeouts(*own);
                 Ok(())
             }
             Self::Notify(message) => record.notify(message.clone(), limits),
@@ -136,7 +154,12 @@ impl Change {
         // A log-out grants no access.
         matches!(
             self,
-            Self::SetUser(Some(_)) | Self::LogIn { .. } | Self::AddToken(_) | Self::AddCsrf(_)
+            Self::SetUser(Some(_))
+                | Self::LogIn { .. }
+                | Self::Reauthenticate { .. }
+                | Self::SetTimeouts(_)
+                | Self::AddToken(_)
+                | Self::AddCsrf(_)
         )
     }
 
@@ -185,6 +208,8 @@ impl fmt::Debug for Change {
             Self::Clear => "Clear",
             Self::SetUser(..) => "SetUser",
             Self::LogIn { .. } => "LogIn",
+            Self::Reauthenticate { .. } => "Reauthenticate",
+            Self::SetTimeouts(..) => "SetTimeouts",
             Self::Notify(..) => "Notify",
             Self::NotifyOnce(..) => "NotifyOnce",
             Self::PutBack(..) => "PutBack",
@@ -192,6 +217,13 @@ impl fmt::Debug for Change {
             Self::AddCsrf(..) => "AddCsrf",
         })
     }
+}
+
+/// Removes the form tokens and the CSRF secrets of `record`: an attacker who planted or read the
+/// session knows them.
+fn forget_tokens(record: &mut Record) {
+    record.tokens = Vec::new();
+    record.csrf = Vec::new();
 }
 
 /// Logs a warning if `changes` overwrite a value in `newer` that another request changed after this

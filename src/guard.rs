@@ -96,6 +96,7 @@ async fn open(sessions: &App, request: &Request<'_>) -> Result<Session> {
             let cookie = Credential::Session {
                 id: opened.id,
                 outdated: opened.outdated,
+                moved: false,
             };
             match load(sessions, request, &opened.id, cookie).await? {
                 Loaded::Session(session) => return Ok(session),
@@ -150,9 +151,9 @@ async fn load(
             manager(),
             record,
             version,
-            credential,
+            credential.of_version(&version),
         ))),
-        Ok(Lookup::Tombstone(_)) => Ok(Loaded::Tombstone),
+        Ok(Lookup::Tombstone(..)) => Ok(Loaded::Tombstone),
         Ok(Lookup::Missing) => Ok(Loaded::Nothing),
         Err(_) if sessions.config.when_store_is_down == WhenStoreIsDown::Anonymous => {
             Ok(Loaded::Session(Session::unavailable(

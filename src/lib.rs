@@ -146,7 +146,7 @@ pub use notifications::{Notification, Notifications, Notify};
 pub use perl::PerlSession;
 pub use rate_limit::{By, Limit, RateLimit};
 pub use record::Record;
-pub use session::Session;
+pub use session::{FreshLogIn, Session};
 pub use sessions::Sessions;
 #[cfg(feature = "memcached")]
 pub use store::MemcachedStore;
@@ -170,6 +170,8 @@ mod guide {
     mod how_it_works {}
     #[doc = include_str!("../docs/user-sessions.md")]
     mod user_sessions {}
+    #[doc = include_str!("../docs/lifetimes.md")]
+    mod lifetimes {}
     #[doc = include_str!("../docs/cache.md")]
     mod cache {}
     #[doc = include_str!("../docs/rate-limits.md")]

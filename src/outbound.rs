@@ -9,7 +9,6 @@ use rocket::http::{Header, Status};
 use rocket::{Request, Response};
 
 use crate::app::App;
-use crate::cookie::SessionCookie;
 use crate::ended_here::EndedHere;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::{self, Deferred, Used};
@@ -61,10 +60,10 @@ pub(crate) fn finish<'a, 'r: 'a>(
     let Ok(session) = loaded else {
         return done();
     };
-    match session.finish_at_once(failed, browser(sessions, request)) {
+    match session.finish_at_once(failed, browser(request)) {
         Some(action) => {
             let action = corrected(action, session, ended_here);
-            if let Err(error) = act_on_cookie(sessions, action, response) {
+            if let Err(error) = act_on_cookie(sessions, session, action, response) {
                 return Box::pin(replace(sessions, request, response, error));
             }
             keep_private(session, response);
@@ -84,8 +83,7 @@ async fn save<'r>(
 ) {
     // A function given to `Session::update` may panic in here, and so may a random id without
     // random numbers. Rocket would drop the connection.
-    let finish =
-        AssertUnwindSafe(session.finish(failed, browser(sessions, request))).catch_unwind();
+    let finish = AssertUnwindSafe(session.finish(failed, browser(request))).catch_unwind();
     let (action, error) = finish.await.unwrap_or_else(|_| {
         let why = "a function given to `Session::update` panicked, or the system has no random \
                    numbers";
@@ -102,7 +100,7 @@ async fn save<'r>(
     let action = corrected(action, session, EndedHere::existing(request));
     // The cookie is set after an error too: the handler may have saved the session earlier, under
     // another id.
-    match act_on_cookie(sessions, action, response) {
+    match act_on_cookie(sessions, session, action, response) {
         Ok(()) => keep_private(session, response),
         Err(error) => {
             error.log();
@@ -155,17 +153,15 @@ fn remove_cookie_of_ended(
         return;
     };
     let mut presented = cookie.read(request).flatten();
-    if presented.any(|opened| ended_here.contains(opened.id))
-        && let Err(error) = act_on_cookie(sessions, CookieAction::Remove, response)
-    {
-        error.log();
+    if presented.any(|opened| ended_here.contains(opened.id)) {
+        response.adjoin_header(cookie.remove());
+        response::no_store(response);
     }
 }
 
 /// Returns the cookie properties of the browser that sent `request`.
-fn browser<'r>(sessions: &App, request: &'r Request<'_>) -> Browser<'r> {
+fn browser<'r>(request: &'r Request<'_>) -> Browser<'r> {
     Browser {
-        cookie_ages: sessions.cookie().is_ok_and(SessionCookie::has_max_age),
         headers: Some(request.headers()),
     }
 }
@@ -200,7 +196,12 @@ fn challenge(sessions: &App, response: &mut Response<'_>) {
 }
 
 /// Sets or removes the browser's cookie, as `action` says.
-fn act_on_cookie(sessions: &App, action: CookieAction, response: &mut Response<'_>) -> Result<()> {
+fn act_on_cookie(
+    sessions: &App,
+    session: &Session,
+    action: CookieAction,
+    response: &mut Response<'_>,
+) -> Result<()> {
     let Ok(cookie) = sessions.cookie() else {
         return Ok(());
     };
@@ -210,7 +211,9 @@ fn act_on_cookie(sessions: &App, action: CookieAction, response: &mut Response<'
             response::no_store(response);
             return Ok(());
         }
-        CookieAction::Set(id) => cookie.set(&id).inspect_err(Error::log)?,
+        CookieAction::Set(id) => cookie
+            .set(&id, session.cookie_age())
+            .inspect_err(Error::log)?,
         CookieAction::Remove => cookie.remove(),
     };
     // `set_header` would remove other cookies.

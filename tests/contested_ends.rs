@@ -204,7 +204,7 @@ async fn a_renewal_does_not_survive_a_log_out_from_a_full_store() {
     .await;
 }
 
-/// Returns two visitors with copies of Alice's session, which concurrent renewals made.
+/// Returns two visitors with copies of Alice's session, which concurrent log-ins made.
 async fn copies(app: &App) -> [Visitor<'_>; 2] {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
@@ -216,8 +216,8 @@ async fn copies(app: &App) -> [Visitor<'_>; 2] {
         gate.open_for_all();
     };
     let renewals = join(
-        visitor.get("/renew?gate=copies"),
-        thief.get("/renew?gate=copies"),
+        visitor.get("/login/alice?gate=copies"),
+        thief.get("/login/alice?gate=copies"),
     );
     join(renewals, both).await;
     assert_eq!(app.list().await.len(), 2);

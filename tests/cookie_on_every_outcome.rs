@@ -204,7 +204,7 @@ async fn app() -> App {
         bad_gateway
     ];
     App::built(
-        |f| f,
+        |f| f.merge(("sessions.renewal_grace", 0)),
         |rocket| {
             rocket
                 .mount("/", routes)

@@ -356,11 +356,11 @@ async fn end_all_of_a_user_ends_copies_of_the_spared_session() {
             gate.open();
             gate.open();
         };
-        let renewals = join(
-            visitor.get("/renew?gate=slow"),
-            thief.get("/renew?gate=slow"),
+        let log_ins = join(
+            visitor.get("/login/alice?gate=slow"),
+            thief.get("/login/alice?gate=slow"),
         );
-        join(renewals, both).await;
+        join(log_ins, both).await;
         assert_eq!(visitor.get("/only_here?renew=false").await.body, "1");
         assert_eq!(visitor.get("/who").await.body, "alice");
         assert_eq!(thief.get("/who").await.body, "nobody");

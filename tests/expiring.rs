@@ -52,7 +52,13 @@ async fn no_request_extends_a_session_beyond_its_absolute_timeout() {
         let app = app
             .again(|f| f.merge(("sessions.absolute_timeout", 3600)))
             .await;
-        let path = ["/set/n/1", "/set/n/2", "/touch", "/renew", "/login/alice"][minute % 5];
+        let path = [
+            "/set/n/1",
+            "/set/n/2",
+            "/touch",
+            "/renew",
+            "/set_user/alice",
+        ][minute % 5];
         let again = Visitor::new(&app.client);
         again.set_cookie("id", &visitor.cookie("id").unwrap());
         assert_eq!(again.get("/keys").await.body, "n", "in minute {minute}");

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rocket::data::Capped;
+use rocket::figment::Figment;
 use rocket::form::{Contextual, Strict};
 use rocket::fs::TempFile;
 use rocket::futures::future::{join, join_all, join3};
@@ -195,7 +196,9 @@ async fn a_form_token_is_used_up_by_exactly_one_of_many_requests() {
 
 #[async_test]
 async fn a_form_token_counts_once_across_copies_of_concurrent_renewals() {
-    App::on_every_store(with_routes, |app| async move {
+    // Only renewals without a grace make copies that have form tokens.
+    let settings = |f: Figment| f.merge(("sessions.renewal_grace", 0));
+    App::on_every_store_with(settings, with_routes, |app| async move {
         let visitor = app.known_visitor().await;
         let token = visitor.get("/token").await.body;
         let copies = [visitor.copy(), visitor.copy()];
@@ -228,7 +231,9 @@ async fn a_form_token_counts_once_across_copies_of_concurrent_renewals() {
 
 #[async_test]
 async fn a_form_token_issued_with_a_renewal_is_valid_in_the_copy() {
-    App::on_every_store(with_routes, |app| async move {
+    // Only renewals without a grace make copies that have form tokens.
+    let settings = |f: Figment| f.merge(("sessions.renewal_grace", 0));
+    App::on_every_store_with(settings, with_routes, |app| async move {
         let visitor = app.known_visitor().await;
         let old = visitor.get("/token").await.body;
         let slow = visitor.copy();

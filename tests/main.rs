@@ -31,6 +31,7 @@ mod hostile_cookies;
 #[cfg(feature = "import")]
 mod import;
 mod launch;
+mod lifetimes;
 mod limits;
 mod lost_responses;
 #[cfg(feature = "memcached")]
@@ -47,6 +48,7 @@ mod programs;
 mod rate_limit;
 #[cfg(feature = "redis")]
 mod redis;
+mod renewal_grace;
 mod renewing;
 mod saving;
 mod secret_keys;
@@ -60,6 +62,7 @@ mod store_down;
 mod stores;
 mod streams;
 mod support;
+mod trust;
 mod unreadable;
 mod user_sessions;
 mod visitors;

@@ -1268,7 +1268,7 @@ async fn changes_made_before_a_take_follow_a_renewal() {
         let slow = visitor.copy();
         let renewal = async {
             app.gate("took").arrived().await;
-            assert!(visitor.get("/renew").await.sets_session());
+            assert!(visitor.get("/login/alice").await.sets_session());
             app.gate("took").open();
         };
         let (response, ()) = join(slow.get("/become/bob?gate=took"), renewal).await;

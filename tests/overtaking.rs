@@ -426,12 +426,12 @@ async fn a_log_out_ends_every_copy_of_concurrent_renewals() {
     .await;
 }
 
-/// Two copies of one session, made by two concurrent renewals.
+/// Two copies of one session, made by two concurrent log-ins.
 async fn two_copies(app: &App) -> [Visitor<'_>; 2] {
     let visitor = app.known_visitor().await;
     visitor.get("/login/alice").await;
     let (one, other) = (visitor.copy(), visitor.copy());
-    let gate = app.gate("renewal");
+    let gate = app.gate("log_in");
     let both = async {
         gate.arrived().await;
         gate.arrived().await;
@@ -439,8 +439,8 @@ async fn two_copies(app: &App) -> [Visitor<'_>; 2] {
         gate.open();
     };
     join3(
-        one.get("/renew?gate=renewal"),
-        other.get("/renew?gate=renewal"),
+        one.get("/login/alice?gate=log_in"),
+        other.get("/login/alice?gate=log_in"),
         both,
     )
     .await;
@@ -568,7 +568,7 @@ async fn no_id_is_returned_for_a_session_that_cannot_be_kept() {
     let app = App::built(|figment| figment, build).await;
     let visitor = app.known_visitor().await;
     let straggler = visitor.copy();
-    visitor.get("/renew").await;
+    visitor.get("/login/alice").await;
     // For a minute, its cookie leads to the new session, and opens nothing. Nothing can be inserted either.
     assert_eq!(straggler.get("/id_with").await.body, "none");
     assert_eq!(straggler.get("/set/a/1").await.status.code, 503);

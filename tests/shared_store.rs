@@ -98,6 +98,16 @@ macro_rules! on {
             }
 
             #[test]
+            fn renewals_of_two_processes_at_once_leave_one_session() {
+                super::renewals(&Shared::$store());
+            }
+
+            #[test]
+            fn a_cookie_from_before_a_renewal_reaches_the_session_in_another_process() {
+                super::grace(&Shared::$store());
+            }
+
+            #[test]
             fn a_token_session_begun_by_two_processes_loses_no_increment() {
                 super::increments_by_token(&Shared::$store());
             }
@@ -190,16 +200,14 @@ fn log_out(shared: &Shared) {
     }
 }
 
-fn copies(shared: &Shared) {
-    let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
-    let (_, cookie, _) = servers[0].get("/login/alice", None);
-    let cookie = cookie.expect("a new visitor gets a cookie");
-    let cookies = thread::scope(|scope| {
+/// Sends a request that waits at a gate to each process, and returns the cookies that are set.
+fn at_once(servers: &[Server; 2], path: &str, cookie: &str) -> [String; 2] {
+    thread::scope(|scope| {
         let renewals = servers
             .each_ref()
-            .map(|server| scope.spawn(|| server.get("/slow/renew", Some(&cookie)).1));
+            .map(|server| scope.spawn(|| server.get(path, Some(cookie)).1));
         for path in ["/arrived", "/open"] {
-            for server in &servers {
+            for server in servers {
                 server.get(path, None);
             }
         }
@@ -207,7 +215,49 @@ fn copies(shared: &Shared) {
             let set = renewal.join().expect("there is a response");
             set.expect("a renewed session has a new cookie")
         })
-    });
+    })
+}
+
+fn renewals(shared: &Shared) {
+    let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
+    let (_, cookie, _) = servers[0].get("/login/alice", None);
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    let cookies = at_once(&servers, "/slow/renew", &cookie);
+    for (server, cookie) in servers.iter().zip(&cookies) {
+        server.get("/add/visits", Some(cookie));
+    }
+    for (server, cookie) in servers.iter().rev().zip(&cookies) {
+        assert_eq!(server.get("/who", Some(cookie)).2, "alice");
+    }
+    // Both are cookies of the same session.
+    assert_eq!(servers[0].get("/add/visits", Some(&cookies[1])).2, "3");
+}
+
+fn grace(shared: &Shared) {
+    // The machine may be busy.
+    let servers = [(); 2].map(|()| shared.launch("crowd", ",renewal_grace=60"));
+    let (_, first, _) = servers[0].get("/login/alice", None);
+    let first = first.expect("a new visitor gets a cookie");
+    servers[0].get("/renew", Some(&first));
+    let (_, second, body) = servers[1].get("/who", Some(&first));
+    assert_eq!(body, "alice");
+    let second = second.expect("the new cookie is set");
+    servers[1].get("/renew", Some(&second));
+    // It follows both renewals.
+    let (_, third, body) = servers[0].get("/who", Some(&first));
+    assert_eq!(body, "alice");
+    let third = third.expect("the new cookie is set");
+    servers[1].get("/logout", Some(&third));
+    for cookie in [&first, &second, &third] {
+        assert_eq!(servers[0].get("/who", Some(cookie)).2, "nobody");
+    }
+}
+
+fn copies(shared: &Shared) {
+    let servers = [shared.launch("crowd", ""), shared.launch("crowd", "")];
+    let (_, cookie, _) = servers[0].get("/login/alice", None);
+    let cookie = cookie.expect("a new visitor gets a cookie");
+    let cookies = at_once(&servers, "/slow/login", &cookie);
     assert_ne!(cookies[0], cookies[1]);
     for cookie in &cookies {
         assert_eq!(servers[0].get("/who", Some(cookie)).2, "alice");

@@ -16,6 +16,7 @@ mod memory;
 mod page;
 #[cfg(feature = "perl")]
 mod perl;
+mod policy;
 mod rate_limit;
 mod redis;
 mod settings;
@@ -43,6 +44,7 @@ pub(crate) use memcached::MemcachedConfig;
 pub(crate) use memory::MemoryConfig;
 #[cfg(feature = "perl")]
 pub(crate) use perl::PerlConfig;
+pub(crate) use policy::Policy;
 pub use rate_limit::By;
 pub(crate) use rate_limit::{LimitHeaders, RateLimitConfig, WhenUncounted};
 pub(crate) use redis::RedisConfig;
@@ -63,8 +65,18 @@ settings::settings! {
         pub(crate) transport: Transport = Transport::Cookie,
         /// Seconds without a request after which a session ends.
         pub(crate) idle_timeout: u64 = 86_400,
-        /// Seconds after its creation when a session ends, even if it is in use; 0 means never.
+        /// Seconds after the log-in when a session ends, even if it is in use; 0 means never. Without a log-in they count
+        /// from its creation.
         pub(crate) absolute_timeout: u64 = 0,
+        /// The level of NIST SP 800-63B-4 whose limits no session exceeds. They are the defaults of `idle_timeout` and
+        /// `absolute_timeout`. `"aal1"`: 30 days. `"aal2"`: 24 hours, and 1 hour without a request. `"aal3"`: 12 hours, and
+        /// 15 minutes without a request. If it is not set, there are no limits.
+        pub(crate) policy: Option<Policy> = None,
+        /// Seconds after which a session gets a new id; 0 means never.
+        pub(crate) renew_every: u64 = 0,
+        /// Seconds after a renewal in which the old id still reaches the session, at most 60; 0 means none. A log-in has no
+        /// such grace.
+        pub(crate) renewal_grace: u64 = 10,
         /// Seconds between two updates of the time of a session's last request, at most `idle_timeout / 10`.
         pub(crate) touch_every: u64 = 60,
         /// Milliseconds that one call to a store may take.
@@ -118,7 +130,7 @@ impl Config {
                        Cargo.toml, or remove the table";
             return Err(Error::config("sessions.perl", why));
         }
-        let config: Self = match figment.find_value(TABLE) {
+        let mut config: Self = match figment.find_value(TABLE) {
             Err(_) => Self::default(),
             Ok(Value::Dict(..)) => figment.focus(TABLE).extract().map_err(explain::explain)?,
             // `focus` treats anything else as an empty table, which means the defaults.
@@ -128,6 +140,7 @@ impl Config {
                 return Err(Error::config(TABLE, why));
             }
         };
+        config.adopt_policy(|key| figment.find_value(&format!("{TABLE}.{key}")).is_ok());
         config.check()?;
         Ok(config)
     }
@@ -152,8 +165,32 @@ impl Config {
             let why = "a user can be limited to at most 100 sessions; set it to 100 or less, or to 0 for any number";
             return Err(Error::config("sessions.max_sessions_per_user", why));
         }
+        self.check_renewals()?;
+        self.check_policy()?;
         self.rate_limit.check()?;
         self.limits.check()
+    }
+
+    /// Checks the settings of renewals.
+    fn check_renewals(&self) -> Result<()> {
+        if self.renewal_grace > 60 {
+            let why = "an old id leads to its session for 60 seconds; set it to 60 or less";
+            return Err(Error::config("sessions.renewal_grace", why));
+        }
+        if self.renew_every == 0 {
+            return Ok(());
+        }
+        if self.transport == Transport::Header {
+            let why = "the id of a token is never renewed; remove the setting, or choose another \
+                       `sessions.transport`";
+            return Err(Error::config("sessions.renew_every", why));
+        }
+        if self.renew_every <= self.renewal_grace {
+            let why = "an id must live for longer than `sessions.renewal_grace`; set it to more, or \
+                       shorten the grace";
+            return Err(Error::config("sessions.renew_every", why));
+        }
+        Ok(())
     }
 }
 
@@ -243,6 +280,35 @@ mod tests {
             ),
             ("[default.sessions.cache]\nttl = -1", "sessions.cache.ttl"),
             (
+                "[default.sessions]\nrenewal_grace = 61",
+                "sessions.renewal_grace",
+            ),
+            (
+                "[default.sessions]\nrenew_every = 10",
+                "sessions.renew_every",
+            ),
+            (
+                "[default.sessions]\nrenew_every = 600\ntransport = 'header'",
+                "sessions.renew_every",
+            ),
+            ("[default.sessions]\npolicy = 'aal4'", "sessions.policy"),
+            (
+                "[default.sessions]\npolicy = 'aal2'\nidle_timeout = 3601",
+                "sessions.idle_timeout",
+            ),
+            (
+                "[default.sessions]\npolicy = 'aal3'\nabsolute_timeout = 43201",
+                "sessions.absolute_timeout",
+            ),
+            (
+                "[default.sessions]\npolicy = 'aal1'\nabsolute_timeout = 0",
+                "sessions.absolute_timeout",
+            ),
+            (
+                "[default.sessions]\npolicy = 'aal1'\ncookie.max_age = 2592001",
+                "sessions.cookie.max_age",
+            ),
+            (
                 "[default.sessions.limits]\nsize = 99999999",
                 "sessions.limits.size",
             ),
@@ -254,6 +320,28 @@ mod tests {
             let text = error(toml);
             assert!(text.contains(part), "{toml:?}: {text}");
             assert_eq!(text.lines().count(), 1, "one sentence: {text}");
+        }
+    }
+
+    #[test]
+    fn a_policy_sets_the_timeouts_that_are_not_set() {
+        let timeouts = |toml: &str| {
+            let config = read(&format!("[default.sessions]\n{toml}")).unwrap();
+            (config.idle_timeout, config.absolute_timeout)
+        };
+        for (toml, expected) in [
+            ("", (86_400, 0)),
+            ("policy = 'aal1'", (86_400, 30 * 86_400)),
+            ("policy = 'aal2'", (3600, 86_400)),
+            ("policy = 'aal3'", (900, 43_200)),
+            ("policy = 'aal3'\nidle_timeout = 60", (60, 43_200)),
+            ("policy = 'aal2'\nabsolute_timeout = 600", (3600, 600)),
+            (
+                "policy = 'aal1'\nidle_timeout = 900000",
+                (900_000, 2_592_000),
+            ),
+        ] {
+            assert_eq!(timeouts(toml), expected, "{toml}");
         }
     }
 

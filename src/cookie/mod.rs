@@ -14,6 +14,7 @@ use ::cookie::Cookie;
 use percent_encoding::percent_decode_str;
 use rocket::Request;
 use rocket::http::Header;
+use rocket::time::Duration;
 
 use crate::error::Result;
 use crate::id::SessionId;
@@ -42,12 +43,6 @@ pub(crate) struct DecryptedId {
 }
 
 impl SessionCookie {
-    /// Returns whether the cookie outlives the browser, so that it must be sent again while its
-    /// session is in use.
-    pub(crate) fn has_max_age(&self) -> bool {
-        self.template.cookie.max_age().is_some()
-    }
-
     /// Returns, for each cookie with the session's name in `request`, the id in it, or `None` if the
     /// cookie is not encrypted under one of the application's keys.
     pub(crate) fn read<'r>(
@@ -75,13 +70,16 @@ impl SessionCookie {
         })
     }
 
-    /// Returns the header that gives the visitor the session `id`.
+    /// Returns the header that gives the visitor the session `id`, for `max_age` seconds or until the
+    /// browser is closed.
     ///
     /// # Errors
     ///
     /// When the system has no random numbers to give.
-    pub(crate) fn set(&self, id: &SessionId) -> Result<Header<'static>> {
+    pub(crate) fn set(&self, id: &SessionId, max_age: Option<u64>) -> Result<Header<'static>> {
         let mut cookie = self.template.cookie.clone();
+        let seconds = |seconds: u64| Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX));
+        cookie.set_max_age(max_age.map(seconds));
         cookie.set_value(self.cipher.encrypt(cookie.name(), &id.to_hex())?);
         Ok(Header::new("Set-Cookie", cookie.to_string()))
     }

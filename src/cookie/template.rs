@@ -43,11 +43,6 @@ impl CookieTemplate {
             SameSite::Lax => ::cookie::SameSite::Lax,
             SameSite::None => ::cookie::SameSite::None,
         });
-        cookie.set_max_age(
-            config
-                .max_age
-                .map(|seconds| rocket::time::Duration::seconds(seconds.into())),
-        );
         Ok(Self { cookie })
     }
 
@@ -210,7 +205,6 @@ mod tests {
                 c.domain = Some("example.com".into());
                 c.path = "/app".into();
                 c.same_site = SameSite::Strict;
-                c.max_age = Some(60);
             },
             false,
         );
@@ -219,7 +213,10 @@ mod tests {
             ..rocket::Config::default()
         };
         let cookie = template.unwrap().with_keys(&config, &[]).unwrap();
-        let (set, removal) = (cookie.set(&SessionId::random()).unwrap(), cookie.remove());
+        let (set, removal) = (
+            cookie.set(&SessionId::random(), Some(60)).unwrap(),
+            cookie.remove(),
+        );
         for attribute in [
             "HttpOnly",
             "SameSite=Strict",

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::batch::{self, Leader, Outcome, Place};
 use super::end::pause;
+use super::grace::{Moved, Trail};
 use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Version, is_same_session};
 use crate::config::Limits;
 use crate::error::Result;
@@ -31,7 +32,7 @@ enum Newer {
     Saved {
         record: Record,
         version: Version,
-        moved: bool,
+        moved: Moved,
     },
     Gone,
 }
@@ -71,26 +72,26 @@ impl<'k> SaveRetry<'k> {
     /// Reads the session again: under `id`, or under the id to which the session with `tag` has
     /// moved.
     async fn load_newer(&mut self, mut id: SessionId, tag: Option<u64>) -> Result<Newer> {
-        let mut moved = false;
+        let mut trail = Trail::new(self.manager);
         loop {
             self.manager.check_patience(self.started)?;
             let found = self.manager.reload(&id).await;
             match self.note_outcome(found)? {
                 Lookup::Live(record, version) if is_same_session(tag, record.tag) => {
                     return Ok(Newer::Saved {
+                        moved: trail.moved(&record),
                         record,
                         version,
-                        moved,
                     });
                 }
-                Lookup::Tombstone(Tombstone::Moved(next)) => {
-                    if moved {
+                Lookup::Tombstone(Tombstone::Moved(next), grace) => {
+                    if trail.note(grace) {
                         // A tombstone can lead back to an earlier id while a renewal is undone.
                         pause().await;
                     }
-                    (id, moved) = (next, true);
+                    id = next;
                 }
-                Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => {
+                Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended, _) | Lookup::Missing => {
                     return Ok(Newer::Gone);
                 }
             }
@@ -104,9 +105,14 @@ pub(super) trait Edit {
     /// next one.
     fn attempts(&mut self) -> (&mut Unanswered, usize);
 
+    /// Returns whether the request's browser gets the new id of a session that moved with grace.
+    fn adopts(&self) -> bool {
+        false
+    }
+
     /// Makes the edit to `newer`, which another request saved. `moved` is whether the session has a
     /// new id.
-    fn repeat(&mut self, newer: &mut Record, moved: bool, limits: &Limits) -> Result<Repeated>;
+    fn repeat(&mut self, newer: &mut Record, moved: Moved, limits: &Limits) -> Result<Repeated>;
 }
 
 /// The consequence of an edit of a newer record.
@@ -146,7 +152,7 @@ impl SessionManager {
             match self.save_over(&version, &mut record, edit).await? {
                 Saved::Saved(revision) => {
                     version.revision = revision;
-                    return Ok(committed(record, version, false, false));
+                    return Ok(CommitOutcome::committed(record, version));
                 }
                 Saved::Gone => return Ok(CommitOutcome::Ended),
                 Saved::Changed => tried = Some(record.rev),
@@ -180,18 +186,20 @@ impl SessionManager {
     ) -> Result<CommitOutcome> {
         let tag = record.tag;
         let mut retry = SaveRetry::new(self);
-        let (mut has_moved, mut revived) = (false, false);
+        let (mut moved, mut revived) = (Moved::No, false);
         loop {
             self.check_patience(retry.started)?;
             // The last save met a conflict, so the store has nothing of this edit.
-            if !has_moved && let Some(joined) = self.join_batch(&version.id, tag, edit)? {
+            if moved == Moved::No
+                && let Some(joined) = self.join_batch(&version.id, tag, edit)?
+            {
                 retry.unlock();
                 match self.save_in_batch(joined, &mut version, edit).await? {
                     Ok(outcome) => return Ok(outcome),
                     Err(rev) => tried = Some(rev),
                 }
             }
-            if retry.lock(version.id).await? && !has_moved {
+            if retry.lock(version.id).await? && moved == Moved::No {
                 // Another request may lead by now. Only one of those that wait has to read.
                 continue;
             }
@@ -200,31 +208,32 @@ impl SessionManager {
                 Newer::Saved {
                     record: newer,
                     version: there,
-                    moved,
+                    moved: now,
                 } => {
                     (record, version) = (newer, there);
-                    has_moved |= moved;
+                    moved = moved.max(now);
                 }
             }
+            let elsewhere = moved == Moved::Yes || moved == Moved::WithGrace && !edit.adopts();
             if tried == Some(record.rev) {
                 // The store saved this record, but its response was lost.
-                return Ok(committed(record, version, revived, has_moved));
+                return Ok(committed(record, version, revived, elsewhere));
             }
             let was_empty = !record.has_info();
-            match edit.repeat(&mut record, has_moved, &self.limits)? {
+            match edit.repeat(&mut record, moved, &self.limits)? {
                 Repeated::Edited => revived = was_empty,
-                Repeated::Arrived => return Ok(committed(record, version, revived, has_moved)),
-                Repeated::Unchanged => return Ok(committed(record, version, was_empty, has_moved)),
+                Repeated::Arrived => return Ok(committed(record, version, revived, elsewhere)),
+                Repeated::Unchanged => return Ok(committed(record, version, was_empty, elsewhere)),
                 Repeated::StaysBehind => return Ok(CommitOutcome::CommittedElsewhere),
                 Repeated::Unknown { lost } => {
                     return Ok(CommitOutcome::Unknown {
-                        newer: Some((record, version)).filter(|_| !has_moved),
+                        newer: Some((record, version)).filter(|_| moved == Moved::No),
                         lost,
                     });
                 }
             }
             // No request joins a copy, or a session under another id. It waits for the lock instead.
-            let leader = match has_moved || record.forked {
+            let leader = match moved != Moved::No || record.forked {
                 true => None,
                 false => self.batches.lead(version.id, &record),
             };
@@ -238,7 +247,7 @@ impl SessionManager {
             match retry.note_outcome(saved)? {
                 Saved::Saved(revision) => {
                     version.revision = revision;
-                    return Ok(committed(record, version, revived, has_moved));
+                    return Ok(committed(record, version, revived, elsewhere));
                 }
                 Saved::Gone => return Ok(CommitOutcome::Ended),
                 Saved::Changed => tried = Some(record.rev),
@@ -262,7 +271,7 @@ impl SessionManager {
                 return Ok(None);
             }
             let was_empty = !record.has_info();
-            let repeated = edit.repeat(record, false, &self.limits)?;
+            let repeated = edit.repeat(record, Moved::No, &self.limits)?;
             // An edit that changes nothing waits as well: the record is not in the store yet.
             let joins = matches!(repeated, Repeated::Edited | Repeated::Unchanged);
             Ok(joins.then_some(was_empty))
@@ -329,8 +338,8 @@ impl SessionManager {
     }
 }
 
-fn committed(record: Record, version: Version, revived: bool, has_moved: bool) -> CommitOutcome {
-    match has_moved {
+fn committed(record: Record, version: Version, revived: bool, elsewhere: bool) -> CommitOutcome {
+    match elsewhere {
         true => CommitOutcome::CommittedElsewhere,
         false => CommitOutcome::Committed {
             record,

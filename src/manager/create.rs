@@ -169,6 +169,7 @@ impl SessionManager {
             changes,
             owner,
             before: None,
+            adopts: false,
             unanswered,
         };
         self.update(update).await

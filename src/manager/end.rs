@@ -12,7 +12,7 @@ use crate::handle::UserKey;
 use crate::id::SessionId;
 use crate::keyed_locks::KeyedLock;
 use crate::record::{Record, Tombstone};
-use crate::store::{Precondition, Revision, Saved};
+use crate::store::{Revision, Saved};
 
 /// How many tombstones are followed before further renewals in this process must wait.
 const HEAD_START: u32 = 8;
@@ -83,13 +83,16 @@ pub(crate) struct ObservedRevision {
     pub(crate) revision: Revision,
     /// The tag that the session shares with its copies, if it has any.
     pub(crate) lineage: Option<u64>,
+    /// The seconds that a copy can stay unused.
+    unused: u64,
 }
 
 impl ObservedRevision {
-    pub(crate) fn new(record: &Record, version: &Version) -> Self {
+    pub(crate) fn new(manager: &SessionManager, record: &Record, version: &Version) -> Self {
         Self {
             revision: version.revision,
             lineage: record.tag.filter(|_| record.forked),
+            unused: manager.lifetimes.of_copies(record),
         }
     }
 }
@@ -123,7 +126,7 @@ impl SessionManager {
         };
         loop {
             follower.check()?;
-            let Some(ObservedRevision { revision, lineage }) = observed.take() else {
+            let Some(seen) = observed.take() else {
                 let Some((there, version)) = self.read(&id).await? else {
                     self.delete_what_has_expired(&id).await?;
                     // After an earlier attempt, that attempt ended the session.
@@ -143,7 +146,7 @@ impl SessionManager {
                         if let IndexEntry::Goes(_) = end_target.index {
                             user = there.user().map(UserKey::of);
                         }
-                        observed = Some(ObservedRevision::new(&there, &version));
+                        observed = Some(ObservedRevision::new(self, &there, &version));
                     }
                     _ => return Ok(tried),
                 }
@@ -151,11 +154,11 @@ impl SessionManager {
             };
             let version = Version {
                 id,
-                revision,
+                revision: seen.revision,
                 touched: false,
             };
-            if let Some(tag) = lineage.filter(|_| end_target.copies != Copies::Spare) {
-                *copies = self.end_lineage(tag).await;
+            if let Some(tag) = seen.lineage.filter(|_| end_target.copies != Copies::Spare) {
+                *copies = self.end_lineage(tag, seen.unused).await;
             }
             let asked = Instant::now();
             // The tombstone stops any renewal or save of this session, now and later.
@@ -237,17 +240,6 @@ impl SessionManager {
                 None => return Ok(Some((there, version))),
             }
         }
-    }
-
-    /// Ends every copy of the session with `tag`, by a tombstone that each copy checks.
-    async fn end_lineage(&self, tag: u64) -> Result<()> {
-        let mut tombstone = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
-        // An unused copy expires before this tombstone does.
-        let ttl = Duration::from_secs(self.idle_timeout).saturating_add(GRACE);
-        let id = SessionId::of_lineage(tag);
-        self.put(&id, &mut tombstone, ttl, Precondition::Absent)
-            .await?;
-        Ok(())
     }
 }
 

@@ -201,7 +201,7 @@ impl SessionManager {
             if is_meant {
                 let end_target = EndTarget {
                     tag: record.tag,
-                    observed: Some(ObservedRevision::new(&record, &version)),
+                    observed: Some(ObservedRevision::new(self, &record, &version)),
                     copies: Copies::unless_spared(except),
                     index: IndexEntry::Stays,
                     ..EndTarget::new(version.id)

@@ -99,6 +99,7 @@ impl Request {
         let update = Update {
             owner: self.view.user.clone(),
             before: None,
+            adopts: false,
             record: self.view,
             version: self.version,
             changes: &self.changes,
@@ -294,7 +295,7 @@ proptest! {
                 let Some(session) = &open[*who] else {
                     open[*who] = match manager.load(&newest).await.expect("the store works") {
                         Lookup::Live(record, version) => {
-                            let credential = Credential::Session { id: version.id, outdated: false };
+                            let credential = Credential::Session { id: version.id, outdated: false, moved: false };
                             Some(Session::resumed(Arc::clone(&manager), record, version, credential))
                         }
                         _ => Some(Session::fresh(Arc::clone(&manager), Credential::Nothing, None)),

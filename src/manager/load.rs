@@ -3,7 +3,7 @@
 use super::{CommitOutcome, SessionManager, Version};
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::record::{Record, Tombstone};
+use crate::record::{Grace, Record, Tombstone};
 use crate::store::{Saved, Stored};
 
 /// The result of a lookup under an id.
@@ -14,8 +14,8 @@ use crate::store::{Saved, Stored};
 pub(crate) enum Lookup {
     /// A session. It may be one that was emptied a moment ago: new values go on under the same id.
     Live(Record, Version),
-    /// The session moved or ended a moment ago.
-    Tombstone(Tombstone),
+    /// The session moved or ended a moment ago. A renewal may have a grace.
+    Tombstone(Tombstone, Option<Box<Grace>>),
     Missing,
 }
 
@@ -29,9 +29,18 @@ pub(crate) fn is_same_session(tag: Option<u64>, there: Option<u64>) -> bool {
 impl SessionManager {
     /// Returns the session under `id`, for a request that has just presented that id. A session
     /// past half of its idle timeout is extended first, so that it cannot expire while the request
-    /// uses it.
+    /// uses it. In the grace of a renewal the session is under another id.
     pub(crate) async fn load(&self, id: &SessionId) -> Result<Lookup> {
-        match self.reload(id).await? {
+        let Some((mut record, version)) = self.read(id).await? else {
+            return Ok(Lookup::Missing);
+        };
+        let found = match (record.tombstone, record.grace.take()) {
+            (Some(tombstone), Some(grace)) => {
+                Box::pin(self.follow_in_grace(tombstone, grace, record.tag)).await?
+            }
+            _ => self.judge(record, version).await?,
+        };
+        match found {
             Lookup::Live(record, version) if self.is_past_half_of_timeout(&record) => {
                 // In a box, as every rare path of a load: it would make the future of each load larger.
                 Box::pin(self.extend(record, version)).await
@@ -45,8 +54,13 @@ impl SessionManager {
         let Some((record, version)) = self.read(id).await? else {
             return Ok(Lookup::Missing);
         };
+        self.judge(record, version).await
+    }
+
+    /// Returns what `record` is to a request.
+    pub(super) async fn judge(&self, record: Record, version: Version) -> Result<Lookup> {
         Ok(match record.tombstone {
-            Some(tombstone) => Lookup::Tombstone(tombstone),
+            Some(tombstone) => Lookup::Tombstone(tombstone, record.grace),
             None if self.is_expired(&record) || self.lineage_has_ended(&record).await? => {
                 Lookup::Missing
             }
@@ -73,7 +87,11 @@ impl SessionManager {
             return Ok(None);
         };
         // The clock of another host may run ahead. That must not extend the session's life.
-        record.created = record.created.min(self.clock.seconds());
+        let now = self.clock.seconds();
+        record.created = record.created.min(now);
+        if let Some(log_in) = &mut record.log_in {
+            log_in.at = log_in.at.min(now);
+        }
         let version = Version {
             id: *id,
             revision,
@@ -84,33 +102,18 @@ impl SessionManager {
 
     /// Returns whether `record` has passed one of its timeouts, even if the store still returns it.
     pub(crate) fn is_expired(&self, record: &Record) -> bool {
-        let now = self.clock.seconds();
-        let too_old = self.absolute_timeout > 0
-            && now >= record.created.saturating_add(self.absolute_timeout);
-        too_old || now >= record.accessed.saturating_add(self.idle_timeout)
-    }
-
-    /// Returns whether `record` is a copy of a session that has ended.
-    ///
-    /// Only concurrent renewals make copies, and only copies cost this second read.
-    pub(crate) async fn lineage_has_ended(&self, record: &Record) -> Result<bool> {
-        let Some(tag) = record.tag.filter(|_| record.forked) else {
-            return Ok(false);
-        };
-        let id = SessionId::of_lineage(tag);
-        let tombstone = Box::pin(self.read(&id)).await?;
-        Ok(tombstone.is_some_and(|(record, _)| record.tombstone == Some(Tombstone::Ended)))
+        self.lifetimes.is_over(record, self.clock.seconds())
     }
 
     /// Returns whether the time of last use should be updated. A time far in the future counts as
     /// well: the clock was set back.
     pub(crate) fn touch_is_due(&self, record: &Record) -> bool {
-        self.clock.seconds().abs_diff(record.accessed) >= self.touch_every.max(1)
+        self.clock.seconds().abs_diff(record.accessed) >= self.lifetimes.touch_every(record)
     }
 
     fn is_past_half_of_timeout(&self, record: &Record) -> bool {
         let idle = self.clock.seconds().saturating_sub(record.accessed);
-        record.has_info() && idle > self.idle_timeout / 2
+        record.has_info() && idle > self.lifetimes.idle(record) / 2
     }
 
     /// Updates the time of last use in the store, and returns the session with the previous time.
@@ -145,7 +148,7 @@ impl SessionManager {
                 Lookup::Live(record, version) if is_same_session(tag, record.tag) => {
                     CommitOutcome::committed(record, version)
                 }
-                Lookup::Tombstone(Tombstone::Moved(_)) => CommitOutcome::CommittedElsewhere,
+                Lookup::Tombstone(Tombstone::Moved(_), _) => CommitOutcome::CommittedElsewhere,
                 _ => CommitOutcome::Ended,
             }),
             outcome => Ok(outcome),

@@ -2,10 +2,12 @@
 
 mod batch;
 mod commit;
+mod copies;
 mod create;
 mod end;
 mod end_all;
-mod fork;
+mod grace;
+mod lifetimes;
 mod listing;
 mod load;
 mod of_user;
@@ -28,9 +30,11 @@ use crate::store::bounded::Bounds;
 use crate::store::{Precondition, Revision, Save, Saved, SessionStore};
 
 use batch::Batches;
+use lifetimes::Lifetimes;
 use user_index::UserIndexes;
 
 pub(crate) use end::{EndTarget, IndexEntry, ObservedRevision};
+pub(crate) use grace::RenewalKind;
 pub(crate) use load::{Lookup, is_same_session};
 pub(crate) use of_user::SessionOfUser;
 pub(crate) use unanswered::{Unanswered, Unconfirmed};
@@ -47,12 +51,7 @@ pub(crate) struct SessionManager {
     pub(crate) limits: Limits,
     /// The header in which a client sends the token of a new session, if tokens are allowed.
     pub(crate) token_header: Option<String>,
-    /// Seconds.
-    idle_timeout: u64,
-    /// Seconds; 0 is never.
-    absolute_timeout: u64,
-    /// Seconds.
-    touch_every: u64,
+    pub(crate) lifetimes: Lifetimes,
     bounds: Arc<Bounds>,
     /// One lock for each session. A request holds it while it reads a session again after a conflict.
     session_locks: KeyedLocks<SessionId>,
@@ -88,7 +87,8 @@ pub(crate) enum CommitOutcome {
     /// Another request changed or renewed the session. After a renewal the changes are saved under
     /// the new id, except those that [stay behind](crate::change::Change::stays_behind). If a
     /// different user is logged in there, none of them are saved. This request's visitor does not
-    /// learn the new id: it may be somebody else who knew the old one.
+    /// learn the new id: it may be somebody else who knew the old one. In the grace of a renewal,
+    /// nothing stays behind.
     CommittedElsewhere,
     /// The session ended meanwhile. Nothing was saved.
     Ended,
@@ -128,10 +128,7 @@ impl SessionManager {
                 Transport::Cookie => None,
                 Transport::Header | Transport::Both => config.header.names.first().cloned(),
             },
-            idle_timeout: config.idle_timeout,
-            absolute_timeout: config.absolute_timeout,
-            // A session in use is touched often enough to keep nine tenths of its timeout.
-            touch_every: config.touch_every.min(config.idle_timeout / 10),
+            lifetimes: Lifetimes::new(config),
             bounds,
             session_locks: KeyedLocks::new(),
             batches: Batches::default(),
@@ -157,14 +154,7 @@ impl SessionManager {
         if record.tombstone.is_some() || !record.has_info() {
             return GRACE;
         }
-        let left = match self.absolute_timeout {
-            0 => u64::MAX,
-            timeout => {
-                let end = record.created.saturating_add(timeout);
-                end.saturating_sub(self.clock.seconds())
-            }
-        };
-        Duration::from_secs(self.idle_timeout.min(left).max(1))
+        Duration::from_secs(self.lifetimes.left(record, self.clock.seconds()))
     }
 
     /// Saves `record` with the present time. The attempt stays in `unanswered` until the store

@@ -5,7 +5,7 @@ use std::time::Instant;
 use rocket::futures::future::join;
 
 use super::{
-    CommitOutcome, Lookup, SessionManager, Unanswered, Unconfirmed, Update, Version,
+    CommitOutcome, Lookup, RenewalKind, SessionManager, Unanswered, Unconfirmed, Update, Version,
     is_same_session,
 };
 use crate::change::Change;
@@ -25,6 +25,7 @@ struct Copied<'a> {
     old_tag: Option<u64>,
     /// The id that was chosen for the copy.
     id: SessionId,
+    kind: RenewalKind,
     record: Record,
     version: Version,
     changes: &'a [Change],
@@ -40,8 +41,9 @@ enum Attempt {
     Moved,
     /// Another request saved the old record. Its changes are in the copy now.
     Merged,
-    /// Another request renewed the session first, to this id.
-    MovedTo(SessionId),
+    /// Another request renewed the session first, to this id. The flag is whether the old id still
+    /// reaches it.
+    MovedTo(SessionId, bool),
     Ended,
     Unknown {
         newer: Box<(Record, Version)>,
@@ -51,22 +53,50 @@ enum Attempt {
 
 impl SessionManager {
     /// Saves a session under the new id `id`, and replaces the old record with a tombstone.
-    pub(crate) async fn renew(&self, id: SessionId, renewal: Update<'_>) -> Result<CommitOutcome> {
+    pub(crate) async fn renew(
+        &self,
+        id: SessionId,
+        kind: RenewalKind,
+        renewal: Update<'_>,
+    ) -> Result<CommitOutcome> {
+        if self.lineage_has_ended(&renewal.record).await? {
+            return Ok(CommitOutcome::Ended);
+        }
+        let started = Instant::now();
+        // An end that follows a chain of renewals takes this lock to stop further ones.
+        let _lock = self.lock_lineage(renewal.record.tag).await;
+        if kind == RenewalKind::ByAge
+            && renewal.unanswered.unconfirmed.is_none()
+            && let Lookup::Tombstone(Tombstone::Moved(_), grace) =
+                self.reload(&renewal.version.id).await?
+        {
+            // Many requests may find the id too old at once. One copy is enough.
+            let adopts = grace.is_some_and(|grace| self.goes_on(&grace));
+            return self.join_renewed(Update { adopts, ..renewal }).await;
+        }
+        self.copy_and_move(id, kind, started, renewal).await
+    }
+
+    /// Saves a copy of a session under `id`, and replaces the old record with a tombstone.
+    async fn copy_and_move(
+        &self,
+        id: SessionId,
+        kind: RenewalKind,
+        started: Instant,
+        renewal: Update<'_>,
+    ) -> Result<CommitOutcome> {
         let Update {
             mut record,
             version: old,
             changes,
+            owner,
             before,
             unanswered,
             ..
         } = renewal;
-        if self.lineage_has_ended(&record).await? {
-            return Ok(CommitOutcome::Ended);
-        }
-        let (started, old_tag) = (Instant::now(), record.tag);
-        // An end that follows a chain of renewals takes this lock to stop further ones.
-        let _lock = self.lock_lineage(old_tag).await;
+        let old_tag = record.tag;
         record.tag();
+        self.note_renewal(&mut record);
         let earlier = self
             .note_unconfirmed(id, &old, &record, before, unanswered)
             .await?;
@@ -85,6 +115,7 @@ impl SessionManager {
             old,
             old_tag,
             id,
+            kind,
             record,
             version,
             changes,
@@ -102,6 +133,7 @@ impl SessionManager {
         let Copied {
             record,
             version,
+            made,
             revived,
             ..
         } = copied;
@@ -111,7 +143,21 @@ impl SessionManager {
                 version,
                 revived,
             },
-            Attempt::MovedTo(first) => self.fork(first, record, version, changes).await?,
+            Attempt::MovedTo(_, in_grace) if kind.joins(in_grace) => {
+                self.delete(&version.id).await?;
+                unanswered.unconfirmed = None;
+                let update = Update {
+                    record,
+                    version: old,
+                    changes: &changes[made..],
+                    owner,
+                    before: None,
+                    adopts: in_grace,
+                    unanswered,
+                };
+                return self.join_renewed(update).await;
+            }
+            Attempt::MovedTo(first, _) => self.fork(first, record, version, changes).await?,
             Attempt::Ended => CommitOutcome::Ended,
             Attempt::Unknown { newer, lost } => CommitOutcome::Unknown {
                 newer: Some(*newer),
@@ -162,9 +208,8 @@ impl SessionManager {
     /// the old record meanwhile.
     async fn try_to_move(&self, copied: &mut Copied<'_>) -> Result<Attempt> {
         let (old, next) = (copied.old, copied.version.id);
-        let moved = self
-            .put_moved_tombstone(&old, next, copied.record.tag)
-            .await?;
+        let tombstone = self.moved_tombstone(next, &copied.record, copied.kind);
+        let moved = self.put_moved_tombstone(&old, tombstone).await?;
         match moved {
             Saved::Saved(_) => return Ok(Attempt::Moved),
             Saved::Gone => return Ok(Attempt::Ended),
@@ -175,9 +220,11 @@ impl SessionManager {
                 return self.merge_into_copy(copied, newer, there).await;
             }
             // An earlier attempt succeeded, but its response was lost.
-            Lookup::Tombstone(Tombstone::Moved(to)) if to == next => Attempt::Moved,
-            Lookup::Tombstone(Tombstone::Moved(first)) => Attempt::MovedTo(first),
-            Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended) | Lookup::Missing => {
+            Lookup::Tombstone(Tombstone::Moved(to), _) if to == next => Attempt::Moved,
+            Lookup::Tombstone(Tombstone::Moved(first), grace) => {
+                Attempt::MovedTo(first, grace.is_some_and(|grace| self.goes_on(&grace)))
+            }
+            Lookup::Live(..) | Lookup::Tombstone(Tombstone::Ended, _) | Lookup::Missing => {
                 Attempt::Ended
             }
         })
@@ -220,6 +267,7 @@ impl SessionManager {
         copied.revived = !newer.has_info();
         copied.record = newer;
         copied.record.tag = copied.record.tag.or(tag);
+        self.note_renewal(&mut copied.record);
         for change in &copied.changes[copied.made..] {
             change.apply(&mut copied.record, &self.limits)?;
         }
@@ -261,24 +309,15 @@ impl SessionManager {
         .await
     }
 
-    /// Replaces the record of `version` with a tombstone that leads to `next`. A repeated attempt
-    /// that finds this tombstone changes nothing.
-    async fn put_moved_tombstone(
-        &self,
-        version: &Version,
-        next: SessionId,
-        tag: Option<u64>,
-    ) -> Result<Saved> {
+    /// Replaces the record of `version` with `tombstone`, which leads to its new id. A repeated
+    /// attempt that finds this tombstone changes nothing.
+    async fn put_moved_tombstone(&self, version: &Version, mut tombstone: Record) -> Result<Saved> {
         for _ in 1..TRIES {
-            if let Ok(saved) = self
-                .put_tombstone(version, Tombstone::Moved(next), tag)
-                .await
-            {
+            if let Ok(saved) = self.replace(version, &mut tombstone).await {
                 return Ok(saved);
             }
         }
-        self.put_tombstone(version, Tombstone::Moved(next), tag)
-            .await
+        self.replace(version, &mut tombstone).await
     }
 
     /// Replaces the record of `version` with a tombstone. `tag` is the tag of the session, for

@@ -17,6 +17,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
+/// Whether the copy of an unconfirmed renewal accepts no more saves.
+enum Retired {
+    Yes,
+    NotYet,
+    /// A browser got its cookie, by the grace of the renewal. The renewal stays.
+    Adopted,
+}
+
 impl SessionManager {
     /// Undoes, in the background, a creation or a renewal that the store did not confirm in time.
     /// No browser has the new cookie; the visitor still has the old one.
@@ -44,10 +52,11 @@ impl SessionManager {
                 // The tombstone may still arrive. A save now makes its precondition fail.
                 None => Some(there),
                 Some(Tombstone::Moved(next)) if next == unconfirmed.id => {
-                    if !self.retire_copy(old, unconfirmed).await? {
-                        return Ok(false);
+                    match self.retire_copy(old, unconfirmed).await? {
+                        Retired::Yes => unconfirmed.before.clone(),
+                        Retired::NotYet => return Ok(false),
+                        Retired::Adopted => return Ok(true),
                     }
-                    unconfirmed.before.clone()
                 }
                 // The session ended, or another request renewed it.
                 Some(_) => None,
@@ -60,7 +69,9 @@ impl SessionManager {
         }
         match self.read(&unconfirmed.id).await? {
             Some((copy, version))
-                if copy.tombstone.is_none() && copy.tag == unconfirmed.own.tag =>
+                if copy.tombstone.is_none()
+                    && copy.tag == unconfirmed.own.tag
+                    && !copy.is_adopted() =>
             {
                 let deleting = self
                     .store()
@@ -74,19 +85,21 @@ impl SessionManager {
     }
 
     /// Stops further saves to the copy, and merges into `unconfirmed` the changes that other
-    /// requests have saved there: they were told that their changes are saved. Returns whether that
-    /// worked.
+    /// requests have saved there: they were told that their changes are saved.
     ///
     /// After this, a tombstone at the copy leads back to `old`.
-    async fn retire_copy(&self, old: SessionId, unconfirmed: &mut Unconfirmed) -> Result<bool> {
+    async fn retire_copy(&self, old: SessionId, unconfirmed: &mut Unconfirmed) -> Result<Retired> {
         let (copy, version) = match self.read(&unconfirmed.id).await? {
             // An earlier attempt did this.
-            Some((copy, _)) if copy.tombstone == Some(Tombstone::Moved(old)) => return Ok(true),
+            Some((copy, _)) if copy.tombstone == Some(Tombstone::Moved(old)) => {
+                return Ok(Retired::Yes);
+            }
+            Some((copy, _)) if copy.is_adopted() => return Ok(Retired::Adopted),
             Some((copy, version)) if copy.tombstone.is_none() => (copy, version),
             // The copy ended, and the session with it.
             _ => {
                 unconfirmed.before = None;
-                return Ok(true);
+                return Ok(Retired::Yes);
             }
         };
         // This comes before the tombstone: if its response is lost, the next attempt finds only the
@@ -99,7 +112,10 @@ impl SessionManager {
         let left = self
             .put_tombstone(&version, Tombstone::Moved(old), unconfirmed.own.tag)
             .await?;
-        Ok(matches!(left, Saved::Saved(_)))
+        Ok(match left {
+            Saved::Saved(_) => Retired::Yes,
+            Saved::Changed | Saved::Gone => Retired::NotYet,
+        })
     }
 
     /// Puts an end tombstone under an unused id, and returns whether the id was unused. `tag` is the

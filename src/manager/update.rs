@@ -1,6 +1,7 @@
 //! Merges a request's changes into a session that others change at the same time.
 
 use super::commit::{Edit, Repeated};
+use super::grace::Moved;
 use super::{CommitOutcome, SessionManager, Unanswered, Version};
 use crate::change::{Change, warn_of_lost_updates};
 use crate::config::Limits;
@@ -17,6 +18,8 @@ pub(crate) struct Update<'a> {
     pub(crate) owner: Option<String>,
     /// The record of `version` without the changes, if it is known.
     pub(crate) before: Option<Record>,
+    /// Whether the request's browser gets the id at which a renewal with a grace has put the session.
+    pub(crate) adopts: bool,
     pub(crate) unanswered: &'a mut Unanswered,
 }
 
@@ -29,11 +32,15 @@ impl SessionManager {
             version,
             changes,
             owner,
+            adopts,
             unanswered,
             ..
         } = update;
         if self.lineage_has_ended(&record).await? {
             return Ok(CommitOutcome::Ended);
+        }
+        if adopts {
+            record.adopt();
         }
         if let Some(listing) = self.listing(&mut record, version.id, None) {
             Box::pin(self.enter(Some(listing))).await?;
@@ -42,6 +49,7 @@ impl SessionManager {
             changes,
             made: 0,
             owner,
+            adopts,
             unanswered,
         };
         self.compare_and_set(record, version, &mut merge).await
@@ -87,6 +95,7 @@ struct Merge<'a> {
     made: usize,
     /// The user who was logged in when the request loaded the session.
     owner: Option<String>,
+    adopts: bool,
     unanswered: &'a mut Unanswered,
 }
 
@@ -95,12 +104,16 @@ impl Edit for Merge<'_> {
         (self.unanswered, self.changes.len())
     }
 
-    fn repeat(&mut self, newer: &mut Record, moved: bool, limits: &Limits) -> Result<Repeated> {
+    fn adopts(&self) -> bool {
+        self.adopts
+    }
+
+    fn repeat(&mut self, newer: &mut Record, moved: Moved, limits: &Limits) -> Result<Repeated> {
         match self.unanswered.arrived(newer.rev) {
             Some(arrived) => {
                 self.made = arrived;
                 self.unanswered.clear();
-                if arrived == self.changes.len() {
+                if arrived == self.changes.len() && !self.adopts {
                     return Ok(Repeated::Arrived);
                 }
             }
@@ -111,16 +124,20 @@ impl Edit for Merge<'_> {
             }
             None => {}
         }
-        if moved && self.owner.is_some() && newer.user.is_some() && newer.user != self.owner {
+        let has_user = self.owner.is_some() && newer.user.is_some();
+        if moved != Moved::No && has_user && newer.user != self.owner {
             // A different user is logged in. Nothing of the previous user may be shown to them.
             return Ok(Repeated::StaysBehind);
         }
         let missing = &self.changes[self.made..];
         warn_of_lost_updates(missing, newer);
         for change in missing {
-            if !(moved && change.stays_behind()) {
+            if moved != Moved::Yes || !change.stays_behind() {
                 change.apply(newer, limits)?;
             }
+        }
+        if self.adopts && moved != Moved::Yes {
+            newer.adopt();
         }
         Ok(Repeated::Edited)
     }
@@ -138,8 +155,8 @@ impl<T, F: FnMut(&mut Record) -> Result<Vec<T>>> Edit for Removal<T, F> {
         (&mut self.unanswered, 0)
     }
 
-    fn repeat(&mut self, newer: &mut Record, moved: bool, _: &Limits) -> Result<Repeated> {
-        if moved {
+    fn repeat(&mut self, newer: &mut Record, moved: Moved, _: &Limits) -> Result<Repeated> {
+        if moved != Moved::No {
             // The values moved to the new id, which may be in another visitor's hands.
             return Ok(Repeated::StaysBehind);
         }

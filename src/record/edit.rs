@@ -55,6 +55,7 @@ impl Record {
         if own.user.is_some() && now.user.is_none() {
             (self.user, self.log_in, self.listed) = (None, None, 0);
         }
+        self.bring_lifetime_over(own, now);
         for message in &now.notifications {
             let mut known = own.notifications.iter().chain(&self.notifications);
             if known.all(|known| known.id != message.id) {

@@ -2,6 +2,7 @@
 
 mod document;
 mod edit;
+mod grace;
 mod json;
 mod lifetime;
 mod log_in;
@@ -25,8 +26,9 @@ use crate::message::StoredMessage;
 use crate::unknown_fields::UnknownFields;
 use crate::values::Values;
 
+pub(crate) use grace::Grace;
 pub(crate) use json::{read_value, write_value};
-pub(crate) use lifetime::Lifetime;
+pub(crate) use lifetime::{Lifetime, OwnTimeouts};
 pub(crate) use log_in::LogIn;
 pub(crate) use tombstone::Tombstone;
 
@@ -71,6 +73,8 @@ pub struct Record {
     /// each made one.
     pub(crate) csrf: Vec<String>,
     pub(crate) tombstone: Option<Tombstone>,
+    /// The grace of the renewal that left this tombstone.
+    pub(crate) grace: Option<Box<Grace>>,
     unknown: UnknownFields,
 }
 
@@ -95,6 +99,7 @@ impl Record {
             tokens: Vec::new(),
             csrf: Vec::new(),
             tombstone: None,
+            grace: None,
             unknown: UnknownFields::default(),
         }
     }

@@ -7,7 +7,7 @@ use super::{Record, VERSION};
 use crate::values::{Entry, Values};
 
 /// The fields of a record, in the order in which they are written.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "rev",
     "expires",
     "v",
@@ -26,6 +26,7 @@ const FIELDS: [&str; 18] = [
     "tokens",
     "csrf",
     "parting",
+    "grace",
 ];
 const REQUIRED: [&str; 5] = ["rev", "expires", "v", "created", "accessed"];
 
@@ -69,6 +70,7 @@ impl Record {
                 "tokens" => record.tokens = field(value)?,
                 "csrf" => record.csrf = field(value)?,
                 "parting" => record.tombstone = serde_json::from_str(value).ok()?,
+                "grace" => record.grace = field(value)?,
                 _ => record.unknown.push(name.into_owned(), value)?,
             }
             Some(())

@@ -40,6 +40,7 @@ impl Record {
         list(json, "tokens", &self.tokens);
         list(json, "csrf", &self.csrf);
         optional(json, "parting", self.tombstone.as_ref());
+        optional(json, "grace", self.grace.as_ref());
         for (name, value) in self.unknown.iter() {
             json.push(b',');
             write_json(json, name);

@@ -24,8 +24,6 @@ pub(crate) enum CookieAction {
 /// The browser, as far as its cookie is concerned.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Browser<'r> {
-    /// Whether the cookie has a maximum age, so that it must be renewed while the session is used.
-    pub(crate) cookie_ages: bool,
     /// The headers of the request, if there is one.
     pub(crate) headers: Option<&'r HeaderMap<'r>>,
 }
@@ -39,7 +37,7 @@ impl Browser<'_> {
         Some(agent[..end].to_owned()).filter(|agent| !agent.is_empty())
     }
 
-    /// Returns whether the request is a navigation. Only a navigation may renew a cookie that the
+    /// Returns whether the request is a navigation. Only a navigation may send a cookie again that the
     /// browser already has: a late response to any other request could overwrite a newer cookie.
     fn navigates(self) -> bool {
         self.headers.is_some_and(|headers| {
@@ -70,8 +68,10 @@ impl Session {
             state.drop_changes();
         }
         state.put_back_unseen();
+        self.renew_by_age(state, failed, browser);
         let due = self.due_actions(state, failed, browser);
-        let unsent = state.end_target.is_some() || state.refused.is_some() || state.renew;
+        let unsent =
+            state.end_target.is_some() || state.refused.is_some() || state.renew || state.adopts;
         let abandoned = !state.abandoned.is_empty();
         if unsent || !state.changes.is_empty() || due.touch || abandoned {
             return None;
@@ -88,6 +88,7 @@ impl Session {
     ) -> (CookieAction, Option<Error>) {
         let (due, has_new_message) = {
             let state = &mut *self.state.lock();
+            self.renew_by_age(state, failed, browser);
             let due = self.due_actions(state, failed, browser);
             // A confirmation from the time of the handler may be out of date.
             state.confirmed = false;
@@ -131,16 +132,36 @@ impl Session {
         };
         let time = !version.touched && self.manager.touch_is_due(&state.record)
             || self.manager.listing_is_due(&state.record);
+        let ages = || self.manager.lifetimes.cookie_ages(&state.record);
         let resend = match state.credential {
+            // Without it, the browser would lose the session at the end of the grace.
+            Credential::Session { moved: true, .. } => true,
             Credential::Session { outdated, .. } => {
-                outdated || browser.cookie_ages && (time || version.touched)
+                let is_due =
+                    outdated || (time || version.touched || state.sets_timeouts()) && ages();
+                is_due && browser.navigates()
             }
             _ => false,
         };
-        let resend = resend && browser.navigates() || state.has_revived();
+        let resend = resend || state.has_revived();
         DueActions {
             touch: time || resend,
             resend,
+        }
+    }
+
+    /// Lets the session get a new id with this request, if its id is old.
+    fn renew_by_age(&self, state: &mut State, failed: bool, browser: Browser<'_>) {
+        let lifetimes = &self.manager.lifetimes;
+        let is_of_cookie = matches!(state.credential, Credential::Session { .. });
+        let goes_on = !failed && state.lifecycle.has_contents() && state.record.has_info();
+        if state.renew || !is_of_cookie || !goes_on || !lifetimes.renews_by_age() {
+            return;
+        }
+        let now = self.manager.clock.seconds();
+        if lifetimes.id_is_old(&state.record, now, browser.navigates()) {
+            state.keep_base_for_renewal();
+            (state.renew, state.renews_by_age) = (true, true);
         }
     }
 

@@ -28,8 +28,8 @@ impl Session {
     /// [removes](Self::remove_form_token) it, so that a form that is sent twice is processed once.
     ///
     /// A session has at most 32 tokens: a further one replaces the oldest. A log-in removes all of
-    /// them. If two requests renew a session at the same time, which makes a copy, the copy has no
-    /// tokens.
+    /// them. If two requests renew a session at the same time and `sessions.renewal_grace` is 0, the
+    /// copy that results has no tokens.
     ///
     /// # Example
     ///

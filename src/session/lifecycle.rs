@@ -87,10 +87,15 @@ impl Session {
         (age > window).then(|| tag.unwrap_or_else(|| version.id.to_hex()))
     }
 
-    /// Gives the session a new id with the next save, and the browser a new cookie. After that the
-    /// old cookie gives no access.
+    /// Gives the session a new id with the next save, and the browser a new cookie.
     ///
-    /// Call it whenever the visitor gains privileges. [`log_in`](Self::log_in) calls it itself.
+    /// For the seconds of `sessions.renewal_grace`, a request with the old cookie still reaches the
+    /// session, and gets the new cookie: its browser may not have received it. If this request
+    /// changes the user too, there is no such grace.
+    ///
+    /// When the visitor gains privileges, the old cookie must give no access at once. Use
+    /// [`log_in`](Self::log_in) or [`reauthenticate`](Self::reauthenticate) then. Both renew the id
+    /// without a grace. `sessions.renew_every` renews ids by their age.
     ///
     /// A session that is identified by a token in a header keeps its id, which is derived from the
     /// token. No other page can set such a token.
@@ -182,7 +187,11 @@ impl Session {
         let end_target = match (state.lifecycle, state.credential) {
             (Lifecycle::Stored { version, .. }, _) => Some(EndTarget {
                 tag: state.record.tag,
-                observed: Some(ObservedRevision::new(&state.record, &version)),
+                observed: Some(ObservedRevision::new(
+                    &self.manager,
+                    &state.record,
+                    &version,
+                )),
                 index: IndexEntry::Goes(state.stored_user().map(UserKey::of)),
                 ..EndTarget::new(version.id)
             }),
@@ -207,7 +216,7 @@ impl Session {
     /// Loads the session again, for streams and WebSockets, which run for a long time. The session
     /// then shows the changes of other requests, and this request's own changes are made to them.
     /// Returns `false` if the session has ended, was emptied by another request, or moved to
-    /// another id after a log-in or a renewal. It is then empty, without this request's changes,
+    /// another id after a log-in or a renewal, also by `sessions.renew_every`. It is then empty, without this request's changes,
     /// and the stream should end.
     ///
     /// # Errors

@@ -3,9 +3,11 @@
 mod finish;
 mod form_tokens;
 mod lifecycle;
+mod lifetime;
 mod messages;
 mod send;
 mod state;
+mod trust;
 mod values;
 mod visitor;
 
@@ -22,6 +24,7 @@ use crate::manager::{SessionManager, Version};
 use crate::record::Record;
 
 pub(crate) use finish::{Browser, CookieAction};
+pub use lifetime::FreshLogIn;
 pub(crate) use messages::Shown;
 use state::{Lifecycle, State};
 
@@ -80,8 +83,13 @@ pub struct Session {
 pub(crate) enum Credential {
     /// No cookie, or an invalid one.
     Nothing,
-    /// The cookie of a session. `outdated` is whether it is encrypted with a previous key.
-    Session { id: SessionId, outdated: bool },
+    /// The cookie of a session. `outdated` is whether it is encrypted with a previous key, and `moved`
+    /// whether it names an earlier id, in the grace of a renewal.
+    Session {
+        id: SessionId,
+        outdated: bool,
+        moved: bool,
+    },
     /// The cookie of a session that moved to another id a moment ago.
     Stale(SessionId),
     /// A token in a header. It always belongs to the session under this id.
@@ -91,6 +99,19 @@ pub(crate) enum Credential {
 }
 
 impl Credential {
+    /// Returns this credential for the session of `version`, which it opened. In the grace of a
+    /// renewal it counts as the cookie of the new id.
+    pub(crate) fn of_version(self, version: &Version) -> Self {
+        match self {
+            Self::Session { id, outdated, .. } => Self::Session {
+                id: version.id,
+                outdated,
+                moved: id != version.id,
+            },
+            other => other,
+        }
+    }
+
     /// Returns whether a cookie identifies the session, or will.
     fn is_by_cookie(self) -> bool {
         !matches!(self, Self::Token(_) | Self::NoToken)
@@ -146,6 +167,13 @@ impl Session {
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Returns the maximum age of the session's cookie in seconds, if it has one.
+    pub(crate) fn cookie_age(&self) -> Option<u64> {
+        let now = self.manager.clock.seconds();
+        let state = self.state.lock();
+        self.manager.lifetimes.cookie_age(&state.record, now)
     }
 
     /// Returns whether the request presented a session or a token, so that the response is for this

@@ -5,7 +5,7 @@ use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header;
 use crate::id::SessionId;
-use crate::manager::{CommitOutcome, Unanswered, Unconfirmed, Update, Version};
+use crate::manager::{CommitOutcome, RenewalKind, Unanswered, Unconfirmed, Update, Version};
 use crate::record::Record;
 
 /// Changes that are being saved. Dropping this puts them back, so that they are sent again: the
@@ -15,6 +15,7 @@ struct InFlightChanges<'a> {
     changes: Vec<Change>,
     unanswered: Unanswered,
     renew: bool,
+    adopts: bool,
     had_base: bool,
 }
 
@@ -26,7 +27,7 @@ enum SaveKind {
     Begin(SessionId),
     Update(Version),
     /// Renews the session under this id.
-    Renew(Version, SessionId),
+    Renew(Version, SessionId, RenewalKind),
 }
 
 impl Session {
@@ -61,6 +62,7 @@ impl Session {
             SaveKind::Renew(..) => self.state.lock().base.clone(),
             _ => None,
         };
+        let adopts = in_flight.adopts;
         let (changes, unanswered) = (&in_flight.changes[..], &mut in_flight.unanswered);
         let update = |version, record, unanswered| Update {
             record,
@@ -68,6 +70,7 @@ impl Session {
             changes,
             owner,
             before,
+            adopts,
             unanswered,
         };
         // The rare saves are in boxes, so that the future of an update stays small.
@@ -89,9 +92,9 @@ impl Session {
                     .update(update(version, record, unanswered))
                     .await
             }
-            SaveKind::Renew(version, id) => {
+            SaveKind::Renew(version, id, kind) => {
                 let renewal = update(version, record, unanswered);
-                Box::pin(self.manager.renew(id, renewal)).await
+                Box::pin(self.manager.renew(id, kind, renewal)).await
             }
         }?;
         if let CommitOutcome::Unknown { newer, lost } = outcome {
@@ -123,7 +126,8 @@ impl Session {
         let by_cookie = state.credential.is_by_cookie();
         let renew = by_cookie && state.renew && has_info;
         let version = state.lifecycle.version();
-        let nothing_to_do = state.changes.is_empty() && !(renew && version.is_some());
+        let without_changes = (renew || state.adopts) && version.is_some();
+        let nothing_to_do = state.changes.is_empty() && !without_changes;
         let nothing_to_keep = !state.lifecycle.has_contents() && !has_info;
         if !state.lifecycle.is_active() || nothing_to_do || nothing_to_keep {
             return Ok(None);
@@ -147,9 +151,12 @@ impl Session {
         let kind = match (version, state.credential) {
             (None, Credential::Token(id)) => SaveKind::Begin(id),
             (None, _) => SaveKind::Create(state.next_id()),
-            (Some(version), _) if renew => SaveKind::Renew(version, state.next_id()),
+            (Some(version), _) if renew => {
+                SaveKind::Renew(version, state.next_id(), state.renewal_kind())
+            }
             (Some(version), _) => SaveKind::Update(version),
         };
+        let adopts = std::mem::take(&mut state.adopts);
         state.renew = false;
         let owner = match &state.owner {
             Some(owner) => owner.clone(),
@@ -159,6 +166,7 @@ impl Session {
             changes: std::mem::take(&mut state.changes),
             unanswered: std::mem::take(&mut state.unanswered),
             renew,
+            adopts,
             had_base: state.base.is_some(),
             session: self,
         };
@@ -169,7 +177,8 @@ impl Session {
 impl InFlightChanges<'_> {
     /// Notes that the changes are saved.
     fn mark_saved(mut self) {
-        (self.changes, self.renew, self.had_base) = (Vec::new(), false, true);
+        (self.changes, self.had_base) = (Vec::new(), true);
+        (self.renew, self.adopts) = (false, false);
         self.unanswered.clear();
     }
 
@@ -184,6 +193,7 @@ impl Drop for InFlightChanges<'_> {
     fn drop(&mut self) {
         let state = &mut *self.session.state.lock();
         state.renew |= self.renew;
+        state.adopts |= self.adopts;
         state.unanswered = std::mem::take(&mut self.unanswered);
         state.changes.splice(0..0, self.changes.drain(..));
         if !self.had_base {

@@ -7,7 +7,7 @@ use crate::change::Change;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::id::SessionId;
-use crate::manager::{CommitOutcome, EndTarget, Unanswered, Unconfirmed, Version};
+use crate::manager::{CommitOutcome, EndTarget, RenewalKind, Unanswered, Unconfirmed, Version};
 use crate::record::Record;
 
 /// The state of a request's session, with the changes that are not saved yet.
@@ -36,6 +36,13 @@ pub(super) struct State {
     pub(super) refused: Option<Error>,
     /// Whether the session gets a new id with the next save.
     pub(super) renew: bool,
+    /// Whether it does so only because its id is old.
+    pub(super) renews_by_age: bool,
+    /// Whether this request has changed the user, or the user has proved their identity. Then an old
+    /// id gives no access.
+    pub(super) guards: bool,
+    /// Whether the browser has an earlier id of the session, and gets the present one.
+    pub(super) adopts: bool,
     /// The id of the next creation or renewal, once it has been chosen.
     pub(super) next_id: Option<SessionId>,
     /// The session to end with the next save, if there is one.
@@ -111,6 +118,9 @@ impl State {
             handed_out: Vec::new(),
             refused: None,
             renew: false,
+            renews_by_age: false,
+            guards: false,
+            adopts: matches!(credential, Credential::Session { moved: true, .. }),
             next_id: None,
             end_target: None,
             credential,
@@ -155,6 +165,12 @@ impl State {
         }
     }
 
+    /// Returns whether this request sets timeouts that are not saved yet.
+    pub(super) fn sets_timeouts(&self) -> bool {
+        let mut changes = self.changes.iter();
+        changes.any(|change| matches!(change, Change::SetTimeouts(_)))
+    }
+
     /// Returns the id of the next creation or renewal.
     pub(super) fn next_id(&mut self) -> SessionId {
         *self.next_id.get_or_insert_with(SessionId::random)
@@ -189,6 +205,16 @@ impl State {
         self.owner = None;
         self.refused = None;
         self.renew = false;
+        self.adopts = false;
+    }
+
+    /// Returns the kind of the next renewal.
+    pub(super) fn renewal_kind(&self) -> RenewalKind {
+        match (self.guards, self.renews_by_age) {
+            (true, _) => RenewalKind::Guarding,
+            (false, true) => RenewalKind::ByAge,
+            (false, false) => RenewalKind::Plain,
+        }
     }
 
     /// Takes over the outcome of a commit.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use super::{Session, State};
+use super::{FreshLogIn, Session, State};
 use crate::change::Change;
 use crate::error::Result;
 use crate::handle::SessionHandle;
@@ -28,7 +28,9 @@ impl Session {
     /// id, which somebody else may know, gives no access.
     ///
     /// The values and the notifications stay, unless a different user was logged in before: a user
-    /// never sees the data of another one.
+    /// never sees the data of another one. The timeouts of the configuration apply, and the absolute
+    /// timeout counts from this log-in. [`remember`](FreshLogIn::remember) keeps the session for
+    /// longer.
     ///
     /// # Example
     ///
@@ -54,7 +56,7 @@ impl Session {
     /// # assert_eq!(login.dispatch().into_string().unwrap(), "alice");
     /// # });
     /// ```
-    pub fn log_in(&self, user: &str) {
+    pub fn log_in(&self, user: &str) -> FreshLogIn<'_> {
         let mut state = self.state.lock();
         if state.record.user().is_some_and(|other| other != user) {
             state.handed_out.clear();
@@ -63,6 +65,7 @@ impl Session {
         let (user, at) = (user.to_owned(), self.manager.clock.seconds());
         self.change_user(&mut state, Change::LogIn { user, at });
         state.renew = true;
+        FreshLogIn::of(self)
     }
 
     /// Logs the visitor out: [ends](Self::end) the session, with everything in it.
@@ -151,6 +154,7 @@ impl Session {
     }
 
     fn change_user(&self, state: &mut State, change: Change) {
+        state.guards = true;
         let before = state.record.user.clone();
         match self.change(state, change) {
             Ok(()) => drop(state.owner.get_or_insert(before)),

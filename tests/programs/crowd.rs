@@ -24,6 +24,11 @@ fn log_in(user: &str, session: &Session) {
     session.log_in(user);
 }
 
+#[get("/renew")]
+fn renew(session: &Session) {
+    session.renew();
+}
+
 #[get("/logout")]
 fn log_out(session: &Session) {
     session.log_out();
@@ -47,7 +52,11 @@ async fn slow(act: &str, session: &Session, gate: &State<Gate>) -> Result<String
     match act {
         "add" => add("visits", session),
         "renew" => {
-            session.renew();
+            renew(session);
+            Ok(String::new())
+        }
+        "login" => {
+            log_in("alice", session);
             Ok(String::new())
         }
         _ => Ok(keys(session)),
@@ -73,7 +82,7 @@ pub(super) fn launch() {
 
 fn rocket() -> Rocket<Build> {
     let routes = routes![
-        add, keys, who, log_in, log_out, slow, arrived, open, places, end_all
+        add, keys, who, log_in, renew, log_out, slow, arrived, open, places, end_all
     ];
     let rocket = rocket::build().manage(Gate::new()).mount("/", routes);
     rocket.attach(Sessions::fairing())

@@ -94,6 +94,15 @@ impl App {
         Self::in_rounds(&[()], build, |app, ()| test(app)).await;
     }
 
+    /// The same, with other settings.
+    pub(crate) async fn on_every_store_with<F: Future<Output = ()>>(
+        settings: impl Fn(Figment) -> Figment,
+        build: impl Fn(Rocket<Build>) -> Rocket<Build>,
+        test: impl Fn(Self) -> F,
+    ) {
+        Self::in_rounds_with(&[()], settings, build, |app, ()| test(app)).await;
+    }
+
     /// The same, with an application for each of `rounds`. Then background work that one round left
     /// does not reach the store through the probe of the next.
     pub(crate) async fn in_rounds<R: Copy, F: Future<Output = ()>>(
@@ -101,13 +110,22 @@ impl App {
         build: impl Fn(Rocket<Build>) -> Rocket<Build>,
         test: impl Fn(Self, R) -> F,
     ) {
+        Self::in_rounds_with(rounds, |f| f, build, test).await;
+    }
+
+    async fn in_rounds_with<R: Copy, F: Future<Output = ()>>(
+        rounds: &[R],
+        settings: impl Fn(Figment) -> Figment,
+        build: impl Fn(Rocket<Build>) -> Rocket<Build>,
+        test: impl Fn(Self, R) -> F,
+    ) {
         for &round in rounds {
-            let app = Self::built_on(MemoryStore::new(), |f| f, &build).await;
+            let app = Self::built_on(MemoryStore::new(), &settings, &build).await;
             test(app, round).await;
             let there = tempfile::tempdir().expect("there is room for a directory");
             let directory = DirectoryStore::open(there.path().join("sessions"));
             let directory = directory.expect("it is free");
-            let app = Self::built_on(directory, |f| f, &build).await;
+            let app = Self::built_on(directory, &settings, &build).await;
             test(app, round).await;
         }
         #[cfg(feature = "redis")]
@@ -116,7 +134,7 @@ impl App {
             for &round in rounds {
                 let redis = RedisStore::open(&server.url()).expect("this is its URL");
                 let redis = redis.timeout(PATIENCE);
-                test(Self::built_on(redis, |f| f, &build).await, round).await;
+                test(Self::built_on(redis, &settings, &build).await, round).await;
             }
         }
         #[cfg(feature = "memcached")]
@@ -125,7 +143,7 @@ impl App {
             for &round in rounds {
                 let memcached = MemcachedStore::open([server.address()]);
                 let memcached = memcached.expect("this is its address").timeout(PATIENCE);
-                test(Self::built_on(memcached, |f| f, &build).await, round).await;
+                test(Self::built_on(memcached, &settings, &build).await, round).await;
             }
         }
     }

@@ -237,7 +237,11 @@ fn the_rocket_toml_of_this_project_shows_every_key_with_its_default() {
 #[test]
 fn the_commented_out_settings_in_rocket_toml_are_valid() {
     let uncommented = ROCKET_TOML.replace("\n# ", "\n");
-    let is_toml = |line: &&str| line.starts_with('[') || line.contains(" = ");
+    // A policy contradicts the defaults of the timeouts beside it.
+    let is_toml = |line: &&str| {
+        let is_setting = line.starts_with('[') || line.contains(" = ");
+        is_setting && !line.starts_with("policy = ")
+    };
     let lines: Vec<_> = uncommented.lines().filter(is_toml).collect();
     let config = read(&lines.join("\n"));
     assert_eq!(config.cookie.max_age, Some(1_209_600));
