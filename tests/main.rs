@@ -60,5 +60,6 @@ mod store_down;
 mod stores;
 mod streams;
 mod support;
+mod testing_tools;
 mod unreadable;
 mod visitors;
