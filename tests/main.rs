@@ -60,6 +60,7 @@ mod store_down;
 mod stores;
 mod streams;
 mod support;
+mod taking_over;
 mod testing_tools;
 mod unreadable;
 mod visitors;

@@ -1,6 +1,7 @@
 //! The session manager: loads, merges, renews and ends sessions in the store.
 
 mod batch;
+mod claims;
 mod commit;
 mod create;
 mod end;
@@ -24,6 +25,7 @@ use crate::store::{Precondition, Revision, Save, Saved, SessionStore};
 
 use batch::Batches;
 
+pub(crate) use claims::Claim;
 pub(crate) use end::{EndTarget, ObservedRevision};
 pub(crate) use load::{Lookup, is_same_session};
 pub(crate) use unanswered::{Unanswered, Unconfirmed};

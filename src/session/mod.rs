@@ -6,12 +6,14 @@ mod lifecycle;
 mod messages;
 mod send;
 mod state;
+mod take_over;
 mod values;
 mod visitor;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -69,7 +71,7 @@ use state::{Lifecycle, State};
 pub struct Session {
     manager: Arc<SessionManager>,
     /// Whether the request presented a session, or a token for one.
-    personal: bool,
+    personal: AtomicBool,
     state: Mutex<State>,
     /// Held while the session is being saved.
     saving: rocket::tokio::sync::Mutex<()>,
@@ -139,10 +141,10 @@ impl Session {
         let state = State::new(record, version, credential);
         Self {
             manager,
-            personal: matches!(
+            personal: AtomicBool::new(matches!(
                 credential,
                 Credential::Session { .. } | Credential::Token(_)
-            ),
+            )),
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
@@ -151,7 +153,7 @@ impl Session {
     /// Returns whether the request presented a session or a token, so that the response is for this
     /// visitor alone.
     pub(crate) fn is_personal(&self) -> bool {
-        self.personal
+        self.personal.load(Ordering::Relaxed)
     }
 
     /// Makes `change` to the handler's view, and records it for the next save.
