@@ -51,6 +51,7 @@ mod renewing;
 mod saving;
 mod secret_keys;
 mod secrets_stay_secret;
+mod several_kinds;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod shared_store;
 mod shutdown;
