@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use rocket::async_test;
 use rocket::figment::Figment;
+use rocket::figment::providers::{Format, Toml};
 use rocket::local::asynchronous::Client;
 use rocket_session_kit::testing::Probe;
 use rocket_session_kit::{Clock, MemoryStore, Sessions};
 
-use crate::support::{App, Backend, Gates, Visitor, on_every_store, routes};
+use crate::support::{App, Backend, Gates, Visitor, figment, log, on_every_store, routes};
 
 /// The settings of both, with those of the staff in a table of their own, as in the guide.
 fn settings(backend: &Backend) -> Figment {
@@ -121,4 +123,46 @@ async fn a_cookie_of_one_opens_no_session_of_the_other(backend: Backend) {
 on_every_store! {
     one_browser_has_a_session_in_each_and_neither_touches_the_other
     a_cookie_of_one_opens_no_session_of_the_other
+}
+
+/// A file with settings of both, and of the staff.
+const FILE: &str = r#"
+[default.sessions]
+store = "directory"
+[default.sessions.directory]
+path = "for-customers"
+[default.staff.sessions.directory]
+path = "for-staff"
+[debug.staff.sessions]
+idle_timeout = 900
+[default.typo.sessions]
+idle_timeouts = 900
+"#;
+
+#[async_test]
+async fn a_table_in_a_file_keeps_its_paths_its_profiles_and_its_errors() {
+    let there = tempfile::tempdir().unwrap();
+    let path = there.path().join("Rocket.toml");
+    std::fs::write(&path, FILE).unwrap();
+    let settings = figment().merge(Toml::file(&path).nested());
+    let rocket = |figment: Figment| rocket::custom(figment).attach(Sessions::fairing());
+    let launched = Client::tracked(rocket(staff(&settings))).await.unwrap();
+    let idle: u64 = launched
+        .rocket()
+        .figment()
+        .extract_inner("sessions.idle_timeout")
+        .unwrap();
+    assert_eq!(idle, 900);
+    assert!(there.path().join("for-staff").is_dir());
+    assert!(!there.path().join("for-customers").exists());
+
+    Client::tracked(rocket(settings.clone())).await.unwrap();
+    assert!(there.path().join("for-customers").is_dir());
+
+    let typo = settings.clone().merge(settings.focus("typo"));
+    let refused = Client::tracked(rocket(typo)).await;
+    // Rocket panics over an error that nobody looked at.
+    let _ = refused.expect_err("an unknown key").kind();
+    let said = log::lines_with("idle_timeouts").concat();
+    assert!(said.contains(path.to_str().unwrap()), "{said}");
 }
