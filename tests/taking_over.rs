@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rocket::fairing::{Fairing, Info, Kind};
-use rocket::futures::future::join3;
+use rocket::futures::future::{join_all, join3};
 use rocket::http::{CookieJar, Status};
 use rocket::{Build, Data, Request, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::Act;
@@ -139,6 +139,15 @@ async fn for_a_minute_the_old_cookie_reaches_the_same_session() {
         assert_eq!(lost.cookie("name"), None);
         assert_eq!(lost.get("/add/n/1").await.body, "3");
 
+        // A script's request gets the page, which no shared cache may keep, and no cookie.
+        let script = late.copy().with("Sec-Fetch-Mode", "cors");
+        let response = script.get("/who").await;
+        assert_eq!(
+            (response.body.as_str(), response.sets_session()),
+            ("ann", false)
+        );
+        assert_eq!(response.header("Cache-Control"), Some("private"));
+
         app.clock.advance(Duration::from_secs(61));
         assert_eq!(who(&late).await, "nobody");
         assert!(!late.has_session());
@@ -168,23 +177,98 @@ async fn the_old_cookie_opens_nothing_after_the_log_out() {
 }
 
 #[async_test]
-async fn the_old_cookie_of_a_visitor_with_a_session_is_used_up() {
+async fn the_old_cookie_of_a_logged_in_visitor_is_used_up() {
     App::on_every_store(build, async |app| {
         let visitor = ann(&app).await;
         let thief = visitor.copy();
         let other = app.visitor();
-        other.get("/set/n/1").await;
+        other.get("/login/bob").await;
         visitor.set_cookie("id", &other.cookie("id").unwrap());
 
-        assert_eq!(who(&visitor).await, "nobody");
+        assert_eq!(who(&visitor).await, "bob");
         assert_eq!(visitor.cookie("name"), None);
         // A thief does not get into the session that was there.
-        assert_eq!(thief.get("/get/n").await.body, "none");
-        visitor.get("/end").await;
-        assert_eq!(
-            (who(&visitor).await, who(&thief).await),
-            ("nobody".into(), "nobody".into())
-        );
+        assert_eq!(who(&thief.copy()).await, "nobody");
+        visitor.get("/logout").await;
+        let again = thief.copy();
+        assert_eq!(who(&again).await, "nobody");
+        assert!(!again.has_session());
+    })
+    .await;
+}
+
+/// A visitor with the old cookie of Ann, and with a session in which nobody is logged in.
+///
+/// Browsers do not send a cookie with `SameSite=Strict`, such as a private cookie of Rocket, when a link
+/// of another site is followed. So a session can begin before the old cookie arrives.
+async fn anonymous_ann(app: &App) -> Visitor<'_> {
+    let visitor = ann(app).await;
+    let other = app.visitor();
+    other.get("/set/cart/tea").await;
+    visitor.set_cookie("id", &other.cookie("id").unwrap());
+    app.probe.calls();
+    visitor
+}
+
+#[async_test]
+async fn an_anonymous_session_is_logged_in_under_a_new_id() {
+    App::on_every_store(build, async |app| {
+        let visitor = anonymous_ann(&app).await;
+        let before = visitor.copy();
+        assert_eq!(who(&visitor).await, "ann");
+        assert_eq!(visitor.cookie("name"), None);
+        assert_ne!(visitor.cookie("id"), before.cookie("id"));
+        assert_eq!(visitor.get("/get/cart").await.body, r#""tea""#);
+        assert_eq!(visitor.get("/get/from").await.body, r#""before""#);
+
+        // The cookies of before open nothing, now and after the log-out.
+        assert_eq!(who(&before.copy()).await, "nobody");
+        visitor.get("/logout").await;
+        app.holds(0).await;
+        assert_eq!(who(&before).await, "nobody");
+    })
+    .await;
+}
+
+#[async_test]
+async fn concurrent_visits_with_an_anonymous_session_log_it_in_once() {
+    App::on_every_store(build, async |app| {
+        let visitor = anonymous_ann(&app).await;
+        let other_host = app.again_built(|figment| figment, build).await;
+        let (first, second) = (visitor.copy(), visitor.copy_to(&other_host));
+        let claims = app.probe.gate(Act::KeepEntry);
+        let both = async {
+            claims.arrived().await;
+            claims.arrived().await;
+            claims.open_for_all();
+        };
+        let (one, two, ()) = join3(first.get("/who"), second.get("/who"), both).await;
+        let mut users = [one.body.as_str(), two.body.as_str()];
+        users.sort();
+        assert_eq!(users, ["ann", "nobody"]);
+        let renewed = if one.body == "ann" { &first } else { &second };
+        assert_eq!(who(renewed).await, "ann");
+        assert!(one.sets_session() != two.sets_session());
+        app.holds(1).await;
+    })
+    .await;
+}
+
+#[async_test]
+async fn of_many_requests_in_one_process_one_saves_a_session() {
+    App::on_every_store(build, async |app| {
+        let visitor = ann(&app).await;
+        let copies: Vec<_> = (0..8).map(|_| visitor.copy()).collect();
+        let responses = join_all(copies.iter().map(|copy| copy.get("/who"))).await;
+        for response in responses {
+            assert_eq!(
+                (response.body.as_str(), response.sets_session()),
+                ("ann", true)
+            );
+        }
+        // No session was saved and ended again.
+        assert_eq!(app.probe.calls().delete, 0);
+        assert_eq!(app.list().await.len(), 1);
     })
     .await;
 }

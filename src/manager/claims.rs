@@ -1,4 +1,4 @@
-//! Claims: a credential of another system begins one session, and never a second one.
+//! Claims: a credential of another system counts once.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,18 +8,27 @@ use sha2::{Digest, Sha256};
 use super::{GRACE, SessionManager};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
+use crate::keyed_locks::KeyedLock;
 use crate::store::{Key, KeyValue, Namespace};
 
 /// A credential that was claimed earlier.
 pub(crate) enum Claim {
-    /// It began the session under this id a moment ago: the other requests of its visitor do not have
-    /// the cookie yet.
+    /// It began the session under this id a moment ago: other requests of the visitor may come without
+    /// the cookie.
     Recent(SessionId),
-    /// It opens nothing any more.
+    /// It does not count any more.
     Spent,
 }
 
 impl SessionManager {
+    /// Waits for the lock of `credential`, behind earlier requests of this process.
+    pub(crate) async fn lock_credential(&self, credential: &str) -> Option<KeyedLock<'_, u64>> {
+        let digest = Sha256::digest(credential);
+        // It shares the locks of the lineages, whose tags are random.
+        let number = digest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        self.lock_lineage(number).await
+    }
+
     /// Returns the claim on `credential`, if there is one.
     pub(crate) async fn claim_on(&self, credential: &str) -> Result<Option<Claim>> {
         let entries = self.entries()?;
