@@ -168,6 +168,12 @@ fn a_tool_that_cannot_do_its_work_fails_the_test_and_says_why() {
     let bare = blocking::Client::tracked(rocket::custom(figment())).unwrap();
     assert!(panic_of(|| log_in(&bare, "ann")).contains("Sessions::fairing()"));
 
+    let limited = figment().merge(("sessions.rate_limit.limit", 1));
+    let rocket = rocket::custom(limited).attach(Sessions::with(MemoryStore::new()));
+    let client = blocking::Client::tracked(rocket).unwrap();
+    log_in(&client, "ann");
+    assert!(panic_of(|| log_in(&client, "ann")).contains("429"));
+
     let client = blocking::Client::tracked(in_memory()).unwrap();
     let claim = || {
         with_session(&client, |session| {
