@@ -190,6 +190,14 @@ mod guide {
     mod form_tokens {}
     #[doc = include_str!("../docs/coming-from.md")]
     mod coming_from {}
+    #[doc = include_str!("../docs/from-private-cookies.md")]
+    mod from_private_cookies {}
+    #[doc = include_str!("../docs/from-rocket-flex-session.md")]
+    mod from_rocket_flex_session {}
+    #[doc = include_str!("../docs/from-tower-sessions.md")]
+    mod from_tower_sessions {}
+    #[doc = include_str!("../docs/several-kinds.md")]
+    mod several_kinds {}
     #[cfg(feature = "import")]
     #[doc = include_str!("../docs/import.md")]
     mod import {}

@@ -53,6 +53,7 @@ mod renewing;
 mod saving;
 mod secret_keys;
 mod secrets_stay_secret;
+mod several_kinds;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod shared_store;
 mod shutdown;
@@ -62,6 +63,8 @@ mod store_down;
 mod stores;
 mod streams;
 mod support;
+mod taking_over;
+mod testing_tools;
 mod trust;
 mod unreadable;
 mod user_sessions;

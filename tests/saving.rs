@@ -178,3 +178,24 @@ async fn a_touch_that_conflicts_with_a_save_loses_no_change() {
     assert!(!response.removes_session(), "{response:?}");
     assert_eq!(visitor.get("/get/n").await.body, "\"1\"");
 }
+
+/// Begins a session, saves it, and ends it.
+#[get("/begin_and_end")]
+async fn begin_and_end(session: &Session) -> Result<()> {
+    session.insert("n", 1)?;
+    session.save().await?;
+    session.end();
+    Ok(())
+}
+
+#[async_test]
+async fn a_session_that_its_first_request_saves_and_ends_gets_no_cookie() {
+    let build = |rocket: rocket::Rocket<rocket::Build>| rocket.mount("/", routes![begin_and_end]);
+    App::on_every_store(build, async |app| {
+        let visitor = app.visitor();
+        let response = visitor.get("/begin_and_end").await;
+        assert_eq!(response.header("Set-Cookie"), None);
+        app.holds(0).await;
+    })
+    .await;
+}

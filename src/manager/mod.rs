@@ -1,6 +1,7 @@
 //! The session manager: loads, merges, renews and ends sessions in the store.
 
 mod batch;
+mod claims;
 mod commit;
 mod copies;
 mod create;
@@ -33,6 +34,7 @@ use batch::Batches;
 use lifetimes::Lifetimes;
 use user_index::UserIndexes;
 
+pub(crate) use claims::Claim;
 pub(crate) use end::{EndTarget, IndexEntry, ObservedRevision};
 pub(crate) use grace::RenewalKind;
 pub(crate) use load::{Lookup, is_same_session};

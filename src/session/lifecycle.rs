@@ -317,7 +317,7 @@ impl Session {
     }
 }
 
-fn store_was_down(act: &'static str) -> Error {
+pub(super) fn store_was_down(act: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, act)
         .because("the store was down when the session was loaded")
 }

@@ -7,6 +7,7 @@ mod lifetime;
 mod messages;
 mod send;
 mod state;
+mod take_over;
 mod trust;
 mod values;
 mod visitor;
@@ -14,6 +15,7 @@ mod visitor;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -72,7 +74,7 @@ use state::{Lifecycle, State};
 pub struct Session {
     manager: Arc<SessionManager>,
     /// Whether the request presented a session, or a token for one.
-    personal: bool,
+    personal: AtomicBool,
     state: Mutex<State>,
     /// Held while the session is being saved.
     saving: rocket::tokio::sync::Mutex<()>,
@@ -160,10 +162,10 @@ impl Session {
         let state = State::new(record, version, credential);
         Self {
             manager,
-            personal: matches!(
+            personal: AtomicBool::new(matches!(
                 credential,
                 Credential::Session { .. } | Credential::Token(_)
-            ),
+            )),
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
@@ -179,7 +181,7 @@ impl Session {
     /// Returns whether the request presented a session or a token, so that the response is for this
     /// visitor alone.
     pub(crate) fn is_personal(&self) -> bool {
-        self.personal
+        self.personal.load(Ordering::Relaxed)
     }
 
     /// Makes `change` to the handler's view, and records it for the next save.

@@ -298,6 +298,7 @@ impl State {
             self.credential,
             Credential::Session { .. } | Credential::Stale(_)
         );
+        self.retract_cookie();
         if ended && was_by_cookie {
             self.cookie_action = CookieAction::Remove;
         }

@@ -1,5 +1,5 @@
-//! Tools for tests: the suite that every store must pass, a store that fails on demand, and gates
-//! for races.
+//! Tools for tests: the session of a local client, the suite that every store must pass, a store that
+//! fails on demand, and gates for races.
 //!
 //! All of this is behind the feature `testing`; take it as a dev-dependency:
 //!
@@ -10,6 +10,7 @@
 
 mod gate;
 pub mod key_value_suite;
+mod local_client;
 mod probe;
 pub mod suite;
 
@@ -23,6 +24,7 @@ use crate::sessions::Sessions;
 use crate::store::{KeyValue, MemoryStore, SessionStore};
 
 pub use gate::Gate;
+pub use local_client::{LocalClient, log_in, with_session};
 pub use probe::{Act, Calls, Probe};
 
 /// A store under test, with the clock and the resources that it uses.

@@ -151,7 +151,16 @@ impl App {
     /// Launches another application on the same store and clock, as a restart or a second host
     /// does.
     pub(crate) async fn again(&self, settings: impl FnOnce(Figment) -> Figment) -> Self {
-        let client = Self::client(settings, |rocket| rocket, &self.probe, &self.clock).await;
+        self.again_built(settings, |rocket| rocket).await
+    }
+
+    /// The same, with more routes and fairings.
+    pub(crate) async fn again_built(
+        &self,
+        settings: impl FnOnce(Figment) -> Figment,
+        build: impl FnOnce(Rocket<Build>) -> Rocket<Build>,
+    ) -> Self {
+        let client = Self::client(settings, build, &self.probe, &self.clock).await;
         Self {
             client,
             probe: self.probe.clone(),
