@@ -11,7 +11,7 @@ use rocket::{Build, Rocket, State, async_test, get, routes};
 use rocket_session_kit::testing::{Act, Gate};
 use rocket_session_kit::{Result, Session};
 
-use crate::support::{App, Gates, Visitor};
+use crate::support::{App, Gates, Response, Visitor};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -571,6 +571,86 @@ async fn a_slow_request_with_an_old_id_does_not_disturb_a_log_in() {
             assert!(response.session_cookie().is_none(), "{path}: {response:?}");
             assert_eq!(visitor.get("/who").await.body, "alice", "{path}");
             assert_eq!(app.list().await.len(), before + 1, "{path}");
+        }
+    })
+    .await;
+}
+
+/// Sends `path` with `visitor`, holds it before its `nth` save, and meanwhile sends `other` with a copy
+/// of its browser. Returns the response to `path`, and the other browser.
+async fn overtaken_at<'a>(
+    app: &App,
+    visitor: &Visitor<'a>,
+    path: &str,
+    nth: usize,
+    other: &str,
+) -> (Response, Visitor<'a>) {
+    let overtaking = visitor.copy();
+    let saves = app.probe.gate(Act::Save);
+    let meanwhile = async {
+        for _ in 1..nth {
+            saves.arrived().await;
+            saves.open();
+        }
+        saves.arrived().await;
+        app.probe.gate(Act::Save).open_for_all();
+        assert!(overtaking.get(other).await.sets_session(), "{other}");
+        saves.open();
+    };
+    let (response, ()) = join(visitor.get(path), meanwhile).await;
+    assert_eq!(response.status.code, 200, "{path} {nth}");
+    (response, overtaking)
+}
+
+#[async_test]
+async fn a_renewal_by_age_gives_way_to_another_at_any_moment() {
+    App::on_every_store_with(every_ten_minutes, build, async |app| {
+        for path in ["/touch", "/add/count/5"] {
+            // The first save makes the copy, and the second the tombstone.
+            for nth in [1, 2] {
+                let before = app.list().await.len();
+                let visitor = app.known_visitor().await;
+                app.clock.advance(10 * MINUTE);
+                let (response, other) =
+                    overtaken_at(&app, &visitor, path, nth, "/login/alice").await;
+                // Its cookie would replace that of the log-in.
+                assert!(response.session_cookie().is_none(), "{path}: {response:?}");
+                assert_eq!(other.get("/who").await.body, "alice");
+                assert_eq!(app.list().await.len(), before + 1, "{path} {nth}");
+
+                let visitor = app.known_visitor().await;
+                app.clock.advance(10 * MINUTE);
+                let (response, other) = overtaken_at(&app, &visitor, path, nth, "/touch").await;
+                assert!(response.sets_session(), "{path}: {response:?}");
+                assert_eq!(id_of(&visitor).await, id_of(&other).await);
+                let count = if path == "/touch" { "none" } else { "5" };
+                assert_eq!(other.get("/get/count").await.body, count);
+                assert_eq!(app.list().await.len(), before + 2, "{path} {nth}");
+            }
+        }
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_renewal_joins_another_at_any_moment() {
+    on_every_store(async |app| {
+        for nth in [1, 2] {
+            let before = app.list().await.len();
+            let visitor = app.known_visitor().await;
+            let (response, other) = overtaken_at(
+                &app,
+                &visitor,
+                "/renew_and_set/a/1",
+                nth,
+                "/renew_and_set/b/2",
+            )
+            .await;
+            assert!(response.sets_session(), "{response:?}");
+            for browser in [&visitor, &other] {
+                assert_eq!(browser.get("/keys").await.body, "n,b,a");
+            }
+            assert_eq!(app.list().await.len(), before + 1, "{nth}");
         }
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CommitOutcome, Lookup, SessionManager, Update, is_same_session};
+use super::{CommitOutcome, Lookup, SessionManager, Update, Version, is_same_session};
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::record::{Grace, Record, Tombstone};
@@ -104,6 +104,18 @@ impl SessionManager {
             tombstone.grace = Some(Box::new(Grace::new(until, record)));
         }
         tombstone
+    }
+
+    /// Removes the copy `new` of a renewal, and makes its changes to the session that another request
+    /// renewed first.
+    pub(super) async fn give_way(
+        &self,
+        new: &Version,
+        renewal: Update<'_>,
+    ) -> Result<CommitOutcome> {
+        self.delete(&new.id).await?;
+        renewal.unanswered.unconfirmed = None;
+        self.join_renewed(renewal).await
     }
 
     /// Makes the changes of a renewal to the session that another request renewed first.

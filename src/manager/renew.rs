@@ -123,13 +123,7 @@ impl SessionManager {
             unanswered,
             revived: false,
         };
-        let attempt = loop {
-            self.check_patience(started)?;
-            match self.try_to_move(&mut copied).await? {
-                Attempt::Merged => {}
-                attempt => break attempt,
-            }
-        };
+        let attempt = self.move_copied(&mut copied, started).await?;
         let Copied {
             record,
             version,
@@ -144,9 +138,7 @@ impl SessionManager {
                 revived,
             },
             Attempt::MovedTo(_, in_grace) if kind.joins(in_grace) => {
-                self.delete(&version.id).await?;
-                unanswered.unconfirmed = None;
-                let update = Update {
+                let renewal = Update {
                     record,
                     version: old,
                     changes: &changes[made..],
@@ -155,7 +147,7 @@ impl SessionManager {
                     adopts: in_grace,
                     unanswered,
                 };
-                return self.join_renewed(update).await;
+                return self.give_way(&version, renewal).await;
             }
             Attempt::MovedTo(first, _) => self.fork(first, record, version, changes).await?,
             Attempt::Ended => CommitOutcome::Ended,
@@ -202,6 +194,18 @@ impl SessionManager {
             before,
         }));
         Ok(earlier)
+    }
+
+    /// Replaces the old record with a tombstone that leads to the copy, whoever saves the old record
+    /// meanwhile.
+    async fn move_copied(&self, copied: &mut Copied<'_>, started: Instant) -> Result<Attempt> {
+        loop {
+            self.check_patience(started)?;
+            match self.try_to_move(copied).await? {
+                Attempt::Merged => {}
+                attempt => return Ok(attempt),
+            }
+        }
     }
 
     /// Replaces the old record with a tombstone that leads to the copy, unless another request saved
