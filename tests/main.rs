@@ -30,6 +30,7 @@ mod headers;
 mod hostile_cookies;
 #[cfg(feature = "import")]
 mod import;
+mod keyed_limits;
 mod launch;
 mod limits;
 mod lost_responses;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rocket::{Build, Rocket, get, routes};
-use rocket_session_kit::{Cache, Error, Limit, RateLimit, Result, Sessions};
+use rocket_session_kit::{Cache, Error, KeyedRateLimit, Limit, RateLimit, Result, Sessions};
 
 struct Narrow;
 
@@ -21,6 +21,24 @@ impl Limit for Narrow {
 #[get("/limited")]
 fn limited(_limit: RateLimit<Narrow>) -> &'static str {
     "served"
+}
+
+struct Attempts;
+
+impl Limit for Attempts {
+    const NAME: &'static str = "attempts";
+    const LIMIT: u32 = 5;
+    const WINDOW: u64 = 600;
+}
+
+#[get("/attempt/<account>")]
+async fn attempt(account: &str, attempts: KeyedRateLimit<'_, Attempts>) -> Result<()> {
+    attempts.count(account).await.map(drop)
+}
+
+#[get("/forget/<account>")]
+async fn forget(account: &str, attempts: KeyedRateLimit<'_, Attempts>) -> Result<()> {
+    attempts.reset(account).await
 }
 
 #[get("/get/<name>")]
@@ -53,6 +71,6 @@ pub(super) fn launch() {
 
 fn rocket() -> Rocket<Build> {
     rocket::build()
-        .mount("/", routes![limited, get, remove, compute])
+        .mount("/", routes![limited, attempt, forget, get, remove, compute])
         .attach(Sessions::fairing())
 }
