@@ -137,7 +137,7 @@ pub use decode_error::{DecodeError, DecodeErrorKind};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
 pub use logged_in::LoggedIn;
-pub use notifications::{Notification, Notifications, Notify};
+pub use notifications::{Level, Notification, Notifications, Notify};
 #[cfg(feature = "perl")]
 pub use perl::PerlSession;
 pub use rate_limit::{By, KeyedRateLimit, Limit, RateLimit};

@@ -38,6 +38,7 @@ mod lost_responses;
 mod memcached;
 mod merging;
 mod no_random_numbers;
+mod notification_data;
 mod notifications;
 mod overtaking;
 #[cfg(all(feature = "perl", feature = "redis", feature = "memcached"))]
@@ -49,6 +50,7 @@ mod rate_limit;
 #[cfg(feature = "redis")]
 mod redis;
 mod renewing;
+mod rotating_tokens;
 mod saving;
 mod secret_keys;
 mod secrets_stay_secret;
