@@ -128,7 +128,7 @@ pub mod testing;
 mod unknown_fields;
 mod values;
 
-pub use cache::Cache;
+pub use cache::{Cache, Keep};
 pub use clock::Clock;
 pub use config::Durability;
 pub use csrf::{CsrfForm, CsrfToken, NoFields};

@@ -15,6 +15,8 @@ mod architecture;
 mod batches;
 mod browser;
 mod cache;
+mod cache_refresh;
+mod cache_tags;
 mod contested_ends;
 mod cookie_on_every_outcome;
 mod costs;
