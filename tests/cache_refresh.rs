@@ -128,7 +128,8 @@ async fn a_refresh_is_discarded_after_a_removal_a_set_or_a_clear(backend: Backen
         ("remove", None),
         ("clear", None),
         ("set", Some(5)),
-        ("set the same", Some(1)),
+        // The same value, which is stale at the same time.
+        ("set the same", None),
     ] {
         cache.set_for("a", &1, keep()).await.unwrap();
         app.clock.advance(MINUTE);
@@ -139,7 +140,11 @@ async fn a_refresh_is_discarded_after_a_removal_a_set_or_a_clear(backend: Backen
             "remove" => assert!(cache.remove("a").await.unwrap()),
             "clear" => cache.clear().await.unwrap(),
             "set" => cache.set("a", &5).await.unwrap(),
-            _ => cache.set_for("a", &1, keep()).await.unwrap(),
+            _ => {
+                app.clock.set_back(MINUTE);
+                cache.set_for("a", &1, keep()).await.unwrap();
+                app.clock.advance(MINUTE);
+            }
         }
         computations.gate.open();
         until(async || Arc::strong_count(&computations.begun) == 1).await;
@@ -226,6 +231,48 @@ async fn a_refresh_continues_after_its_request() {
     computations.gate.arrived().await;
     computations.gate.open();
     until(async || number(cache, "a").await == Some(2)).await;
+}
+
+#[async_test]
+async fn a_request_that_read_the_stale_value_before_a_refresh_begins_no_other() {
+    let (client, probe) = probed().await;
+    let (cache, computations) = (cache(&client), Computations::default());
+    let keep = || Keep::from(Duration::ZERO).stale_for(MINUTE).tag("t");
+    let ask = |keep| {
+        let own = computations.clone();
+        let compute = move || async move {
+            own.begun.fetch_add(1, Ordering::SeqCst);
+            own.gate.pass().await;
+            Ok::<u64, Error>(2)
+        };
+        cache.get_or_refresh("a", keep, compute)
+    };
+    cache.set_for("a", &1, keep()).await.unwrap();
+    // The first value is stale, and the second is not.
+    assert_eq!(ask(Keep::from(MINUTE)).await.unwrap(), 1);
+    computations.gate.arrived().await;
+    // This request reads the value, and waits before it reads the version of the tag.
+    let gate = probe.gate(Act::GetEntry);
+    let slow = ask(Keep::from(MINUTE));
+    let meanwhile = async {
+        gate.arrived().await;
+        gate.open();
+        gate.arrived().await;
+        probe.gate(Act::GetEntry).open_for_all();
+        computations.gate.open();
+        until(async || number(cache, "a").await == Some(2)).await;
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        gate.open();
+    };
+    let (value, ()) = rocket::futures::future::join(slow, meanwhile).await;
+    assert_eq!(value.unwrap(), 1);
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+        assert_eq!(number(cache, "a").await, Some(2));
+    }
+    assert_eq!(computations.begun(), 1);
 }
 
 #[async_test]

@@ -218,13 +218,20 @@ async fn messages_are_taken_by_level_each_by_exactly_one_request() {
 }
 
 #[async_test]
-async fn a_take_of_no_message_saves_nothing() {
+async fn a_take_by_level_is_one_save_and_none_if_there_is_no_message() {
     let app = app().await;
     let visitor = app.known_visitor().await;
     visitor.get("/note/plain/info/a").await;
     app.probe.calls();
     assert_eq!(visitor.get("/note/severe/warning").await.body, "");
     assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+    for queue in ["error", "success", "warning"] {
+        visitor.get(&format!("/note/plain/{queue}/b")).await;
+    }
+    app.probe.calls();
+    let problems = visitor.get("/note/severe/warning").await.body;
+    assert_eq!(problems, "error:b:-,warning:b:-");
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
 }
 
 #[async_test]
