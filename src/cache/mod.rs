@@ -42,8 +42,9 @@ const ACT_STORE: &str = "store a value in the cache";
 /// # Errors
 ///
 /// While the store cannot be reached, every call fails with [`ErrorKind::Unavailable`], which becomes
-/// a response with status 503. No call takes longer than `sessions.store_timeout`. Only
-/// [`get_or_compute`](Self::get_or_compute) works without the store: it computes the value.
+/// a response with status 503. Each round trip takes at most `sessions.store_timeout`. Only
+/// [`get_or_compute`](Self::get_or_compute) and [`get_or_refresh`](Self::get_or_refresh) work without
+/// the store: they compute the value.
 ///
 /// A value of another type than the requested one is an error ([`ErrorKind::Value`]) and not a miss,
 /// because the miss would repeat forever. [`remove`](Self::remove) the value, or [`set`](Self::set) it
