@@ -40,6 +40,7 @@
 //! | [`CsrfForm`], [`CsrfToken`] | forms that only pages of this application can send |
 //! | [`&Cache`](Cache) | values that all requests share |
 //! | [`RateLimit`] | a limit on the requests of one visitor |
+//! | [`KeyedRateLimit`] | a limit by account, API key, or any other key |
 //! | `&PerlSession` (feature `perl`) | the session of a Perl site beside this application |
 //! | [`&Sessions`](Sessions) | all sessions, for an administrator |
 //!
@@ -131,7 +132,7 @@ mod unknown_fields;
 mod user_session;
 mod values;
 
-pub use cache::Cache;
+pub use cache::{Cache, Keep};
 pub use clock::Clock;
 pub use config::Durability;
 pub use csrf::{CsrfForm, CsrfToken, NoFields};
@@ -141,10 +142,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use handle::SessionHandle;
 pub use id::SessionId;
 pub use logged_in::LoggedIn;
-pub use notifications::{Notification, Notifications, Notify};
+pub use notifications::{Level, Notification, Notifications, Notify};
 #[cfg(feature = "perl")]
 pub use perl::PerlSession;
-pub use rate_limit::{By, Limit, RateLimit};
+pub use rate_limit::{By, KeyedRateLimit, Limit, RateLimit};
 pub use record::Record;
 pub use session::{FreshLogIn, Session};
 pub use sessions::Sessions;

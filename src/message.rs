@@ -22,6 +22,13 @@ pub(crate) struct StoredMessage {
     pub(crate) queue: String,
     /// A message is a string.
     pub(crate) value: Box<RawValue>,
+    /// The data of a message.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "read_data"
+    )]
+    pub(crate) data: Option<Box<RawValue>>,
     #[serde(flatten, skip_deserializing)]
     unknown: UnknownFields,
 }
@@ -31,6 +38,14 @@ impl StoredMessage {
     pub(crate) fn queued(queue: &str, text: &str) -> Self {
         let value = serde_json::value::to_raw_value(text).expect("a string has a form in JSON");
         Self::new(false, queue, value)
+    }
+
+    /// Adds `data` to a message.
+    pub(crate) fn with_data(self, data: Box<RawValue>) -> Self {
+        Self {
+            data: Some(data),
+            ..self
+        }
     }
 
     /// Returns a value under `name`.
@@ -46,6 +61,7 @@ impl StoredMessage {
             named,
             queue: queue.to_owned(),
             value,
+            data: None,
             unknown: UnknownFields::default(),
         }
     }
@@ -56,16 +72,22 @@ impl StoredMessage {
         serde_json::from_str(self.value.get()).unwrap_or_else(|_| self.value.get().to_owned())
     }
 
-    /// Returns whether it has the text and the queue of `other`.
+    /// Returns whether it has the text, the data and the queue of `other`.
     pub(crate) fn is_duplicate_of(&self, other: &Self) -> bool {
         self.named == other.named
             && self.queue == other.queue
             && self.value.get() == other.value.get()
+            && self.data_json() == other.data_json()
     }
 
-    /// Returns the size of the queue's name and the value in bytes.
+    /// Returns the data of a message as JSON.
+    pub(crate) fn data_json(&self) -> Option<&str> {
+        self.data.as_deref().map(RawValue::get)
+    }
+
+    /// Returns the size of the queue's name, the value and the data in bytes.
     pub(crate) fn size(&self) -> usize {
-        self.queue.len() + self.value.get().len()
+        self.queue.len() + self.value.get().len() + self.data_json().map_or(0, str::len)
     }
 }
 
@@ -102,4 +124,11 @@ fn write_id<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
 fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let digits = <&str>::deserialize(deserializer)?;
     u64::from_str_radix(digits, 16).map_err(D::Error::custom)
+}
+
+/// Reads the data of a message. A `null` is data too.
+fn read_data<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
 }

@@ -19,14 +19,14 @@ use crate::support::process::{Server, wait_until};
 use crate::support::{Backend, figment, on_every_shared_store, on_every_store};
 
 /// An application on a back end, with a manual clock.
-struct App {
-    client: Client,
-    clock: Clock,
+pub(crate) struct App {
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
     _backend: Backend,
 }
 
 impl App {
-    async fn launch(backend: Backend, settings: &str) -> Self {
+    pub(crate) async fn launch(backend: Backend, settings: &str) -> Self {
         let clock = Clock::manual();
         let client = launch(&backend, settings, &clock).await;
         Self {
@@ -36,12 +36,12 @@ impl App {
         }
     }
 
-    fn cache(&self) -> &Cache {
+    pub(crate) fn cache(&self) -> &Cache {
         cache(&self.client)
     }
 }
 
-async fn launch(backend: &Backend, settings: &str, clock: &Clock) -> Client {
+pub(crate) async fn launch(backend: &Backend, settings: &str, clock: &Clock) -> Client {
     let rocket = rocket::custom(backend.figment(settings))
         .manage(clock.clone())
         .mount("/", routes![keep, find])
@@ -50,13 +50,13 @@ async fn launch(backend: &Backend, settings: &str, clock: &Clock) -> Client {
     client.expect("the application launches")
 }
 
-fn cache(client: &Client) -> &Cache {
+pub(crate) fn cache(client: &Client) -> &Cache {
     let cache = client.rocket().state();
     cache.expect("the fairing manages it")
 }
 
 /// A cache whose store fails on demand.
-async fn probed() -> (Client, Probe) {
+pub(crate) async fn probed() -> (Client, Probe) {
     let probe = Probe::new(MemoryStore::new());
     let figment = figment().merge(("sessions.store_timeout", 100));
     let rocket = rocket::custom(figment)
@@ -89,7 +89,7 @@ async fn get(client: &Client, path: &str) -> (u16, String) {
 }
 
 /// Returns the number under `name`.
-async fn number(cache: &Cache, name: &str) -> Option<u64> {
+pub(crate) async fn number(cache: &Cache, name: &str) -> Option<u64> {
     cache.get(name).await.unwrap()
 }
 
@@ -521,7 +521,7 @@ on_every_shared_store! {
 }
 
 /// Two processes on one back end, in directories of their own.
-fn two_processes(backend: &Backend) -> [(Server, tempfile::TempDir); 2] {
+pub(crate) fn two_processes(backend: &Backend) -> [(Server, tempfile::TempDir); 2] {
     let settings = backend.environment("multiprocess=true");
     [(); 2].map(|()| {
         let there = tempfile::tempdir().unwrap();
@@ -530,7 +530,7 @@ fn two_processes(backend: &Backend) -> [(Server, tempfile::TempDir); 2] {
     })
 }
 
-fn body(server: &Server, path: &str) -> String {
+pub(crate) fn body(server: &Server, path: &str) -> String {
     let (status, _, body) = server.get(path, None);
     assert_eq!(status, 200, "{path}: {body}");
     body

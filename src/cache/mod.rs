@@ -1,8 +1,12 @@
 //! The application cache: values that all requests share for a limited time.
 
 mod compute;
+mod entry;
 mod glob;
+mod keep;
+mod refresh;
 mod single_flight;
+mod tags;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +19,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::compute::is_lease;
+use self::entry::{decode, encode};
+pub use self::keep::Keep;
 use self::single_flight::SingleFlight;
 use crate::config::CacheConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,8 +42,9 @@ const ACT_STORE: &str = "store a value in the cache";
 /// # Errors
 ///
 /// While the store cannot be reached, every call fails with [`ErrorKind::Unavailable`], which becomes
-/// a response with status 503. No call takes longer than `sessions.store_timeout`. Only
-/// [`get_or_compute`](Self::get_or_compute) works without the store: it computes the value.
+/// a response with status 503. Each round trip takes at most `sessions.store_timeout`. Only
+/// [`get_or_compute`](Self::get_or_compute) and [`get_or_refresh`](Self::get_or_refresh) work without
+/// the store: they compute the value.
 ///
 /// A value of another type than the requested one is an error ([`ErrorKind::Value`]) and not a miss,
 /// because the miss would repeat forever. [`remove`](Self::remove) the value, or [`set`](Self::set) it
@@ -69,6 +76,8 @@ pub struct Cache {
     bounds: Arc<Bounds>,
     store: Arc<dyn KeyValue>,
     namespace: Namespace,
+    /// The namespace of the versions of tags.
+    tags: Namespace,
     /// The default lifetime of a value; `None` is unlimited.
     ttl: Option<Duration>,
     single_flight: SingleFlight,
@@ -85,22 +94,37 @@ impl Cache {
         store: Arc<dyn KeyValue>,
         config: &CacheConfig,
     ) -> Result<Self> {
-        let name = match config.prefix.as_str() {
-            "" => "cache".to_owned(),
-            prefix => format!("cache-{prefix}"),
+        let namespace = |kind: &str| {
+            let name = match config.prefix.as_str() {
+                "" => kind.to_owned(),
+                prefix => format!("{kind}-{prefix}"),
+            };
+            Namespace::new(&name).map_err(|_| {
+                let why =
+                    "a prefix consists of at most 18 lower-case letters, digits, `-` and `_`; choose such a prefix";
+                Error::config("sessions.cache.prefix", why)
+            })
         };
-        let namespace = Namespace::new(&name).map_err(|_| {
-            let why =
-                "a prefix consists of at most 18 lower-case letters, digits, `-` and `_`; choose such a prefix";
-            Error::config("sessions.cache.prefix", why)
-        })?;
         Ok(Self {
             bounds,
             store,
-            namespace,
+            namespace: namespace("cache")?,
+            tags: namespace("tags")?,
             ttl: (config.ttl > 0).then(|| Duration::from_secs(config.ttl)),
             single_flight: SingleFlight::default(),
         })
+    }
+
+    /// Returns the same cache, for a task that outlives the request.
+    fn handle(&self) -> Self {
+        Self {
+            bounds: Arc::clone(&self.bounds),
+            store: Arc::clone(&self.store),
+            namespace: self.namespace.clone(),
+            tags: self.tags.clone(),
+            ttl: self.ttl,
+            single_flight: self.single_flight.clone(),
+        }
     }
 
     /// Returns the value under `name`, if there is one.
@@ -127,7 +151,9 @@ impl Cache {
     /// # });
     /// ```
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        decode_if_value(self.read(&self.namespace.key(name)).await?)
+        let there = self.read(&self.namespace.key(name)).await?;
+        let value = self.fresh(there).await?;
+        value.map(|bytes| decode(&bytes)).transpose()
     }
 
     /// Sets the value under `name`.
@@ -136,12 +162,15 @@ impl Cache {
     ///
     /// When the store fails, or `value` cannot be written as JSON.
     pub async fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<()> {
-        self.keep(name, value, self.ttl).await
+        self.keep(name, value, Keep::new()).await
     }
 
-    /// Sets the value under `name`, for `ttl` instead of `sessions.cache.ttl`.
+    /// Sets the value under `name`, for another time than `sessions.cache.ttl`, or with
+    /// [tags](Keep::tag).
     ///
-    /// A store may round `ttl` up. Memcached rounds it up to whole seconds.
+    /// A store may round the time up. Memcached rounds it up to whole seconds. If a tag becomes invalid
+    /// before this call, `value` may be made from old data, and is valid nevertheless. To avoid that, use
+    /// [`get_or_compute`](Self::get_or_compute).
     ///
     /// # Errors
     ///
@@ -150,15 +179,15 @@ impl Cache {
         &self,
         name: &str,
         value: &T,
-        ttl: Duration,
+        keep: impl Into<Keep>,
     ) -> Result<()> {
-        self.keep(name, value, Some(ttl)).await
+        self.keep(name, value, keep.into()).await
     }
 
     /// Removes the value under `name`, and returns whether there was one.
     ///
     /// A value that any process is [computing](Self::get_or_compute) at the same time is not kept. It
-    /// counts as a value that was there.
+    /// counts as a value that was there, and so does a value that is invalid or stale.
     ///
     /// # Errors
     ///
@@ -178,7 +207,7 @@ impl Cache {
     /// When the store fails.
     pub async fn contains(&self, name: &str) -> Result<bool> {
         let there = self.read(&self.namespace.key(name)).await?;
-        Ok(there.is_some_and(|bytes| !is_lease(&bytes)))
+        Ok(self.fresh(there).await?.is_some())
     }
 
     /// Removes the value under `name`, and returns it. Only one of several concurrent requests gets it.
@@ -190,11 +219,9 @@ impl Cache {
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let key = self.namespace.key(name);
         let taking = self.store.take(&key);
-        decode_if_value(
-            self.bounds
-                .call("take a value from the cache", taking)
-                .await?,
-        )
+        let taken = self.bounds.call("take a value from the cache", taking);
+        let value = self.fresh(taken.await?).await?;
+        value.map(|bytes| decode(&bytes)).transpose()
     }
 
     /// Returns the names in this cache that match `pattern`, in no order.
@@ -202,7 +229,8 @@ impl Cache {
     /// In a pattern, `*` matches any number of characters, and `?` matches one. All other characters
     /// match themselves. The call compares every name in the cache, so it is for administration and not
     /// for every request. Names of more than 128 bytes are not listed; each byte that is not a letter, a
-    /// digit, `-` or `_` counts as three. A name whose value is still being computed may be listed.
+    /// digit, `-` or `_` counts as three. A name whose value is still being computed, or is invalid or stale,
+    /// may be listed.
     ///
     /// # Errors
     ///
@@ -259,41 +287,21 @@ impl Cache {
             .await
     }
 
-    async fn keep<T: Serialize + ?Sized>(
-        &self,
-        name: &str,
-        value: &T,
-        ttl: Option<Duration>,
-    ) -> Result<()> {
-        let (key, bytes) = (self.namespace.key(name), encode(value)?);
-        let keeping = self.store.set(&key, &bytes, ttl);
+    /// Returns the value `there`, unless it is a lease, invalid or stale.
+    async fn fresh(&self, there: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+        let Some(bytes) = there.filter(|bytes| !is_lease(bytes)) else {
+            return Ok(None);
+        };
+        let validity = self.validity(&bytes).await?;
+        Ok(validity.is_usable(false).then_some(bytes))
+    }
+
+    async fn keep<T: Serialize + ?Sized>(&self, name: &str, value: &T, keep: Keep) -> Result<()> {
+        let key = self.namespace.key(name);
+        let bytes = encode(self.header(&keep).await?, value)?;
+        let keeping = self.store.set(&key, &bytes, self.lifetime(&keep));
         self.bounds.call(ACT_STORE, keeping).await
     }
-}
-
-fn decode_if_value<T: DeserializeOwned>(there: Option<Vec<u8>>) -> Result<Option<T>> {
-    let value = there.filter(|bytes| !is_lease(bytes));
-    value.map(|bytes| decode(&bytes)).transpose()
-}
-
-/// Returns `bytes` as a `T`. The error names the type, and never shows data.
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|_| {
-        let why =
-            "the value has another type; delete it with `remove` or `clear`, or `set` it again";
-        Error::new(ErrorKind::Value, "read a value from the cache")
-            .at(std::any::type_name::<T>())
-            .because(why)
-    })
-}
-
-/// Returns `value` as JSON. The error names the type, and never shows data.
-fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|_| {
-        Error::new(ErrorKind::Value, ACT_STORE)
-            .at(std::any::type_name::<T>())
-            .because("the type cannot be written as JSON")
-    })
 }
 
 impl fmt::Debug for Cache {

@@ -12,7 +12,7 @@ type Outcome = Option<Arc<[u8]>>;
 type Waiting = HashMap<Vec<u8>, watch::Receiver<Outcome>>;
 
 /// All current computations, by their leases.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct SingleFlight(Arc<Mutex<Waiting>>);
 
 /// The role of a request in a computation.

@@ -46,7 +46,7 @@ pub(crate) use memory::MemoryConfig;
 pub(crate) use perl::PerlConfig;
 pub(crate) use policy::Policy;
 pub use rate_limit::By;
-pub(crate) use rate_limit::{LimitHeaders, RateLimitConfig, WhenUncounted};
+pub(crate) use rate_limit::{LimitHeaders, NamedLimit, RateLimitConfig, WhenUncounted};
 pub(crate) use redis::RedisConfig;
 pub(crate) use store::{StoreName, WhenStoreIsDown};
 pub(crate) use too_many::WhenTooMany;
@@ -277,6 +277,30 @@ mod tests {
             (
                 "[default.sessions.rate_limit]\nby = 'user'",
                 "sessions.rate_limit.by",
+            ),
+            (
+                "[default.sessions.rate_limit.named.login]\nlimit = 0",
+                "sessions.rate_limit.named.login.limit",
+            ),
+            (
+                "[default.sessions.rate_limit.named.login]\nwindow = 0",
+                "sessions.rate_limit.named.login.window",
+            ),
+            (
+                "[default.sessions.rate_limit.named.login]\nlimits = 5",
+                "sessions.rate_limit.named.login.limits",
+            ),
+            (
+                "[default.sessions.rate_limit.named.app]\nlimit = 5",
+                "sessions.rate_limit.named.app",
+            ),
+            (
+                "[default.sessions.rate_limit.named.'log in']\nlimit = 5",
+                "sessions.rate_limit.named.log in",
+            ),
+            (
+                "[default.sessions.rate_limit]\nnamed = 5",
+                "sessions.rate_limit.named",
             ),
             ("[default.sessions.cache]\nttl = -1", "sessions.cache.ttl"),
             (

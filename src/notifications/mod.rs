@@ -1,22 +1,24 @@
 //! Notifications: messages for the next page, each of which is shown once.
 
+mod level;
 mod notification;
 mod notify;
+mod take;
 
 use std::fmt;
 
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Ignite, Request, Rocket, Sentinel};
-use serde::de::DeserializeOwned;
 
 use crate::dispatch;
 use crate::error::{Error, Result};
 use crate::guard;
 use crate::message::StoredMessage;
-use crate::record::{read_value, write_value};
+use crate::record::write_value;
 use crate::session::Session;
 use crate::sessions::Sessions;
 
+pub use level::Level;
 pub use notification::Notification;
 pub use notify::Notify;
 
@@ -133,6 +135,52 @@ impl Notifications<'_> {
             .notify(StoredMessage::queued(queue, message.as_ref()))
     }
 
+    /// Adds `message` to the end of `queue`, with `data` of any serde type: for example a number from which
+    /// the page makes a link. [`Notification::data`] returns it.
+    ///
+    /// # Errors
+    ///
+    /// When `data` cannot be written as JSON, and as [`push`](Self::push). The data counts towards
+    /// `notifications_size`.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket::{get, post};
+    /// use rocket_session_kit::{Notifications, Result};
+    ///
+    /// #[post("/order")]
+    /// fn order(notes: Notifications<'_>) -> Result<()> {
+    ///     notes.push_with("success", "Thank you for your order", 4711)
+    /// }
+    ///
+    /// #[get("/")]
+    /// async fn index(notes: Notifications<'_>) -> Result<String> {
+    ///     let mut page = String::new();
+    ///     for note in notes.take_all().await? {
+    ///         page += &note.to_string();
+    ///         if let Some(order) = note.data::<u32>()? {
+    ///             page += &format!(" <a href=\"/orders/{order}\">{order}</a>");
+    ///         }
+    ///     }
+    ///     Ok(page)
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![order, index], |client| {
+    /// # client.post("/order").dispatch();
+    /// # let page = client.get("/").dispatch().into_string().unwrap();
+    /// # assert_eq!(page, "Thank you for your order <a href=\"/orders/4711\">4711</a>");
+    /// # });
+    /// ```
+    pub fn push_with<T: serde::Serialize>(
+        &self,
+        queue: &str,
+        message: impl AsRef<str>,
+        data: T,
+    ) -> Result<()> {
+        let message = StoredMessage::queued(queue, message.as_ref());
+        self.session.notify(message.with_data(write_value(&data)?))
+    }
+
     /// Adds `message` to the end of `queue`, unless an identical message is waiting there. Returns
     /// whether it was added.
     ///
@@ -159,43 +207,6 @@ impl Notifications<'_> {
     pub fn push_once(&self, queue: &str, message: impl AsRef<str>) -> Result<bool> {
         self.session
             .notify_once(StoredMessage::queued(queue, message.as_ref()))
-    }
-
-    /// Takes the messages of all queues, and returns them, the oldest first.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails. The messages may then be lost, and are never shown twice.
-    pub async fn take_all(&self) -> Result<Vec<Notification>> {
-        self.take_messages(|_| true).await
-    }
-
-    /// Takes the messages of `queue`, and returns them, the oldest first.
-    ///
-    /// # Errors
-    ///
-    /// As [`take_all`](Self::take_all).
-    ///
-    /// # Example
-    ///
-    /// ```rust
-    /// use rocket::get;
-    /// use rocket_session_kit::{Notifications, Result};
-    ///
-    /// #[get("/")]
-    /// async fn page(notes: Notifications<'_>) -> Result<String> {
-    ///     notes.error("Too late")?;
-    ///     notes.push("cart", "Milk was sold out")?;
-    ///     let about_the_cart = notes.take_queue("cart").await?;
-    ///     Ok(format!("{}, {} waits", about_the_cart[0], notes.peek().len()))
-    /// }
-    /// # rocket_session_kit::testing::doc(rocket::routes![page], |client| {
-    /// # let page = client.get("/").dispatch().into_string().unwrap();
-    /// # assert_eq!(page, "Milk was sold out, 1 waits");
-    /// # });
-    /// ```
-    pub async fn take_queue(&self, queue: &str) -> Result<Vec<Notification>> {
-        self.take_messages(|message| message.queue == queue).await
     }
 
     /// Returns the messages of all queues, the oldest first, and leaves them in place.
@@ -240,64 +251,6 @@ impl Notifications<'_> {
     pub fn set<T: serde::Serialize>(&self, name: &str, value: T) -> Result<()> {
         self.session
             .notify(StoredMessage::named(name, write_value(&value)?))
-    }
-
-    /// Takes the value under `name`, and returns it, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the value is not a `T`; it stays in place. When the store fails; the value may then be lost.
-    pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let has_name = |message: &&StoredMessage| message.named && message.queue == name;
-        // The type is checked before the value is taken.
-        let pick = |waiting: &[StoredMessage]| match waiting.iter().find(has_name) {
-            None => Ok(Vec::new()),
-            Some(message) => read_value::<T>(message.value.get()).map(|_| vec![message.id]),
-        };
-        let taken = if self.leave {
-            self.session
-                .with_messages(|waiting| waiting.iter().find(has_name).cloned())
-        } else {
-            self.session.take_messages(pick).await?.pop()
-        };
-        taken
-            .map(|message| read_value(message.value.get()))
-            .transpose()
-    }
-
-    /// Takes the oldest message. It is put back if the handler does not read it.
-    async fn hand_out_oldest(&self) -> Result<Option<Notification>> {
-        let oldest = |waiting: &[StoredMessage]| {
-            let first = waiting.iter().find(|message| !message.named);
-            Ok(first.map(|message| message.id).into_iter().collect())
-        };
-        if self.leave {
-            return Ok(self.peek().into_iter().next());
-        }
-        let taken = self.session.take_messages(oldest).await?.pop();
-        Ok(taken.map(|message| {
-            let shown = self.session.hand_out(message.clone());
-            Notification::handed_out(&message, shown)
-        }))
-    }
-
-    async fn take_messages(
-        &self,
-        wanted: impl Fn(&StoredMessage) -> bool,
-    ) -> Result<Vec<Notification>> {
-        let wanted = |message: &&StoredMessage| !message.named && wanted(message);
-        if self.leave {
-            return Ok(self.session.with_messages(|waiting| {
-                let messages = waiting.iter().filter(wanted);
-                messages.map(Notification::new).collect()
-            }));
-        }
-        let pick = |waiting: &[StoredMessage]| {
-            let messages = waiting.iter().filter(wanted);
-            Ok(messages.map(|message| message.id).collect())
-        };
-        let taken = self.session.take_messages(pick).await?;
-        Ok(taken.iter().map(Notification::new).collect())
     }
 }
 

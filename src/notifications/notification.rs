@@ -6,11 +6,13 @@ use std::sync::Arc;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Ignite, Request, Rocket, Sentinel};
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::de::DeserializeOwned;
+use serde::ser::{Error as _, Serialize, SerializeStruct, Serializer};
 
-use super::Notifications;
-use crate::error::{Error, ErrorKind, StoreWasDown};
+use super::{Level, Notifications};
+use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::message::StoredMessage;
+use crate::record::read_value;
 use crate::session::Shown;
 use crate::sessions::Sessions;
 
@@ -22,7 +24,7 @@ use crate::sessions::Sessions;
 /// of the route forwards the request.
 ///
 /// `Display` writes the message. In a template it is an object with the fields `queue` and
-/// `message`.
+/// `message`, and `data` if the message has data.
 ///
 /// # Example
 ///
@@ -49,6 +51,8 @@ use crate::sessions::Sessions;
 pub struct Notification {
     queue: String,
     message: String,
+    /// The JSON of the data.
+    data: Option<String>,
     /// Records that the message was read, if a guard took it.
     shown: Option<Arc<Shown>>,
 }
@@ -66,6 +70,7 @@ impl Notification {
         Self {
             queue: message.queue.clone(),
             message: message.text(),
+            data: message.data_json().map(str::to_owned),
             shown: None,
         }
     }
@@ -76,12 +81,36 @@ impl Notification {
         &self.queue
     }
 
+    /// Returns the level of the message; `None` if it is in a queue of the application.
+    pub fn level(&self) -> Option<Level> {
+        Level::of(&self.queue)
+    }
+
     /// Returns the text of the message, which then counts as read.
     pub fn message(&self) -> &str {
+        self.note_read();
+        &self.message
+    }
+
+    /// Returns the data that [`push_with`](Notifications::push_with) or
+    /// [`Notify::with_data`](crate::Notify::with_data) added to the message, if there is any. The message
+    /// then counts as read.
+    ///
+    /// # Errors
+    ///
+    /// When the data is not a `T`. The message does not count as read.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let data = self.data.as_deref().map(read_value).transpose()?;
+        if data.is_some() {
+            self.note_read();
+        }
+        Ok(data)
+    }
+
+    fn note_read(&self) {
         if let Some(shown) = &self.shown {
             shown.note();
         }
-        &self.message
     }
 }
 
@@ -100,9 +129,14 @@ impl fmt::Debug for Notification {
 
 impl Serialize for Notification {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Notification", 2)?;
+        let fields = 2 + usize::from(self.data.is_some());
+        let mut object = serializer.serialize_struct("Notification", fields)?;
         object.serialize_field("queue", self.queue())?;
         object.serialize_field("message", self.message())?;
+        if let Some(data) = &self.data {
+            let data: serde_json::Value = serde_json::from_str(data).map_err(S::Error::custom)?;
+            object.serialize_field("data", &data)?;
+        }
         object.end()
     }
 }

@@ -4,9 +4,12 @@ use std::fmt;
 
 use rocket::response::{self, Responder};
 use rocket::{Ignite, Request, Rocket, Sentinel};
+use serde::Serialize;
 
+use crate::error::Result;
 use crate::guard;
 use crate::message::StoredMessage;
+use crate::record::write_value;
 use crate::sessions::Sessions;
 
 /// A response with a message for the next page.
@@ -39,7 +42,7 @@ use crate::sessions::Sessions;
 /// ```
 pub struct Notify<R> {
     responder: R,
-    message: StoredMessage,
+    message: Result<StoredMessage>,
 }
 
 impl<R> Notify<R> {
@@ -47,7 +50,7 @@ impl<R> Notify<R> {
     pub fn new(responder: R, queue: &str, message: impl AsRef<str>) -> Self {
         Self {
             responder,
-            message: StoredMessage::queued(queue, message.as_ref()),
+            message: Ok(StoredMessage::queued(queue, message.as_ref())),
         }
     }
 
@@ -70,6 +73,40 @@ impl<R> Notify<R> {
     pub fn error(responder: R, message: impl AsRef<str>) -> Self {
         Self::new(responder, "error", message)
     }
+
+    /// Adds `data` of any serde type to the message, which [`Notification::data`](crate::Notification::data)
+    /// returns. If it cannot be written as JSON, the response is a 500.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket::response::Redirect;
+    /// use rocket::{get, post};
+    /// use rocket_session_kit::{Notification, Notify, Result};
+    ///
+    /// #[post("/order")]
+    /// fn order() -> Notify<Redirect> {
+    ///     Notify::success(Redirect::to("/"), "Thank you").with_data(4711)
+    /// }
+    ///
+    /// #[get("/")]
+    /// fn index(note: Notification) -> Result<String> {
+    ///     Ok(format!("{note} for order {:?}", note.data::<u32>()?))
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![order, index], |client| {
+    /// # client.post("/order").dispatch();
+    /// # let page = client.get("/").dispatch().into_string().unwrap();
+    /// # assert_eq!(page, "Thank you for order Some(4711)");
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn with_data<T: Serialize>(self, data: T) -> Self {
+        let message = self.message.and_then(|message| {
+            let data = write_value(&data)?;
+            Ok(message.with_data(data))
+        });
+        Self { message, ..self }
+    }
 }
 
 impl<R> fmt::Debug for Notify<R> {
@@ -84,8 +121,10 @@ impl<'r, 'o: 'r, R: Responder<'r, 'o>> Responder<'r, 'o> for Notify<R> {
     /// session. A responder that fails adds no message.
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'o> {
         let response = self.responder.respond_to(request)?;
-        let message = self.message;
-        match guard::defer(request, |session| session.notify(message)) {
+        let kept = self
+            .message
+            .and_then(|message| guard::defer(request, |session| session.notify(message)));
+        match kept {
             Ok(()) => Ok(response),
             Err(error) => error.respond_to(request),
         }

@@ -12,6 +12,7 @@ use crate::config::LimitHeaders;
 use crate::dispatch::{self, Active, ActiveRequests};
 use crate::error::Result;
 use crate::response;
+use crate::store::Key;
 
 /// The result of counting a request under one policy.
 #[derive(Clone, Copy)]
@@ -34,10 +35,18 @@ impl Count {
     }
 }
 
-/// The counts of a request, one for each policy.
+/// A count, or the error in its place.
+struct Counted {
+    policy: Policy,
+    /// The key of the application that was counted; `None` is the visitor.
+    key: Option<Key>,
+    found: Result<Option<Count>>,
+}
+
+/// The counts of a request: one for each policy, and one for each key that its handler counted.
 #[derive(Default)]
 pub(crate) struct Counts {
-    counted: Mutex<Vec<(Policy, Result<Option<Count>>)>>,
+    counted: Mutex<Vec<Counted>>,
     active: OnceLock<Active>,
 }
 
@@ -55,13 +64,36 @@ impl Counts {
         count: impl Future<Output = Result<Option<Count>>>,
     ) -> Result<Option<Count>> {
         let mut counted = self.counted.lock().await;
-        if let Some((_, found)) = counted.iter().find(|(counted, _)| counted == policy) {
-            return found.clone();
+        let mut earlier = counted.iter();
+        if let Some(same) = earlier.find(|one| one.key.is_none() && one.policy == *policy) {
+            return same.found.clone();
         }
         self.active.get_or_init(|| active.enter());
         let found = count.await;
-        counted.push((*policy, found.clone()));
+        counted.push(Counted {
+            policy: *policy,
+            key: None,
+            found: found.clone(),
+        });
         found
+    }
+
+    /// Notes the count under a key of the application, in the place of an earlier one.
+    pub(super) async fn note(&self, key: Key, count: Count, active: &ActiveRequests) {
+        self.active.get_or_init(|| active.enter());
+        let mut counted = self.counted.lock().await;
+        counted.retain(|one| one.key.as_ref() != Some(&key));
+        counted.push(Counted {
+            policy: count.policy,
+            key: Some(key),
+            found: Ok(Some(count)),
+        });
+    }
+
+    /// Forgets the count under a key of the application.
+    pub(super) async fn forget(&self, key: &Key) {
+        let mut counted = self.counted.lock().await;
+        counted.retain(|one| one.key.as_ref() != Some(key));
     }
 
     /// Writes the counts into `response`, and returns whether the request was refused. It was not
@@ -73,27 +105,32 @@ impl Counts {
         };
         let counts = counted
             .iter()
-            .filter_map(|(_, found)| found.as_ref().ok()?.as_ref());
+            .filter_map(|one| one.found.as_ref().ok()?.as_ref());
         let counts: Vec<&Count> = counts.collect();
         // The limit that is reached first.
-        let Some(tightest) = counts
-            .iter()
-            .min_by_key(|count| (!count.refused, count.remaining))
-        else {
+        let Some(first) = tightest(&counts) else {
             return false;
         };
         if matches!(headers, LimitHeaders::X | LimitHeaders::Both) {
             for (name, value) in [
-                ("X-RateLimit-Limit", tightest.policy.limit.into()),
-                ("X-RateLimit-Remaining", tightest.remaining.into()),
-                ("X-RateLimit-Reset", tightest.more_in.div_ceil(1000)),
+                ("X-RateLimit-Limit", first.policy.limit.into()),
+                ("X-RateLimit-Remaining", first.remaining.into()),
+                ("X-RateLimit-Reset", first.more_in.div_ceil(1000)),
             ] {
                 response.set_header(Header::new(name, value.to_string()));
             }
         }
         if matches!(headers, LimitHeaders::Ietf | LimitHeaders::Both) {
+            // A policy that counted several keys is shown once.
+            let mut shown: Vec<&Count> = Vec::new();
+            for count in &counts {
+                match shown.iter_mut().find(|one| one.policy == count.policy) {
+                    Some(one) => *one = tightest(&[*one, *count]).unwrap_or(*one),
+                    None => shown.push(*count),
+                }
+            }
             let list = |item: fn(&Count) -> String| {
-                let items: Vec<String> = counts.iter().map(|count| item(count)).collect();
+                let items: Vec<String> = shown.iter().map(|count| item(count)).collect();
                 items.join(", ")
             };
             // The names contain no character that needs an escape.
@@ -110,7 +147,7 @@ impl Counts {
             response.set_header(Header::new("RateLimit-Policy", policies));
             response.set_header(Header::new("RateLimit", limits));
         }
-        let is_refusal = tightest.refused && response.status() == Status::TooManyRequests;
+        let is_refusal = first.refused && response.status() == Status::TooManyRequests;
         if is_refusal {
             // Another try would be refused until none of the limits is used up.
             let used_up = counts.iter().filter(|count| count.remaining == 0);
@@ -125,4 +162,10 @@ impl Counts {
                 .iter()
                 .any(|count| count.refused && count.policy.is_app())
     }
+}
+
+/// Returns the count of the limit that is reached first.
+fn tightest<'c>(counts: &[&'c Count]) -> Option<&'c Count> {
+    let counts = counts.iter().copied();
+    counts.min_by_key(|count| (!count.refused, count.remaining))
 }

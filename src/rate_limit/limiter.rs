@@ -1,8 +1,10 @@
 //! The limiter: counts a request of a visitor, and decides whether it is served.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rocket::{Request, Response};
 use sha2::{Digest, Sha256};
 
@@ -10,9 +12,10 @@ use super::address::Proxies;
 use super::batches::Batches;
 use super::counts::{Count, Counts};
 use super::hits::{Decision, Hits, SKEW};
+use super::limit::{self, Limit};
 use super::policy::Policy;
 use crate::clock::Clock;
-use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
+use crate::config::{By, LimitHeaders, NamedLimit, RateLimitConfig, WhenUncounted};
 use crate::dispatch::{self, ActiveRequests};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::guard;
@@ -28,6 +31,10 @@ pub(crate) struct Limiter {
     namespace: Namespace,
     /// The limit for the whole application, if there is one.
     app: Option<Policy>,
+    /// The limits in `Rocket.toml`, by their names.
+    named: BTreeMap<String, NamedLimit>,
+    /// The names of the limits that guards of routes have.
+    in_use: Mutex<Vec<&'static str>>,
     headers: LimitHeaders,
     when_store_is_down: WhenUncounted,
     proxies: Proxies,
@@ -63,6 +70,8 @@ impl Limiter {
             store,
             namespace: Namespace::new("rate")?,
             app: (config.limit > 0).then_some(app),
+            named: config.named.clone(),
+            in_use: Mutex::default(),
             headers: config.headers,
             when_store_is_down: config.when_store_is_down,
             proxies: Proxies::new(config)?,
@@ -86,6 +95,31 @@ impl Limiter {
         let _ = self.secret.set(hash.finalize().into());
     }
 
+    /// Returns the policy of the limit `L`.
+    ///
+    /// # Errors
+    ///
+    /// When neither the code nor `Rocket.toml` has its numbers.
+    pub(super) fn policy<L: Limit>(&self) -> Result<Policy> {
+        limit::policy::<L>(self.named.get(L::NAME))
+    }
+
+    /// Notes that a guard of a route has the limit `name`.
+    pub(super) fn note_in_use(&self, name: &'static str) {
+        self.in_use.lock().push(name);
+    }
+
+    /// Logs a warning for each table of a limit that no guard of a route has.
+    pub(super) fn warn_of_unused_tables(&self) {
+        let in_use = self.in_use.lock();
+        for name in self.named.keys().filter(|name| !in_use.contains(&&***name)) {
+            log::warn!(
+                "`sessions.rate_limit.named.{name}` is set, and no guard of a route has a limit with this \
+                 name; correct the name, unless a guard of your own asks for the limit"
+            );
+        }
+    }
+
     /// Counts `request` for the limit of the whole application, if there is one.
     pub(super) async fn count_for_app(&self, request: &Request<'_>) -> Result<Option<Count>> {
         match &self.app {
@@ -106,18 +140,62 @@ impl Limiter {
         policy: &Policy,
     ) -> Result<Option<Count>> {
         let count = async {
-            let key = self.key(request, policy).await;
-            let batch = |requests| self.count_batch(&key, policy, requests);
-            match self.batches.count(&key, policy, batch).await {
-                Ok(count) => Ok(Some(count)),
-                Err(_) if self.when_store_is_down == WhenUncounted::Allow => Ok(None),
-                Err(error) => {
-                    StoreWasDown::note(request);
-                    Err(error)
-                }
-            }
+            let key = self.visitor_key(request, policy).await;
+            let counted = self.count_under(&key, policy).await;
+            counted.inspect_err(|_| StoreWasDown::note(request))
         };
         Counts::of(request).once(policy, &self.active, count).await
+    }
+
+    /// Counts an attempt under a key of the application, and notes the count in `counts`.
+    ///
+    /// # Errors
+    ///
+    /// As [`count`](Self::count).
+    pub(super) async fn count_key(
+        &self,
+        counts: &Counts,
+        policy: &Policy,
+        key: &[u8],
+    ) -> Result<Option<Count>> {
+        let key = self.key(policy, "key ", key);
+        let count = self.count_under(&key, policy).await?;
+        if let Some(count) = count {
+            counts.note(key, count, &self.active).await;
+        }
+        Ok(count)
+    }
+
+    /// Forgets the attempts under a key of the application, and their count in `counts`.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails, and the configuration says that requests are then refused.
+    pub(super) async fn reset_key(
+        &self,
+        counts: &Counts,
+        policy: &Policy,
+        key: &[u8],
+    ) -> Result<()> {
+        let key = self.key(policy, "key ", key);
+        let removing = self.store.remove(&key);
+        let reset = self.bounds.call("reset a rate limit", removing).await;
+        counts.forget(&key).await;
+        match reset {
+            // The failure is in the log.
+            Err(error) if self.when_store_is_down == WhenUncounted::Refuse => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a request under `key`.
+    async fn count_under(&self, key: &Key, policy: &Policy) -> Result<Option<Count>> {
+        let batch = |requests| self.count_batch(key, policy, requests);
+        match self.batches.count(key, policy, batch).await {
+            Ok(count) => Ok(Some(count)),
+            Err(_) if self.when_store_is_down == WhenUncounted::Allow => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the limits of `request` into `response`, and returns whether the request was refused.
@@ -126,23 +204,28 @@ impl Limiter {
             .is_some_and(|counts| counts.write_headers(response, self.headers))
     }
 
-    /// Returns the key under which the sender of `request` is counted. The key does not reveal the
-    /// sender. A hash without a secret would: trying all addresses would find the one.
-    async fn key(&self, request: &Request<'_>, policy: &Policy) -> Key {
+    /// Returns the key under which the sender of `request` is counted.
+    async fn visitor_key(&self, request: &Request<'_>, policy: &Policy) -> Key {
         let settled = match policy.by {
             // If the store is down, the failure is already in the log.
             By::Session => guard::session(request).await.ok(),
             By::Address => None,
         };
-        let visitor = match settled.and_then(|session| session.settled_tag(policy.window)) {
-            Some(tag) => format!("session {tag}"),
+        match settled.and_then(|session| session.settled_tag(policy.window)) {
+            Some(tag) => self.key(policy, "session ", tag.to_string().as_bytes()),
             None => match self.proxies.sender(request) {
-                Some(address) => format!("address {address}"),
-                None => "nowhere".to_owned(),
+                Some(address) => self.key(policy, "address ", address.to_string().as_bytes()),
+                None => self.key(policy, "nowhere", b""),
             },
-        };
+        }
+    }
+
+    /// Returns the key of `who`, which is of this `kind`. It does not reveal `who`. A hash without a
+    /// secret would: trying all addresses would find the one.
+    fn key(&self, policy: &Policy, kind: &str, who: &[u8]) -> Key {
         let mut hash = Sha256::new_with_prefix(self.secret.get().unwrap_or(&[0; 32]));
-        hash.update(format!("{} {visitor}", policy.name));
+        hash.update(format!("{} {kind}", policy.name));
+        hash.update(who);
         let hidden: [u8; 32] = hash.finalize().into();
         let name: String = hidden[..16]
             .iter()

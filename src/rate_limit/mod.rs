@@ -4,6 +4,8 @@ mod address;
 mod batches;
 mod counts;
 mod hits;
+mod keyed;
+mod limit;
 mod limiter;
 mod policy;
 mod routes;
@@ -19,45 +21,13 @@ pub use crate::config::By;
 use crate::error::{Error, ErrorKind};
 use crate::sessions::Sessions;
 
+pub use self::keyed::KeyedRateLimit;
+pub use self::limit::Limit;
+
 use self::counts::Count;
 pub(crate) use self::limiter::{Limiter, no_store};
 use self::policy::Policy;
 pub(crate) use self::routes::routes;
-
-/// A limit on the requests that one visitor may send to the routes with its [`RateLimit`] guard.
-///
-/// # Example
-///
-/// ```rust
-/// use rocket_session_kit::{By, Limit};
-///
-/// /// Five log-ins in five minutes from one address.
-/// struct LogIns;
-///
-/// impl Limit for LogIns {
-///     const NAME: &'static str = "log-ins";
-///     const LIMIT: u32 = 5;
-///     const WINDOW: u64 = 300;
-///     const BY: By = By::Address;
-/// }
-/// ```
-pub trait Limit: Send + Sync + 'static {
-    /// The name of the limit, which the response headers show. Limits with the same name share their
-    /// counts.
-    ///
-    /// It consists of 1 to 64 ASCII letters, digits, `-`, `_` and `.`. The name `app` is reserved for the
-    /// limit of the whole application. Any other name does not compile.
-    const NAME: &'static str;
-
-    /// The number of requests that are served in any window. It is at least 1.
-    const LIMIT: u32;
-
-    /// The length of the window in seconds. It is at least 1.
-    const WINDOW: u64;
-
-    /// Whether the limit counts requests by session or by address.
-    const BY: By = By::Session;
-}
 
 /// A request guard that lets [`Limit::LIMIT`] requests of one visitor through in any window of
 /// [`Limit::WINDOW`] seconds.
@@ -67,7 +37,8 @@ pub trait Limit: Send + Sync + 'static {
 /// limit is exact, however many requests and processes there are at the same time. For limits above
 /// 1000 requests, a request may count up to a thousandth of the window longer.
 ///
-/// A request counts once under each limit, even if several of its guards have the limit.
+/// A request counts once under each limit, even if several of its guards have the limit. To count by
+/// account, by API key or by any other key, take a [`KeyedRateLimit`].
 ///
 /// Make it the first guard of a route, so that a refused request costs nothing else. The limit for the whole
 /// application is `limit` under `[default.sessions.rate_limit]` in `Rocket.toml`.
@@ -112,36 +83,14 @@ pub struct RateLimit<L> {
 }
 
 impl<L: Limit> RateLimit<L> {
-    const POLICY: Policy = {
-        let name = L::NAME.as_bytes();
-        assert!(
-            !name.is_empty() && name.len() <= 64,
-            "the name of a limit has 1 to 64 characters"
-        );
-        let mut at = 0;
-        while at < name.len() {
-            assert!(
-                matches!(name[at], b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.'),
-                "the name of a limit consists of ASCII letters, digits, `-`, `_` and `.`"
-            );
-            at += 1;
+    /// Returns the guard of a request that was counted under `policy`, if it could be counted.
+    fn new(policy: &Policy, count: Option<Count>) -> Self {
+        Self {
+            remaining: count.map_or(policy.limit, |count| count.remaining),
+            resets_in: Duration::from_millis(count.map_or(0, |count| count.more_in)),
+            limit: PhantomData,
         }
-        assert!(
-            !matches!(name, b"app"),
-            "`app` is the name of the limit for the whole application"
-        );
-        assert!(L::LIMIT > 0, "a limit lets at least one request through");
-        assert!(
-            L::WINDOW > 0,
-            "the window of a limit is at least a second long"
-        );
-        Policy {
-            name: L::NAME,
-            limit: L::LIMIT,
-            window: L::WINDOW,
-            by: L::BY,
-        }
-    };
+    }
 
     /// Returns how many more requests of the visitor would be served now: the whole limit if this
     /// request could not be counted.
@@ -170,32 +119,36 @@ impl<'r, L: Limit> FromRequest<'r> for RateLimit<L> {
     type Error = Error;
 
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, Error> {
-        let counted = match Limiter::of(request) {
-            Ok(limiter) => limiter.count(request, &Self::POLICY).await,
-            Err(error) => Err(error),
+        let counted = async {
+            let limiter = Limiter::of(request)?;
+            let policy = limiter.policy::<L>()?;
+            let count = limiter.count(request, &policy).await?;
+            Ok::<_, Error>(Self::new(&policy, served(count)?))
         };
-        match counted.and_then(served) {
-            Ok(count) => Outcome::Success(Self {
-                remaining: count.map_or(L::LIMIT, |count| count.remaining),
-                resets_in: Duration::from_millis(count.map_or(0, |count| count.more_in)),
-                limit: PhantomData,
-            }),
+        match counted.await {
+            Ok(limit) => Outcome::Success(limit),
             Err(error) => Outcome::Error((error.status(), error)),
         }
     }
 }
 
-impl<L> Sentinel for RateLimit<L> {
+impl<L: Limit> Sentinel for RateLimit<L> {
     fn abort(rocket: &Rocket<Ignite>) -> bool {
-        if Sessions::missing(rocket) {
-            return true;
-        }
-        let missing = rocket.state::<Limiter>().is_none();
-        if missing {
-            log::error!("{}", no_store());
-        }
-        missing
+        cannot_launch::<L>(rocket)
     }
+}
+
+/// Returns whether the application cannot launch with the limit `L`, and logs why.
+fn cannot_launch<L: Limit>(rocket: &Rocket<Ignite>) -> bool {
+    if Sessions::missing(rocket) {
+        return true;
+    }
+    let limiter = rocket.state::<Limiter>().ok_or_else(no_store);
+    let policy = limiter.and_then(|limiter| {
+        limiter.note_in_use(L::NAME);
+        limiter.policy::<L>()
+    });
+    policy.inspect_err(|error| log::error!("{error}")).is_err()
 }
 
 /// Fails if `count` is a refusal.
@@ -209,10 +162,12 @@ fn served(count: Option<Count>) -> Result<Option<Count>, Error> {
     }
 }
 
-/// Gives the limiter of `rocket`, if there is one, the secret key of its configuration.
+/// Gives the limiter of `rocket`, if there is one, the secret key of its configuration. All guards of
+/// the routes are known by then.
 pub(crate) fn learn_key(rocket: &Rocket<Orbit>) {
     if let Some(limiter) = rocket.state::<Limiter>() {
         limiter.learn_key(rocket.config());
+        limiter.warn_of_unused_tables();
     }
 }
 

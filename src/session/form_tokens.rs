@@ -80,6 +80,58 @@ impl Session {
     ///
     /// If the store fails. The token may be used up then.
     pub async fn remove_form_token(&self, token: &str) -> Result<bool> {
+        self.use_form_token(token, None).await
+    }
+
+    /// Uses up `token`, and returns a new one in its place: for exactly one of all requests that send
+    /// the token. For all others, and for a token that is unknown or used up, it returns `None`.
+    ///
+    /// So a client that sends each request with the token of the last response is the only one that
+    /// has a valid token: if a copy of a token is used, the next request with the other copy is refused.
+    ///
+    /// This is a separate save, as in [`remove_form_token`](Self::remove_form_token). If the response
+    /// with the new token is lost, the client needs another one from
+    /// [`create_form_token`](Self::create_form_token). A log-in removes the new token too.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails. The token may be used up then.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket::http::Status;
+    /// use rocket::{get, post};
+    /// use rocket_session_kit::{Result, Session};
+    ///
+    /// #[get("/token")]
+    /// fn first(session: &Session) -> String {
+    ///     session.create_form_token()
+    /// }
+    ///
+    /// #[post("/step?<token>")]
+    /// async fn step(token: &str, session: &Session) -> Result<(Status, String)> {
+    ///     Ok(match session.rotate_form_token(token).await? {
+    ///         Some(next) => (Status::Ok, next),
+    ///         None => (Status::Forbidden, "load the page again".into()),
+    ///     })
+    /// }
+    /// # rocket_session_kit::testing::doc(rocket::routes![first, step], |client| {
+    /// # let step = |token: &str| client.post(format!("/step?token={token}")).dispatch();
+    /// # let first = client.get("/token").dispatch().into_string().unwrap();
+    /// # let second = step(&first).into_string().unwrap();
+    /// # assert_eq!(step(&first).status(), Status::Forbidden);
+    /// # assert_eq!(step(&second).status(), Status::Ok);
+    /// # });
+    /// ```
+    pub async fn rotate_form_token(&self, token: &str) -> Result<Option<String>> {
+        let next = random();
+        let used = self.use_form_token(token, Some(&next)).await?;
+        Ok(used.then_some(next))
+    }
+
+    /// Uses up `token`, and returns whether that worked. If it did, `next` takes its place.
+    async fn use_form_token(&self, token: &str, next: Option<&String>) -> Result<bool> {
         if !self.has_form_token(token) {
             return Ok(false);
         }
@@ -98,6 +150,9 @@ impl Session {
                     .record
                     .tokens
                     .retain(|own| !equal_in_constant_time(own, token));
+                if let Some(next) = next {
+                    self.change(state, Change::AddToken(next.clone()))?;
+                }
                 return Ok(true);
             }
             if matches!(state.lifecycle, Lifecycle::Gone) {
@@ -113,7 +168,11 @@ impl Session {
                 .into_iter()
                 .partition(|own| equal_in_constant_time(own, token));
             record.tokens = left;
-            Ok::<Vec<String>, _>(taken)
+            let taken: Vec<String> = taken;
+            if !taken.is_empty() {
+                record.tokens.extend(next.cloned());
+            }
+            Ok(taken)
         };
         let (taken, outcome) = self.manager.take(record, version, take_out).await?;
         let here = matches!(outcome, CommitOutcome::Committed { .. });

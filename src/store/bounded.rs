@@ -32,6 +32,11 @@ impl Bounds {
         }
     }
 
+    /// Returns the time in milliseconds since 1970.
+    pub(crate) fn millis(&self) -> u64 {
+        self.clock.millis()
+    }
+
     /// Returns how long a call may last.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
@@ -73,7 +78,7 @@ impl Bounds {
 
     /// Logs that the store failed, but at most once a second: while it is down, every request meets
     /// the failure.
-    fn log(&self, error: &Error) {
+    pub(crate) fn log(&self, error: &Error) {
         let (now, before) = (self.clock.millis(), self.logged.load(Ordering::Relaxed));
         let quiet = now.abs_diff(before) < 1000;
         if !quiet

@@ -37,6 +37,7 @@ pub(crate) enum Act {
     Take,
     Token,
     Use,
+    Rotate,
     Login,
     Renew,
     Forget,

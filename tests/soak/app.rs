@@ -147,11 +147,13 @@ async fn act(
         }
         "push" => {
             sign(session, visitor, number)?;
-            notes.push("news", format!("{visitor}.{number}"))?;
+            notes.push_with("news", visitor, number)?;
         }
         "take" => {
             for note in notes.take_all().await? {
-                journal.note(&format!("shown {visitor} {} by {number}", note.message()));
+                let pushed: u64 = note.data()?.unwrap_or_default();
+                let message = format!("{}.{pushed}", note.message());
+                journal.note(&format!("shown {visitor} {message} by {number}"));
             }
         }
         "token" => {
@@ -164,6 +166,13 @@ async fn act(
                 journal.note(&format!("accepted {visitor} {arg} by {number}"));
             }
             said = accepted.into();
+        }
+        "rotate" => {
+            let next = session.rotate_form_token(arg).await?;
+            if next.is_some() {
+                journal.note(&format!("accepted {visitor} {arg} by {number}"));
+            }
+            said = next.into();
         }
         "login" => {
             let log_in = session.log_in(arg);

@@ -31,7 +31,7 @@ impl Model {
         match (sent.act, &report.loaded.me) {
             (Act::Push, _) => self.waiting += 1,
             (Act::Take, _) => self.waiting = 0,
-            (Act::Token, _) => {
+            (Act::Token | Act::Rotate, _) => {
                 self.tokens.extend(report.said.as_str().map(str::to_owned));
                 if self.tokens.len() > 6 {
                     self.tokens.pop_front();

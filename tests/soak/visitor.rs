@@ -86,8 +86,8 @@ impl Visitor {
         let arg = match act {
             Act::Login | Act::Endall if alternative => format!("{}x", locked.name),
             Act::Login | Act::Endall => locked.name.clone(),
-            Act::Use if locked.tokens.is_empty() => String::new(),
-            Act::Use => {
+            Act::Use | Act::Rotate if locked.tokens.is_empty() => String::new(),
+            Act::Use | Act::Rotate => {
                 let at = token as usize % locked.tokens.len();
                 let token = locked.tokens[at].clone();
                 if !again {
@@ -365,6 +365,7 @@ fn choose(random: &mut Random) -> Vec<(Act, u64)> {
         (Act::Take, 5, 60),
         (Act::Token, 5, 60),
         (Act::Use, 8, 60),
+        (Act::Rotate, 5, 60),
         (Act::Login, 5, 60),
         (Act::Renew, 5, 60),
         (Act::Forget, 2, 30),

@@ -76,6 +76,7 @@ fn tables() -> Vec<Described> {
         describe::<MemoryConfig>(),
         describe::<CacheConfig>(),
         describe::<RateLimitConfig>(),
+        describe::<NamedLimit>(),
         describe::<PerlConfig>(),
     ]
 }
