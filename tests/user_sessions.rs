@@ -454,6 +454,44 @@ async fn a_session_in_use_stays_listed_for_weeks() {
 }
 
 #[async_test]
+async fn sessions_of_tokens_are_listed_limited_and_ended_like_others() {
+    on_every_store(async |app| {
+        let by_token = |figment| three_allowed(figment).merge(("sessions.transport", "header"));
+        let app = app.again(by_token).await;
+        let client = |n: usize| app.visitor().with("X-Auth-Token", &format!("{n:032}"));
+        let clients: Vec<_> = (0..20).map(client).collect();
+        // Some of them have a session already.
+        for client in &clients[10..] {
+            client.get("/set/n/1").await;
+        }
+        let log_ins = clients
+            .iter()
+            .enumerate()
+            .map(|(n, client)| client.get(["/login/alice", "/set_user/alice"][n % 2]));
+        for response in join_all(log_ins).await {
+            assert_eq!(response.status.code, 200);
+        }
+        let mut live = Vec::new();
+        for client in &clients {
+            if client.get("/who").await.body == "alice" {
+                live.push(client);
+            }
+        }
+        assert_eq!(live.len(), 3);
+        let places = of_user(&app, "alice").await;
+        assert_eq!(places.len(), 3);
+        assert!(app.sessions().end_by(&places[0].handle()).await.unwrap());
+        assert_eq!(app.sessions().end_all_of("alice", None).await.unwrap(), 2);
+        for client in live {
+            assert_eq!(client.get("/who").await.body, "nobody");
+            // The token begins another session.
+            assert_eq!(client.get("/add/n/1").await.body, "1");
+        }
+    })
+    .await;
+}
+
+#[async_test]
 async fn a_clock_that_is_set_hides_no_session() {
     on_every_store(async |app| {
         for (ahead, back) in [(0, 3600), (7200, 7200), (90_000, 90_000), (0, 20_000)] {
