@@ -157,6 +157,22 @@ async fn the_old_id_gives_no_access_after_the_grace() {
 }
 
 #[async_test]
+async fn a_clock_that_is_set_back_extends_no_grace_beyond_a_minute() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let old = visitor.copy();
+        visitor.get("/renew").await;
+        // The clock of another host is a little behind.
+        app.clock.set_back(5 * SECOND);
+        assert_eq!(old.copy().get("/get/n").await.body, "\"0\"");
+        app.clock.set_back(MINUTE);
+        assert_eq!(old.copy().get("/get/n").await.body, "none");
+        assert_eq!(visitor.get("/get/n").await.body, "\"0\"");
+    })
+    .await;
+}
+
+#[async_test]
 async fn without_a_grace_the_old_id_gives_no_access_at_once() {
     let settings = |f: Figment| f.merge(("sessions.renewal_grace", 0));
     App::on_every_store_with(settings, build, async |app| {
