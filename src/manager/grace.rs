@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CommitOutcome, Lookup, SessionManager, Update, Version, is_same_session};
+use super::{CommitOutcome, GRACE, Lookup, SessionManager, Update, Version, is_same_session};
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::record::{Grace, Record, Tombstone};
@@ -80,7 +80,12 @@ impl<'m> Trail<'m> {
 impl SessionManager {
     /// Returns whether `grace` goes on.
     pub(super) fn goes_on(&self, grace: &Grace) -> bool {
-        grace.goes_on(self.clock.seconds(), self.lifetimes.grace)
+        // The clocks of two hosts may differ by some seconds.
+        let longest = match self.lifetimes.grace {
+            0 => 0,
+            _ => GRACE.as_secs(),
+        };
+        grace.goes_on(self.clock.seconds(), longest)
     }
 
     /// Notes in `record` that its session gets a new id now.

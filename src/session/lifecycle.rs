@@ -19,6 +19,8 @@ impl Session {
     /// changes are saved: after a [log-in](Self::log_in) or a [renewal](Self::renew) it is the new
     /// one. Returns `None` while the session is empty.
     ///
+    /// With `sessions.renew_every`, the end of a later request can change it.
+    ///
     /// The id is for use on the server, for example to [end](crate::Sessions::end) the session
     /// later. It gives no access from a browser, but should not be shown to one.
     ///

@@ -321,6 +321,10 @@ impl State {
             {
                 self.cookie_action = CookieAction::Set(version.id);
             }
+            // A timeout alone begins no session.
+            Lifecycle::New if !self.record.has_info() && self.unanswered.is_empty() => {
+                self.changes.clear();
+            }
             Lifecycle::New | Lifecycle::Stored { .. } => {}
         }
         self.cookie_action

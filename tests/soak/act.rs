@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub(crate) struct Sent {
     pub(crate) number: u64,
     pub(crate) act: Act,
+    /// Whether the session may have another id after it.
+    pub(crate) renews: bool,
     pub(crate) arg: String,
     /// The cookie that the browser sent with it.
     pub(crate) cookie: Option<String>,

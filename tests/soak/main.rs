@@ -78,21 +78,26 @@ fn soak(kind: Kind) {
         u64::from(now.expect("it is after 1970").subsec_nanos())
     });
     let time = Duration::from_secs(number("SOAK").unwrap_or(8));
-    eprintln!("{name}: SOAK_SEED={seed}, for {time:?}");
 
     let mut random = Random::new(seed);
     let there = tempfile::tempdir().expect("there is room for a directory");
-    let world = Arc::new(World::new(there.path().to_owned()));
+    let renews_by_age = random.percent(50);
+    let world = Arc::new(World::new(there.path().to_owned(), renews_by_age));
     let store = Store::start(kind, there.path());
     let max_age = if random.percent(50) {
         ",cookie={max_age=5000}"
     } else {
         ""
     };
+    eprintln!("{name}: SOAK_SEED={seed}, for {time:?}, renewals by age: {renews_by_age}");
+    let renewals = match renews_by_age {
+        true => ",renew_every=4,renewal_grace=3",
+        false => "",
+    };
     let settings = [0, 1].map(|app| {
         format!(
             "{{idle_timeout=600,touch_every=1,store_timeout=300,sweep_every=3,multiprocess=true,\
-             limits={{keys=100000,size=4000000}}{max_age},{}}}",
+             limits={{keys=100000,size=4000000}}{max_age}{renewals},{}}}",
             store.settings(app)
         )
     });

@@ -164,6 +164,7 @@ impl Model {
         let sent = Sent {
             number: self.number,
             act,
+            renews: act.renews() || world.renews_by_age,
             arg,
             cookie: self.jar.clone(),
             at: self.now,
@@ -181,7 +182,7 @@ impl Model {
         if act == Act::Fail {
             self.failed.insert(sent.number);
         }
-        if act.renews()
+        if sent.renews
             && own.is_empty()
             && let Some(cookie) = &sent.cookie
         {
@@ -229,7 +230,7 @@ impl Model {
                 known.doomed |= known.users.len() > 1;
                 self.ended_for.remove(&(me.clone(), sent.arg.clone()));
             }
-            if act.renews() {
+            if sent.renews {
                 known.forked |= known.renewing > 0;
                 known.renewing += 1;
             }
@@ -276,7 +277,7 @@ impl Model {
         self.now += 1;
         let mut broken = Broken::new();
         let good = outcome.is_success();
-        if sent.act.renews() && !good && sent.kills != world.kills() {
+        if sent.renews && !good && sent.kills != world.kills() {
             let own = self.sessions_of(sent.cookie.as_ref());
             self.left_behind.extend(own);
         }
@@ -294,7 +295,7 @@ impl Model {
                 continue;
             };
             known.take_failed |= sent.act == Act::Take && !good;
-            if sent.act.renews() {
+            if sent.renews {
                 known.renewing = known.renewing.saturating_sub(1);
                 known.forked |= !good;
                 match outcome {
@@ -383,7 +384,8 @@ impl Model {
                 {
                     trace.sessions.push(me);
                 }
-                self.overtaken = !sent.act.renews()
+                // Any renewal but a log-in may have found the session renewed, and set the same cookie as others.
+                self.overtaken = sent.act != Act::Login
                     && sent.cookie.is_some()
                     && sent.cookie != self.jar
                     && sent.handled < self.jar_since;

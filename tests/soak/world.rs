@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) ports: [u16; 2],
     /// The offset of each application's clock in seconds.
     pub(crate) offsets: [AtomicI64; 2],
+    /// Whether the applications renew ids by age, so that each request may renew the session.
+    pub(crate) renews_by_age: bool,
     there: PathBuf,
     journals: Mutex<Journals>,
     agent: ureq::Agent,
@@ -51,7 +53,7 @@ struct Journals {
 }
 
 impl World {
-    pub(crate) fn new(there: PathBuf) -> Self {
+    pub(crate) fn new(there: PathBuf, renews_by_age: bool) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -69,6 +71,7 @@ impl World {
             weather: Mutex::default(),
             ports: [free_port(), free_port()],
             offsets: [AtomicI64::new(0), AtomicI64::new(0)],
+            renews_by_age,
             there,
             journals: Mutex::default(),
             agent: config.build().new_agent(),
