@@ -336,12 +336,14 @@ async fn a_store_that_fails_leaves_no_session_behind() {
             app.holds(0).await;
         }
         // If the response of the store is lost, nobody knows whether the cookie is used up.
+        // An anonymous session is saved after that.
         let visitor = ann(&app).await;
+        visitor.get("/set/n/0").await;
         app.probe.fail_afterwards(Act::KeepEntry);
         assert_eq!(who(&visitor).await, "nobody");
         app.probe.heal();
-        app.holds(0).await;
         assert_eq!(who(&visitor).await, "nobody");
+        assert_eq!(app.list().await.len(), 1);
     })
     .await;
 }

@@ -28,7 +28,8 @@ pub(crate) struct Listing {
 
 /// What an index says to a new entry.
 enum Admission {
-    Entered,
+    /// It is in the index now, and has displaced these.
+    Entered(Vec<Listed>),
     /// Some of its sessions may have ended. The caller must look.
     Check,
     Refused,
@@ -103,11 +104,11 @@ impl SessionManager {
                 index.remove(&gone);
                 admission = self.admit(index, &entry, &live);
                 seen = index.clone();
-                matches!(admission, Admission::Entered)
+                matches!(admission, Admission::Entered(_))
             })
             .await?;
             match admission {
-                Admission::Entered => break seen.displaced(),
+                Admission::Entered(displaced) => break displaced,
                 Admission::Check => {}
                 Admission::Refused => return Err(too_many()),
             }
@@ -124,7 +125,7 @@ impl SessionManager {
         };
         drop(lock);
         if !displaced.is_empty() {
-            self.end_displaced(indexes, user, &entry, displaced).await?;
+            self.end_displaced(indexes, user, displaced).await?;
         }
         Ok(())
     }
@@ -145,27 +146,24 @@ impl SessionManager {
             }
             index.displace(&tags[..tags.len() + 1 - allowed], now);
         }
+        // Those that others have displaced should have ended long ago.
+        let late = now.saturating_sub(HELP_AFTER);
+        let displaced = index.displaced(|at| at == now || at < late);
         index.enter(entry.clone(), now);
-        Admission::Entered
+        Admission::Entered(displaced)
     }
 
-    /// Ends the sessions that `entry` has displaced, and helps with those that others have.
+    /// Ends displaced sessions, and removes them from the index of their user.
     async fn end_displaced(
         &self,
         indexes: &UserIndexes,
         user: UserKey,
-        entry: &Listed,
         displaced: Vec<Listed>,
     ) -> Result<()> {
-        let now = self.clock.seconds();
-        let mut ended = Vec::new();
-        for listed in displaced {
-            if listed.displaced == entry.at || now.abs_diff(listed.displaced) > HELP_AFTER {
-                self.end_listed(user, &listed, None).await?;
-                ended.push(listed);
-            }
+        for listed in &displaced {
+            self.end_listed(user, listed, None).await?;
         }
-        self.forget(indexes, user, &ended).await
+        self.forget(indexes, user, &displaced).await
     }
 
     /// Removes `entries` from the index of a user.

@@ -134,10 +134,13 @@ impl UserIndex {
         }
     }
 
-    /// Returns the entries of displaced sessions.
-    pub(super) fn displaced(&self) -> Vec<Listed> {
+    /// Returns the entries of the sessions that were displaced at such a time.
+    pub(super) fn displaced(&self, at: impl Fn(u64) -> bool) -> Vec<Listed> {
         let displaced = self.sessions.iter().filter(|entry| entry.displaced > 0);
-        displaced.cloned().collect()
+        displaced
+            .filter(|entry| at(entry.displaced))
+            .cloned()
+            .collect()
     }
 
     /// Removes `entries`, unless they were made anew meanwhile.
