@@ -135,13 +135,25 @@ async fn a_request_after_an_invalidation_gets_no_value_computed_before_it(backen
 
 async fn no_request_gets_a_value_older_than_the_last_invalidation(backend: Backend) {
     let app = App::launch(backend, "").await;
-    let cache = app.cache();
+    invalidate_beside_reads(&[app.cache()]).await;
+}
+
+async fn two_applications_get_no_value_older_than_the_last_invalidation(backend: Backend) {
+    let clock = Clock::manual();
+    let one = launch(&backend, "", &clock).await;
+    let other = launch(&backend, "", &clock).await;
+    invalidate_beside_reads(&[cache(&one), cache(&other)]).await;
+}
+
+/// Changes data and invalidates its tag, while other tasks read the data, through one of `caches` each.
+async fn invalidate_beside_reads(caches: &[&Cache]) {
     // The data, and the last data whose invalidation is complete.
     let (data, invalidated) = (AtomicU64::new(0), AtomicU64::new(0));
-    let writes = (0..4).map(|_| async {
+    let of = |n: usize| caches[n % caches.len()];
+    let writes = (0..4).map(async |n| {
         for _ in 0..15 {
             let now = data.fetch_add(1, Ordering::SeqCst) + 1;
-            cache.invalidate_tag("t").await.unwrap();
+            of(n).invalidate_tag("t").await.unwrap();
             invalidated.fetch_max(now, Ordering::SeqCst);
         }
     });
@@ -154,13 +166,11 @@ async fn no_request_gets_a_value_older_than_the_last_invalidation(backend: Backe
                 Ok::<_, Error>(now)
             };
             let value = match n % 3 {
-                0 => number(cache, "a").await,
-                _ => Some(
-                    cache
-                        .get_or_compute("a", tagged(&["t"]), read)
-                        .await
-                        .unwrap(),
-                ),
+                0 => number(of(n), "a").await,
+                _ => {
+                    let computed = of(n).get_or_compute("a", tagged(&["t"]), read);
+                    Some(computed.await.unwrap())
+                }
             };
             assert!(
                 value.is_none_or(|value| value >= least),
@@ -169,8 +179,8 @@ async fn no_request_gets_a_value_older_than_the_last_invalidation(backend: Backe
         }
     });
     join(join_all(writes), join_all(reads)).await;
-    assert_eq!(compute(cache, "last", &["t"], 1).await, 1);
-    assert_eq!(number(cache, "last").await, Some(1));
+    assert_eq!(compute(of(0), "last", &["t"], 1).await, 1);
+    assert_eq!(number(of(1), "last").await, Some(1));
 }
 
 async fn a_tag_of_another_prefix_is_another_tag(backend: Backend) {
@@ -321,6 +331,7 @@ async fn a_damaged_header_is_an_error_and_no_miss() {
 
 on_every_shared_store! {
     an_invalidation_by_another_process_counts_at_once
+    two_applications_get_no_value_older_than_the_last_invalidation
 }
 
 async fn an_invalidation_by_another_process_counts_at_once(backend: Backend) {

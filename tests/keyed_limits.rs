@@ -143,7 +143,7 @@ async fn five_wrong_passwords_lock_an_account_and_a_right_one_forgets_them() {
 }
 
 #[async_test]
-async fn concurrent_attempts_never_exceed_the_limit() {
+async fn concurrent_attempts_never_exceed_the_limit_even_beside_resets() {
     App::on_every_store(build, |app| async move {
         for _ in 0..3 {
             let attempts = (0..60).map(|_| async { app.visitor().get("/try/ada/wrong").await });
@@ -152,6 +152,15 @@ async fn concurrent_attempts_never_exceed_the_limit() {
             assert_eq!(served.count(), 5);
             app.visitor().get("/reset/ada").await;
         }
+        // Beside resets, each of them allows five more at most.
+        let requests = (0..60).map(async |n| match n % 10 {
+            9 => app.visitor().get("/reset/ada").await.status.code + 1,
+            _ => app.visitor().get("/try/ada/wrong").await.status.code,
+        });
+        let statuses = join_all(requests).await;
+        let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
+        assert_eq!((count(200) + count(429), count(201)), (54, 6));
+        assert!((5..=35).contains(&count(200)), "{statuses:?}");
     })
     .await;
 }

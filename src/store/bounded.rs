@@ -32,11 +32,6 @@ impl Bounds {
         }
     }
 
-    /// Returns the time in milliseconds since 1970.
-    pub(crate) fn millis(&self) -> u64 {
-        self.clock.millis()
-    }
-
     /// Returns how long a call may last.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
@@ -45,6 +40,11 @@ impl Bounds {
     /// Returns how long an operation of several calls may last.
     pub(crate) fn patience(&self) -> Duration {
         self.timeout * PATIENCE
+    }
+
+    /// Returns the time in milliseconds since 1970.
+    pub(crate) fn millis(&self) -> u64 {
+        self.clock.millis()
     }
 
     /// Waits for `call`, which does `act`.
