@@ -375,6 +375,14 @@ async fn a_function_that_fails_or_does_nothing_begins_no_session() {
     assert_eq!(app.list().await.len(), 0);
     assert_eq!(visitor.get("/begin/ann").await.body, "Ok(true) ");
     assert!(visitor.has_session());
+
+    // Now there is a session in which nobody is logged in.
+    app.probe.calls();
+    assert_eq!(visitor.get("/begin/nothing").await.body, "Ok(false) ");
+    assert_eq!(visitor.get("/begin/large").await.body, "Err(Limit) ");
+    let calls = app.probe.calls();
+    assert_eq!((calls.tuple(), calls.entries), ((2, 0, 0, 0), 2));
+    assert_eq!(visitor.get("/get/name").await.body, r#""ann""#);
 }
 
 #[async_test]

@@ -171,6 +171,11 @@ impl State {
         changes.any(|change| matches!(change, Change::SetTimeouts(_)))
     }
 
+    /// Returns whether this request has nothing to save.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.changes.is_empty() && !self.renew && self.refused.is_none()
+    }
+
     /// Returns the id of the next creation or renewal.
     pub(super) fn next_id(&mut self) -> SessionId {
         *self.next_id.get_or_insert_with(SessionId::random)

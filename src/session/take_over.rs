@@ -24,7 +24,8 @@ enum Visitor {
 impl Session {
     /// Takes a visitor over from another system: begins the session of a visitor who comes with
     /// `credential`, and in whose session nobody is logged in. `begin` fills the session, for example
-    /// with [`log_in`](Self::log_in). Returns whether it did.
+    /// with [`log_in`](Self::log_in). Returns whether it did. If it does nothing, the credential counts
+    /// at a later request.
     ///
     /// The credential is a text that the other system gave to one browser and that nobody can guess,
     /// such as the raw value of a cookie that the application used before. Check it first. Call this
@@ -139,8 +140,8 @@ impl Session {
         until: SystemTime,
         begin: impl FnOnce(&Self) -> Result<()>,
     ) -> Result<bool> {
-        let begun = begin(self);
-        let claimed = match begun {
+        let claimed = match begin(self) {
+            Ok(()) if self.state.lock().is_unchanged() => Ok(false),
             Ok(()) => self.manager.claim(credential, None, until).await,
             Err(error) => Err(error),
         };

@@ -30,7 +30,7 @@ pub trait LocalClient {
 impl LocalClient for blocking::Client {
     type Output<'c, T: 'c> = T;
 
-    fn act<'c, T: Send + 'static>(&'c self, act: impl FnOnce(&Session) -> T + Send + 'static) -> T {
+    fn act<T: Send + 'static>(&self, act: impl FnOnce(&Session) -> T + Send + 'static) -> T {
         let request = self.req(Method::Trace, "/");
         let slot = Slot::defer(request.inner(), act);
         let response = request.dispatch();
