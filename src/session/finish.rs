@@ -75,7 +75,7 @@ impl Session {
         failed: bool,
         browser: Browser<'_>,
     ) -> (CookieAction, Option<Error>) {
-        let (due, has_new_message) = {
+        let (due, is_asked_for, has_new_message) = {
             let state = &mut *self.state.lock();
             self.renew_by_age(state, failed, browser);
             let due = self.due_actions(state, failed, browser);
@@ -84,7 +84,7 @@ impl Session {
             if state.has_revived() {
                 state.cookie_action = CookieAction::None;
             }
-            (due, state.has_new_message())
+            (due, state.asks_for_a_save(), state.has_new_message())
         };
         let sent = self.send_changes().await;
         if due.touch && sent.is_ok() {
@@ -104,7 +104,8 @@ impl Session {
         for unconfirmed in state.abandoned.drain(..) {
             self.manager.undo(unconfirmed);
         }
-        (state.close(due.resend), sent.err())
+        // Without an error, the browser still has the old id.
+        (state.close(due.resend), sent.err().filter(|_| is_asked_for))
     }
 
     fn due_actions(&self, state: &State, failed: bool, browser: Browser<'_>) -> DueActions {

@@ -148,6 +148,13 @@ impl State {
         self.changes.is_empty() && self.lifecycle.version().is_some()
     }
 
+    /// Returns whether the handler asks for the next save. A renewal by age, and the move to a new id in
+    /// the grace of a renewal, can fail: nothing is lost, and the next request tries again.
+    pub(super) fn asks_for_a_save(&self) -> bool {
+        let renews = self.renew && !self.renews_by_age;
+        renews || !self.changes.is_empty() || self.end_target.is_some() || self.refused.is_some()
+    }
+
     /// Returns whether this request sets timeouts that are not saved yet.
     pub(super) fn sets_timeouts(&self) -> bool {
         let mut changes = self.changes.iter();
