@@ -43,9 +43,23 @@ async fn sentence(rocket: rocket::Rocket<rocket::Build>, marker: &str) -> String
 #[async_test]
 async fn invalid_settings_stop_the_launch() {
     type Settings = fn(Figment) -> Figment;
-    let cases: [(&str, Settings); 12] = [
+    let cases: [(&str, Settings); 16] = [
         ("`sessions`", |f| f.merge(("sessions", 5))),
         ("sessions.nonsense", |f| f.merge(("sessions.nonsense", 1))),
+        ("sessions.renewal_grace", |f| {
+            f.merge(("sessions.renewal_grace", 61))
+        }),
+        ("sessions.renew_every", |f| {
+            f.merge(("sessions.renew_every", 5))
+        }),
+        ("sessions.absolute_timeout", |f| {
+            f.merge(("sessions.policy", "aal2"))
+                .merge(("sessions.absolute_timeout", 86_401))
+        }),
+        ("sessions.cookie.max_age", |f| {
+            f.merge(("sessions.policy", "aal3"))
+                .merge(("sessions.cookie.max_age", 43_201))
+        }),
         ("sessions.touch_every", |f| {
             f.merge(("sessions.touch_every", "often"))
         }),

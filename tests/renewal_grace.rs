@@ -8,7 +8,7 @@ use rocket::futures::future::{join, join_all};
 use rocket::http::Status;
 use rocket::response::stream::TextStream;
 use rocket::{Build, Rocket, State, async_test, get, routes};
-use rocket_session_kit::testing::{Act, Gate};
+use rocket_session_kit::testing::{Act, Gate, Probe};
 use rocket_session_kit::{Result, Session};
 
 use crate::support::{App, Gates, Response, Visitor};
@@ -483,6 +483,44 @@ async fn an_id_is_renewed_when_it_is_old() {
             visitor.get("/logout").await;
         }
     })
+    .await;
+}
+
+#[async_test]
+async fn a_page_can_be_read_while_no_id_can_be_renewed() {
+    App::in_rounds_with(
+        &[Probe::fail, Probe::fail_afterwards],
+        every_ten_minutes,
+        build,
+        async |app, fails| {
+            let before = app.list().await.len();
+            let visitor = app.known_visitor().await;
+            app.clock.advance(10 * MINUTE);
+            fails(&app.probe, Act::Save);
+            let response = visitor.get("/get/n").await;
+            assert_eq!((response.status.code, &*response.body), (200, "\"0\""));
+            assert!(response.session_cookie().is_none(), "{response:?}");
+            assert_eq!(visitor.get("/set/a/1").await.status.code, 503);
+            app.probe.heal();
+            while visitor.get("/get/n").await.body != "\"0\"" {
+                rocket::tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // The next request renews it.
+            app.clock.advance(10 * MINUTE);
+            let old = visitor.copy();
+            assert!(visitor.get("/touch").await.sets_session());
+            app.holds(before + 1).await;
+
+            // The same holds for the old id.
+            app.probe.fail(Act::Save);
+            let response = old.get("/get/n").await;
+            assert_eq!((response.status.code, &*response.body), (200, "\"0\""));
+            assert!(response.session_cookie().is_none(), "{response:?}");
+            app.probe.heal();
+            assert!(old.get("/get/n").await.sets_session());
+            assert_eq!(id_of(&old).await, id_of(&visitor).await);
+        },
+    )
     .await;
 }
 

@@ -335,10 +335,11 @@ async fn a_store_that_fails_leaves_no_session_behind() {
             visitor.get("/logout").await;
             app.holds(0).await;
         }
-        // If the response of the store is lost, nobody knows whether the cookie is used up.
-        // An anonymous session is saved after that.
-        let visitor = ann(&app).await;
+        // If the response to a claim is lost, nobody knows whether the cookie is used up. A visitor with
+        // a session claims it before anything is saved.
+        let visitor = app.visitor();
         visitor.get("/set/n/0").await;
+        visitor.get("/before/ann").await;
         app.probe.fail_afterwards(Act::KeepEntry);
         assert_eq!(who(&visitor).await, "nobody");
         app.probe.heal();

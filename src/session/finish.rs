@@ -30,7 +30,7 @@ pub(crate) struct Browser<'r> {
 
 impl Browser<'_> {
     /// Returns the name by which the browser introduces itself, up to 256 bytes of it.
-    pub(super) fn agent(self) -> Option<String> {
+    fn agent(self) -> Option<String> {
         let text = self.headers?.get_one("User-Agent")?;
         let agent: String = text.chars().filter(|c| !c.is_control()).collect();
         let end = (0..=AGENT.min(agent.len())).rfind(|at| agent.is_char_boundary(*at))?;
@@ -86,7 +86,7 @@ impl Session {
         failed: bool,
         browser: Browser<'_>,
     ) -> (CookieAction, Option<Error>) {
-        let (due, has_new_message) = {
+        let (due, is_asked_for, has_new_message) = {
             let state = &mut *self.state.lock();
             self.renew_by_age(state, failed, browser);
             let due = self.due_actions(state, failed, browser);
@@ -95,8 +95,12 @@ impl Session {
             if state.has_revived() {
                 state.cookie_action = CookieAction::None;
             }
-            state.note_agent(browser);
-            (due, state.has_new_message())
+            if let Some(log_in) = &mut state.record.log_in
+                && log_in.agent.is_none()
+            {
+                log_in.agent = browser.agent();
+            }
+            (due, state.asks_for_a_save(), state.has_new_message())
         };
         let sent = self.send_changes().await;
         if due.touch && sent.is_ok() {
@@ -116,7 +120,8 @@ impl Session {
         for unconfirmed in state.abandoned.drain(..) {
             self.manager.undo(unconfirmed);
         }
-        (state.close(due.resend), sent.err())
+        // Without an error, the browser still has the old id.
+        (state.close(due.resend), sent.err().filter(|_| is_asked_for))
     }
 
     fn due_actions(&self, state: &State, failed: bool, browser: Browser<'_>) -> DueActions {

@@ -2,7 +2,7 @@
 
 use super::messages::HandedOut;
 use super::values::Reads;
-use super::{Browser, CookieAction, Credential};
+use super::{CookieAction, Credential};
 use crate::change::Change;
 use crate::config::Limits;
 use crate::error::Error;
@@ -156,13 +156,11 @@ impl State {
         }
     }
 
-    /// Notes the browser in which the user logged in, unless it is known.
-    pub(super) fn note_agent(&mut self, browser: Browser<'_>) {
-        if let Some(log_in) = &mut self.record.log_in
-            && log_in.agent.is_none()
-        {
-            log_in.agent = browser.agent();
-        }
+    /// Returns whether the handler asks for the next save. A renewal by age, and the move to a new id in
+    /// the grace of a renewal, can fail: nothing is lost, and the next request tries again.
+    pub(super) fn asks_for_a_save(&self) -> bool {
+        let renews = self.renew && !self.renews_by_age;
+        renews || !self.changes.is_empty() || self.end_target.is_some() || self.refused.is_some()
     }
 
     /// Returns whether this request sets timeouts that are not saved yet.

@@ -319,7 +319,7 @@ impl Model {
                 self.jar_since = world.millis();
             }
             if let Some(report) = report.as_ref().filter(|_| good) {
-                self.acknowledge(sent, report);
+                self.acknowledge(sent, report, world);
             }
         }
         if sent.act == Act::Endall {

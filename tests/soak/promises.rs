@@ -2,11 +2,15 @@
 
 use crate::act::{Act, Report, Sent};
 use crate::model::Model;
+use crate::world::World;
 
 impl Model {
     /// Records the promises of a 200.
-    pub(crate) fn acknowledge(&mut self, sent: &Sent, report: &Report) {
+    pub(crate) fn acknowledge(&mut self, sent: &Sent, report: &Report, world: &World) {
         let now = self.now;
+        // A clock that jumps ahead ends the tombstone of a renewal before its time. A log-out that began
+        // before both then finds no session.
+        let in_time = !world.renews_by_age || sent.epoch == world.epoch();
         if let Some(known) = report
             .left
             .me
@@ -37,10 +41,10 @@ impl Model {
                     self.tokens.pop_front();
                 }
             }
-            (Act::Logout, Some(me)) if self.ends_for_good(me, sent) => {
+            (Act::Logout, Some(me)) if in_time && self.ends_for_good(me, sent) => {
                 self.ended.insert(me.clone(), now);
             }
-            (Act::Logout, None) => self.ended_by_old_cookie(sent),
+            (Act::Logout, None) if in_time => self.ended_by_old_cookie(sent),
             (Act::Endall, _) => {
                 for (me, known) in &self.known {
                     let Some((user, sent_at, acknowledged_at)) = &known.logged_in else {

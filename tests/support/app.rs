@@ -113,7 +113,8 @@ impl App {
         Self::in_rounds_with(rounds, |f| f, build, test).await;
     }
 
-    async fn in_rounds_with<R: Copy, F: Future<Output = ()>>(
+    /// The same, with other settings.
+    pub(crate) async fn in_rounds_with<R: Copy, F: Future<Output = ()>>(
         rounds: &[R],
         settings: impl Fn(Figment) -> Figment,
         build: impl Fn(Rocket<Build>) -> Rocket<Build>,
