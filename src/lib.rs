@@ -51,6 +51,11 @@
 //! settings](settings). Invalid settings stop the launch with a sentence that names the key and the
 //! remedy.
 //!
+//! # Events
+//!
+//! [`Sessions::fairing().events(listener)`](SessionsFairing::events) tells an audit log or an exporter of
+//! figures what happens to sessions.
+//!
 //! # Stores
 //!
 //! | store | use | survives a restart | shared by processes |
@@ -94,7 +99,9 @@ mod csrf;
 #[cfg(any(feature = "perl", feature = "import"))]
 mod decode_error;
 mod dispatch;
+mod end_reason;
 mod error;
+mod events;
 mod fairing;
 mod guard;
 mod header;
@@ -133,7 +140,10 @@ pub use config::Durability;
 pub use csrf::{CsrfForm, CsrfToken, NoFields};
 #[cfg(any(feature = "perl", feature = "import"))]
 pub use decode_error::{DecodeError, DecodeErrorKind};
+pub use end_reason::EndReason;
 pub use error::{Error, ErrorKind, Result};
+pub use events::{CookieFault, EventKind, SessionEvent, SessionEvents, StoreCall};
+pub use fairing::SessionsFairing;
 pub use id::SessionId;
 pub use logged_in::LoggedIn;
 pub use notifications::{Notification, Notifications, Notify};

@@ -22,6 +22,7 @@ mod directory;
 mod documentation;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod ending;
+mod events;
 mod expiring;
 mod form_tokens;
 mod guards;

@@ -63,6 +63,9 @@ settings::settings! {
         pub(crate) idle_timeout: u64 = 86_400,
         /// Seconds after its creation when a session ends, even if it is in use; 0 means never.
         pub(crate) absolute_timeout: u64 = 0,
+        /// Seconds for which the session of a user stays in the store after a timeout, so that
+        /// `Session::ended_because` can name the timeout; 0 means not at all.
+        pub(crate) keep_expired: u64 = 0,
         /// Seconds between two updates of the time of a session's last request, at most `idle_timeout / 10`.
         pub(crate) touch_every: u64 = 60,
         /// Milliseconds that one call to a store may take.

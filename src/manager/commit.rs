@@ -211,7 +211,8 @@ impl SessionManager {
                 return Ok(committed(record, version, revived, has_moved));
             }
             let was_empty = !record.has_info();
-            match edit.repeat(&mut record, has_moved, &self.limits)? {
+            let repeated = edit.repeat(&mut record, has_moved, &self.limits);
+            match repeated.inspect_err(|error| self.note_limit(error, None))? {
                 Repeated::Edited => revived = was_empty,
                 Repeated::Arrived => return Ok(committed(record, version, revived, has_moved)),
                 Repeated::Unchanged => return Ok(committed(record, version, was_empty, has_moved)),
@@ -262,7 +263,8 @@ impl SessionManager {
                 return Ok(None);
             }
             let was_empty = !record.has_info();
-            let repeated = edit.repeat(record, false, &self.limits)?;
+            let repeated = edit.repeat(record, false, &self.limits);
+            let repeated = repeated.inspect_err(|error| self.note_limit(error, None))?;
             // An edit that changes nothing waits as well: the record is not in the store yet.
             let joins = matches!(repeated, Repeated::Edited | Repeated::Unchanged);
             Ok(joins.then_some(was_empty))

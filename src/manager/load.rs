@@ -1,7 +1,9 @@
 //! Loads a session, and updates its time of last use.
 
 use super::{CommitOutcome, SessionManager, Version};
+use crate::end_reason::EndReason;
 use crate::error::Result;
+use crate::events::EventKind;
 use crate::id::SessionId;
 use crate::record::{Record, Tombstone};
 use crate::store::{Saved, Stored};
@@ -19,6 +21,19 @@ pub(crate) enum Lookup {
     Missing,
 }
 
+/// What a request finds under the id that it presents.
+pub(crate) enum Presented {
+    /// A session, as in [`Lookup::Live`].
+    Live(Record, Version),
+    /// The session moved a moment ago.
+    Moved,
+    /// The session ended, for this reason if it is known.
+    Ended(Option<EndReason>),
+    /// The session timed out, and the store still has it.
+    Expired(EndReason, Record),
+    Missing,
+}
+
 /// Returns whether the session with the tag `there` is the one that had `tag`, and not one that
 /// began later under the same id. Sessions that this crate did not write have no tag and always
 /// match.
@@ -30,14 +45,31 @@ impl SessionManager {
     /// Returns the session under `id`, for a request that has just presented that id. A session
     /// past half of its idle timeout is extended first, so that it cannot expire while the request
     /// uses it.
-    pub(crate) async fn load(&self, id: &SessionId) -> Result<Lookup> {
-        match self.reload(id).await? {
-            Lookup::Live(record, version) if self.is_past_half_of_timeout(&record) => {
-                // In a box, as every rare path of a load: it would make the future of each load larger.
-                Box::pin(self.extend(record, version)).await
-            }
-            found => Ok(found),
+    pub(crate) async fn load(&self, id: &SessionId) -> Result<Presented> {
+        let Some((record, version)) = self.read(id).await? else {
+            return Ok(Presented::Missing);
+        };
+        match record.tombstone {
+            Some(Tombstone::Moved(_)) => return Ok(Presented::Moved),
+            Some(Tombstone::Ended) => return Ok(Presented::Ended(record.ended)),
+            None => {}
         }
+        if self.is_expired(&record) {
+            return Ok(Presented::Expired(self.timeout_of(&record), record));
+        }
+        if let Some(end) = self.lineage_end(&record).await? {
+            return Ok(Presented::Ended(end.ended));
+        }
+        if !self.is_past_half_of_timeout(&record) {
+            return Ok(Presented::Live(record, version));
+        }
+        // In a box, as every rare path of a load: it would make the future of each load larger.
+        Ok(match Box::pin(self.extend(record, version)).await? {
+            Lookup::Live(record, version) => Presented::Live(record, version),
+            Lookup::Tombstone(Tombstone::Moved(_)) => Presented::Moved,
+            Lookup::Tombstone(Tombstone::Ended) => Presented::Ended(None),
+            Lookup::Missing => Presented::Missing,
+        })
     }
 
     /// Like [`load`](Self::load), for a request that has already loaded the session.
@@ -64,6 +96,7 @@ impl SessionManager {
             return Ok(None);
         };
         let Some(mut record) = Record::decode(bytes, id) else {
+            self.listeners().note(EventKind::RecordUnreadable);
             log::warn!(
                 "the store holds an invalid record under a session's id; it is kept for examination, and opens no session"
             );
@@ -90,16 +123,31 @@ impl SessionManager {
         too_old || now >= record.accessed.saturating_add(self.idle_timeout)
     }
 
+    /// Returns the timeout that `record`, which is expired, has passed first.
+    fn timeout_of(&self, record: &Record) -> EndReason {
+        let idle = record.accessed.saturating_add(self.idle_timeout);
+        let absolute = record.created.saturating_add(self.absolute_timeout);
+        match self.absolute_timeout > 0 && absolute <= idle {
+            true => EndReason::AbsoluteTimeout,
+            false => EndReason::IdleTimeout,
+        }
+    }
+
     /// Returns whether `record` is a copy of a session that has ended.
     ///
     /// Only concurrent renewals make copies, and only copies cost this second read.
     pub(crate) async fn lineage_has_ended(&self, record: &Record) -> Result<bool> {
+        Ok(self.lineage_end(record).await?.is_some())
+    }
+
+    /// Returns the tombstone of all copies of `record`, if they have ended.
+    async fn lineage_end(&self, record: &Record) -> Result<Option<Record>> {
         let Some(tag) = record.tag.filter(|_| record.forked) else {
-            return Ok(false);
+            return Ok(None);
         };
         let id = SessionId::of_lineage(tag);
-        let tombstone = Box::pin(self.read(&id)).await?;
-        Ok(tombstone.is_some_and(|(record, _)| record.tombstone == Some(Tombstone::Ended)))
+        let tombstone = Box::pin(self.read(&id)).await?.map(|(record, _)| record);
+        Ok(tombstone.filter(|record| record.tombstone == Some(Tombstone::Ended)))
     }
 
     /// Returns whether the time of last use should be updated. A time far in the future counts as

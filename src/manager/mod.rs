@@ -4,18 +4,22 @@ mod batch;
 mod commit;
 mod create;
 mod end;
+mod follower;
 mod load;
 mod renew;
 mod unanswered;
 mod undo;
 mod update;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::config::{Config, Limits, Transport};
+use crate::end_reason::EndReason;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{EventKind, Listeners, SessionEvent};
 use crate::id::SessionId;
 use crate::keyed_locks::{KeyedLock, KeyedLocks, LockError};
 use crate::record::Record;
@@ -25,13 +29,17 @@ use crate::store::{Precondition, Revision, Save, Saved, SessionStore};
 use batch::Batches;
 
 pub(crate) use end::{EndTarget, ObservedRevision};
-pub(crate) use load::{Lookup, is_same_session};
+pub(crate) use load::{Lookup, Presented, is_same_session};
 pub(crate) use unanswered::{Unanswered, Unconfirmed};
 pub(crate) use update::Update;
 
 /// How long a tombstone stays in the store. A request that runs longer finds no session at the old
 /// id.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How long the tombstone of a session that [somebody else](crate::end_reason::EndReason::is_news)
+/// ended stays in the store at most, in seconds. The visitor is told why when the browser comes back.
+const NEWS: u64 = 86_400;
 
 /// Loads and saves sessions as the configuration says.
 pub(crate) struct SessionManager {
@@ -44,6 +52,8 @@ pub(crate) struct SessionManager {
     idle_timeout: u64,
     /// Seconds; 0 is never.
     absolute_timeout: u64,
+    /// Seconds for which the store keeps the session of a user after a timeout.
+    keep_expired: u64,
     /// Seconds.
     touch_every: u64,
     bounds: Arc<Bounds>,
@@ -117,6 +127,7 @@ impl SessionManager {
             },
             idle_timeout: config.idle_timeout,
             absolute_timeout: config.absolute_timeout,
+            keep_expired: config.keep_expired,
             // A session in use is touched often enough to keep nine tenths of its timeout.
             touch_every: config.touch_every.min(config.idle_timeout / 10),
             bounds,
@@ -137,8 +148,25 @@ impl SessionManager {
         &self.store
     }
 
+    /// Returns those who learn of events.
+    pub(crate) fn listeners(&self) -> &Listeners {
+        self.bounds.heard_by()
+    }
+
+    /// Tells the listeners if `error` says that a session would be too large. `address` is that of the
+    /// client, if it is known.
+    pub(crate) fn note_limit(&self, error: &Error, address: Option<IpAddr>) {
+        if error.kind() == ErrorKind::Limit {
+            let event = SessionEvent::new(EventKind::SessionFull);
+            self.listeners().tell(SessionEvent { address, ..event });
+        }
+    }
+
     /// Returns the lifetime of `record` in the store.
     fn lifetime(&self, record: &Record) -> Duration {
+        if record.ended.is_some_and(EndReason::is_news) {
+            return GRACE.max(Duration::from_secs(self.idle_timeout.min(NEWS)));
+        }
         if record.tombstone.is_some() || !record.has_info() {
             return GRACE;
         }
@@ -149,7 +177,9 @@ impl SessionManager {
                 end.saturating_sub(self.clock.seconds())
             }
         };
-        Duration::from_secs(self.idle_timeout.min(left).max(1))
+        let kept = record.user.as_ref().map_or(0, |_| self.keep_expired);
+        let left = self.idle_timeout.min(left).max(1);
+        Duration::from_secs(left.saturating_add(kept))
     }
 
     /// Saves `record` with the present time. The attempt stays in `unanswered` until the store
@@ -204,9 +234,14 @@ impl SessionManager {
             ttl,
             precondition,
         };
-        self.bounds
+        let saved = self
+            .bounds
             .call("save a session", self.store.save_session(id, save))
-            .await
+            .await?;
+        if saved == Saved::Changed && precondition != Precondition::Absent {
+            self.listeners().note(EventKind::Conflict);
+        }
+        Ok(saved)
     }
 
     /// Deletes the entry under `id`.

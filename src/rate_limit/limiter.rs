@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{By, LimitHeaders, RateLimitConfig, WhenUncounted};
 use crate::dispatch::{self, ActiveRequests};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
+use crate::events::{EventKind, SessionEvent};
 use crate::guard;
 use crate::secret_key::secret_key;
 use crate::store::bounded::Bounds;
@@ -109,7 +110,10 @@ impl Limiter {
             let key = self.key(request, policy).await;
             let batch = |requests| self.count_batch(&key, policy, requests);
             match self.batches.count(&key, policy, batch).await {
-                Ok(count) => Ok(Some(count)),
+                Ok(count) => {
+                    self.report(request, &count);
+                    Ok(Some(count))
+                }
                 Err(_) if self.when_store_is_down == WhenUncounted::Allow => Ok(None),
                 Err(error) => {
                     StoreWasDown::note(request);
@@ -118,6 +122,18 @@ impl Limiter {
             }
         };
         Counts::of(request).once(policy, &self.active, count).await
+    }
+
+    /// Tells the listeners if `count` refuses `request`.
+    fn report(&self, request: &Request<'_>, count: &Count) {
+        if count.refused {
+            let limit = count.policy.name;
+            let event = SessionEvent::new(EventKind::RateLimited { limit });
+            self.bounds.heard_by().tell(SessionEvent {
+                address: request.remote().map(|peer| peer.ip()),
+                ..event
+            });
+        }
     }
 
     /// Writes the limits of `request` into `response`, and returns whether the request was refused.

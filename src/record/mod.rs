@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::end_reason::EndReason;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::message::StoredMessage;
@@ -69,6 +70,8 @@ pub struct Record {
     /// each made one.
     pub(crate) csrf: Vec<String>,
     pub(crate) tombstone: Option<Tombstone>,
+    /// Why the session ended, in the tombstone of an end.
+    pub(crate) ended: Option<EndReason>,
     unknown: UnknownFields,
 }
 
@@ -92,6 +95,7 @@ impl Record {
             tokens: Vec::new(),
             csrf: Vec::new(),
             tombstone: None,
+            ended: None,
             unknown: UnknownFields::default(),
         }
     }

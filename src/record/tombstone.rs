@@ -5,7 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::SessionId;
 
-/// A tombstone: it takes the place of a session that was renewed or ended, for a minute.
+/// A tombstone: it takes the place of a session that was renewed or ended, for a minute, or for longer
+/// if it [tells the visitor](crate::end_reason::EndReason::is_news) why the session ended.
 ///
 /// No cookie opens it. Concurrent requests find it when they save the session that they loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub(crate) enum Tombstone {
     /// The session was renewed, and continues under this id.
     #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
     Moved(SessionId),
-    /// The session ended. The tombstone is deleted soon.
+    /// The session ended.
     Ended,
 }
 

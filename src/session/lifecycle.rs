@@ -2,6 +2,7 @@
 
 use super::form_tokens::random as random_token;
 use super::{CookieAction, Credential, Lifecycle, Session};
+use crate::end_reason::EndReason;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header;
 use crate::id::SessionId;
@@ -170,6 +171,10 @@ impl Session {
     /// ```
     pub fn end(&self) {
         let state = &mut *self.state.lock();
+        if let Lifecycle::Stored { .. } = state.lifecycle {
+            let user = state.owner.as_ref().unwrap_or(&state.record.user);
+            state.ended_user = user.clone();
+        }
         let end_target = match (state.lifecycle, state.credential) {
             (Lifecycle::Stored { version, .. }, _) => Some(EndTarget {
                 tag: state.record.tag,
@@ -184,7 +189,12 @@ impl Session {
             ) => Some(EndTarget::new(id)),
             _ => None,
         };
-        state.end_target = end_target.or(state.end_target);
+        let own = end_target.map(|end_target| EndTarget {
+            reason: EndReason::LoggedOut,
+            address: self.peer,
+            ..end_target
+        });
+        state.end_target = own.or(state.end_target);
         state.drop_changes();
         state.record = Record::new(self.manager.clock.seconds(), state.record.address);
         state.handed_out.clear();

@@ -4,6 +4,7 @@ mod finish;
 mod form_tokens;
 mod lifecycle;
 mod messages;
+mod report;
 mod send;
 mod state;
 mod values;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::change::Change;
+use crate::end_reason::EndReason;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::manager::{SessionManager, Version};
@@ -70,6 +72,10 @@ pub struct Session {
     manager: Arc<SessionManager>,
     /// Whether the request presented a session, or a token for one.
     personal: bool,
+    /// Why the session ended that the request presents.
+    ended: Option<EndReason>,
+    /// The address of the network peer.
+    peer: Option<IpAddr>,
     state: Mutex<State>,
     /// Held while the session is being saved.
     saving: rocket::tokio::sync::Mutex<()>,
@@ -143,9 +149,23 @@ impl Session {
                 credential,
                 Credential::Session { .. } | Credential::Token(_)
             ),
+            ended: None,
+            peer: None,
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Notes why the session ended that the request presents, if it did and the reason is known.
+    pub(crate) fn set_ended(&mut self, ended: Option<EndReason>) {
+        self.ended = ended;
+        // The page may show the reason.
+        self.personal |= ended.is_some();
+    }
+
+    /// Notes the address of the network peer.
+    pub(crate) fn set_peer(&mut self, peer: Option<IpAddr>) {
+        self.peer = peer;
     }
 
     /// Returns whether the request presented a session or a token, so that the response is for this
@@ -157,7 +177,8 @@ impl Session {
     /// Makes `change` to the handler's view, and records it for the next save.
     fn change(&self, state: &mut State, change: Change) -> Result<()> {
         state.keep_base();
-        change.apply(&mut state.record, &self.manager.limits)?;
+        let applied = change.apply(&mut state.record, &self.manager.limits);
+        applied.inspect_err(|error| self.manager.note_limit(error, self.peer))?;
         if state
             .changes
             .last()
