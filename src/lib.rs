@@ -79,6 +79,7 @@
 //! - `redis` and `memcached`, on by default: the stores with these names.
 //! - `perl`: the guard `&PerlSession`, and the module `storable`, which reads Perl's Storable.
 //! - `import`: the module `import`, which reads the sessions of three Python systems.
+//! - `metrics`: `SessionMetrics`, which counts events and times the calls to stores.
 //! - `testing`: tools for the tests of an application or of a store.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -142,6 +143,8 @@ pub use csrf::{CsrfForm, CsrfToken, NoFields};
 pub use decode_error::{DecodeError, DecodeErrorKind};
 pub use end_reason::EndReason;
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "metrics")]
+pub use events::SessionMetrics;
 pub use events::{CookieFault, EventKind, SessionEvent, SessionEvents, StoreCall};
 pub use fairing::SessionsFairing;
 pub use id::SessionId;
@@ -176,6 +179,9 @@ mod guide {
     mod cache {}
     #[doc = include_str!("../docs/rate-limits.md")]
     mod rate_limits {}
+    #[cfg(feature = "metrics")]
+    #[doc = include_str!("../docs/monitoring.md")]
+    mod monitoring {}
     #[doc = include_str!("../docs/notifications.md")]
     mod notifications {}
     #[doc = include_str!("../docs/store-directory.md")]

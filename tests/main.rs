@@ -37,6 +37,8 @@ mod lost_responses;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod merging;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod no_random_numbers;
 mod notifications;
 mod overtaking;

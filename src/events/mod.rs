@@ -1,12 +1,16 @@
 //! Events in the lives of sessions, and the listeners that the application attaches.
 
 mod event;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod store_call;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use self::event::{CookieFault, EventKind, SessionEvent};
+#[cfg(feature = "metrics")]
+pub use self::metrics::SessionMetrics;
 pub use self::store_call::StoreCall;
 
 /// A listener for events in the lives of sessions, such as an audit log or an exporter of figures.
