@@ -14,6 +14,7 @@ use crate::dispatch::{self, ActiveRequests};
 use crate::error::StoreWasDown;
 use crate::events::{Listeners, SessionEvents};
 use crate::launch;
+use crate::launch_log;
 use crate::outbound::{self, Finishing};
 #[cfg(feature = "perl")]
 use crate::perl;
@@ -133,6 +134,7 @@ impl Fairing for SessionsFairing {
             error.log();
         }
         rate_limit::learn_key(rocket);
+        launch_log::log(sessions, rocket.config());
         let every = sessions.config.sweep_every;
         let stores = [sessions.manager.store()]
             .into_iter()

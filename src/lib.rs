@@ -54,7 +54,7 @@
 //! # Events
 //!
 //! [`Sessions::fairing().events(listener)`](SessionsFairing::events) tells an audit log or an exporter of
-//! figures what happens to sessions.
+//! figures what happens to sessions. The launch logs how they are kept.
 //!
 //! # Stores
 //!
@@ -111,6 +111,7 @@ mod id;
 pub mod import;
 mod keyed_locks;
 mod launch;
+mod launch_log;
 mod logged_in;
 mod manager;
 mod message;
