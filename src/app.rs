@@ -47,6 +47,11 @@ impl App {
         }
     }
 
+    /// Returns the session cookie without its value.
+    pub(crate) fn template(&self) -> &CookieTemplate {
+        &self.form
+    }
+
     /// Returns the reader and writer of the session cookie.
     pub(crate) fn cookie(&self) -> Result<&SessionCookie> {
         self.cookie.get().ok_or_else(not_attached)

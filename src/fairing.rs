@@ -1,5 +1,6 @@
 //! The fairing [`Sessions::fairing()`], which runs at launch and around each request.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use rocket::{Build, Data, Orbit, Request, Response, Rocket};
 
 use crate::dispatch::{self, ActiveRequests};
 use crate::error::StoreWasDown;
+use crate::events::{Listeners, SessionEvents};
 use crate::launch;
+use crate::launch_log;
 use crate::outbound::{self, Finishing};
 #[cfg(feature = "perl")]
 use crate::perl;
@@ -40,7 +43,7 @@ impl Sessions {
     ///     rocket::build().attach(Sessions::fairing())
     /// }
     /// ```
-    pub fn fairing() -> impl Fairing {
+    pub fn fairing() -> SessionsFairing {
         SessionsFairing::default()
     }
 
@@ -57,7 +60,7 @@ impl Sessions {
     ///
     /// let rocket = rocket::build().attach(Sessions::with(MemoryStore::new()));
     /// ```
-    pub fn with(store: impl SessionStore) -> impl Fairing {
+    pub fn with(store: impl SessionStore) -> SessionsFairing {
         SessionsFairing {
             store: Mutex::new(Some(Arc::new(store))),
             ..SessionsFairing::default()
@@ -65,13 +68,42 @@ impl Sessions {
     }
 }
 
-/// The fairing. It sets up the sessions at launch, saves each session before its response is sent,
-/// and sets the cookie.
+/// The fairing that adds sessions to an application, made by [`Sessions::fairing()`] or
+/// [`Sessions::with()`].
+///
+/// It sets up the sessions at launch, saves each session before its response is sent, and sets the
+/// cookie.
 #[derive(Default)]
-struct SessionsFairing {
+pub struct SessionsFairing {
     /// The application's own store, until the launch takes it.
     store: Mutex<Option<Arc<dyn SessionStore>>>,
+    listeners: Listeners,
     active: ActiveRequests,
+}
+
+impl SessionsFairing {
+    /// Attaches a listener for events in the lives of sessions. Several calls attach several
+    /// listeners.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket_session_kit::{SessionEvent, Sessions};
+    ///
+    /// let log = |event: &SessionEvent<'_>| println!("{} {:?}", event.kind.name(), event.address);
+    /// let rocket = rocket::build().attach(Sessions::fairing().events(log));
+    /// ```
+    #[must_use]
+    pub fn events(mut self, listener: impl SessionEvents) -> Self {
+        self.listeners.add(listener);
+        self
+    }
+}
+
+impl fmt::Debug for SessionsFairing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionsFairing").finish_non_exhaustive()
+    }
 }
 
 #[rocket::async_trait]
@@ -85,7 +117,7 @@ impl Fairing for SessionsFairing {
 
     async fn on_ignite(&self, rocket: Rocket<Build>) -> fairing::Result {
         let own = self.store.lock().take();
-        match launch::steps(&rocket, own, &self.active).await {
+        match launch::steps(&rocket, own, &self.listeners, &self.active).await {
             Ok(steps) => Ok(steps.into_iter().fold(rocket, |rocket, step| step(rocket))),
             Err(error) => {
                 error.log();
@@ -102,13 +134,20 @@ impl Fairing for SessionsFairing {
             error.log();
         }
         rate_limit::learn_key(rocket);
+        launch_log::log(sessions, rocket.config());
         let every = sessions.config.sweep_every;
         let stores = [sessions.manager.store()]
             .into_iter()
             .chain(&sessions.others);
         for store in stores.filter(|store| every > 0 && !store.expires_by_itself()) {
             let every = Duration::from_secs(every);
-            tokio::spawn(sweep(Arc::clone(store), every, rocket.shutdown()));
+            let listeners = self.listeners.clone();
+            tokio::spawn(sweep(
+                Arc::clone(store),
+                every,
+                listeners,
+                rocket.shutdown(),
+            ));
         }
     }
 

@@ -12,10 +12,12 @@ use rocket::{Ignite, Request, Rocket, Sentinel};
 use crate::app::App;
 use crate::config::{Transport, WhenStoreIsDown};
 use crate::dispatch::{self, Active};
+use crate::end_reason::EndReason;
 use crate::error::{Error, Result, StoreWasDown};
+use crate::events::{CookieFault, EventKind, SessionEvent};
 use crate::id::SessionId;
 use crate::logged_in::LoggedIn;
-use crate::manager::Lookup;
+use crate::manager::Presented;
 use crate::session::{Credential, Session};
 use crate::sessions::Sessions;
 
@@ -36,7 +38,10 @@ pub(crate) async fn session<'r>(request: &'r Request<'_>) -> Result<&'r Session>
         .opened
         .get_or_init(|| async {
             let active = sessions.active.enter();
-            let session = open(sessions, request).await;
+            let mut session = open(sessions, request).await;
+            if let Ok(session) = &mut session {
+                session.set_peer(address(request));
+            }
             if request.rocket().config().profile == rocket::Config::DEBUG_PROFILE {
                 session.iter().for_each(Session::watch_reads);
             }
@@ -84,33 +89,50 @@ pub(crate) fn defer(
 
 /// Opens the session of a request: from its cookie or token to the id, the record and the session.
 async fn open(sessions: &App, request: &Request<'_>) -> Result<Session> {
-    let mut credential = Credential::Nothing;
+    let (mut credential, mut ended) = (Credential::Nothing, None);
     if sessions.config.transport != Transport::Header {
         let mut tried = None;
         for candidate in sessions.cookie()?.read(request) {
-            let Some(opened) =
-                candidate.filter(|opened| tried.replace(opened.id) != Some(opened.id))
-            else {
+            let Some(opened) = candidate else {
+                reject(sessions, request, CookieFault::Undecryptable);
                 continue;
             };
+            if tried.replace(opened.id) == Some(opened.id) {
+                continue;
+            }
             let cookie = Credential::Session {
                 id: opened.id,
                 outdated: opened.outdated,
                 moved: false,
             };
-            match load(sessions, request, &opened.id, cookie).await? {
+            let fault = match load(sessions, request, &opened.id, cookie).await? {
                 Loaded::Session(session) => return Ok(session),
-                Loaded::Tombstone => credential = Credential::Stale(opened.id),
-                Loaded::Nothing => {}
-            }
+                Loaded::Moved => {
+                    credential = Credential::Stale(opened.id);
+                    CookieFault::Renewed
+                }
+                Loaded::Ended(reason) => {
+                    ended = ended.or(reason);
+                    CookieFault::Ended
+                }
+                Loaded::Expired(reason) => {
+                    ended = ended.or(Some(reason));
+                    continue;
+                }
+                Loaded::Nothing => CookieFault::Unknown,
+            };
+            reject(sessions, request, fault);
         }
     }
     if let Some(headers) = &sessions.headers {
         match headers.read(request)? {
             Some(id) => {
                 credential = Credential::Token(id);
-                if let Loaded::Session(session) = load(sessions, request, &id, credential).await? {
-                    return Ok(session);
+                match load(sessions, request, &id, credential).await? {
+                    Loaded::Session(session) => return Ok(session),
+                    Loaded::Ended(reason) => ended = reason,
+                    Loaded::Expired(reason) => ended = Some(reason),
+                    Loaded::Moved | Loaded::Nothing => {}
                 }
             }
             None if sessions.config.transport == Transport::Header => {
@@ -119,11 +141,10 @@ async fn open(sessions: &App, request: &Request<'_>) -> Result<Session> {
             None => {}
         }
     }
-    Ok(Session::fresh(
-        Arc::clone(&sessions.manager),
-        credential,
-        address(request),
-    ))
+    let manager = Arc::clone(&sessions.manager);
+    let mut session = Session::fresh(manager, credential, address(request));
+    session.set_ended(ended);
+    Ok(session)
 }
 
 /// The result of a presented id.
@@ -133,8 +154,12 @@ async fn open(sessions: &App, request: &Request<'_>) -> Result<Session> {
 )]
 enum Loaded {
     Session(Session),
-    /// The session moved or ended a moment ago.
-    Tombstone,
+    /// The session moved a moment ago.
+    Moved,
+    /// The session ended, for this reason if it is known.
+    Ended(Option<EndReason>),
+    /// The session timed out.
+    Expired(EndReason),
     Nothing,
 }
 
@@ -147,14 +172,23 @@ async fn load(
 ) -> Result<Loaded> {
     let manager = || Arc::clone(&sessions.manager);
     match sessions.manager.load(id).await {
-        Ok(Lookup::Live(record, version)) => Ok(Loaded::Session(Session::resumed(
+        Ok(Presented::Live(record, version)) => Ok(Loaded::Session(Session::resumed(
             manager(),
             record,
             version,
             credential.of_version(&version),
         ))),
-        Ok(Lookup::Tombstone(..)) => Ok(Loaded::Tombstone),
-        Ok(Lookup::Missing) => Ok(Loaded::Nothing),
+        Ok(Presented::Moved) => Ok(Loaded::Moved),
+        Ok(Presented::Ended(reason)) => Ok(Loaded::Ended(reason)),
+        Ok(Presented::Expired(reason, record)) => {
+            sessions.manager.listeners().tell(SessionEvent {
+                kind: EventKind::Expired(reason),
+                user: record.user(),
+                address: address(request),
+            });
+            Ok(Loaded::Expired(reason))
+        }
+        Ok(Presented::Missing) => Ok(Loaded::Nothing),
         Err(_) if sessions.config.when_store_is_down == WhenStoreIsDown::Anonymous => {
             Ok(Loaded::Session(Session::unavailable(
                 manager(),
@@ -167,6 +201,15 @@ async fn load(
             Err(error)
         }
     }
+}
+
+/// Tells the listeners that a cookie of `request` opens no session.
+fn reject(sessions: &App, request: &Request<'_>, fault: CookieFault) {
+    let event = SessionEvent::new(EventKind::CookieRejected(fault));
+    sessions.manager.listeners().tell(SessionEvent {
+        address: address(request),
+        ..event
+    });
 }
 
 fn address(request: &Request<'_>) -> Option<IpAddr> {

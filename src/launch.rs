@@ -12,6 +12,7 @@ use crate::config::{Config, Transport};
 use crate::cookie::CookieTemplate;
 use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Listeners;
 use crate::header::TokenHeaders;
 use crate::manager::SessionManager;
 #[cfg(feature = "perl")]
@@ -19,13 +20,14 @@ use crate::perl;
 use crate::rate_limit::{self, Limiter};
 use crate::sessions::Sessions;
 use crate::store::bounded::Bounds;
+use crate::store::configured::Entries;
 use crate::store::{SessionStore, configured};
 
 /// A change to the rocket during its build.
 type Step = Box<dyn FnOnce(Rocket<Build>) -> Rocket<Build> + Send>;
 
 /// Returns the steps that add sessions and the other features to `rocket`. `own` is the
-/// application's own store, if there is one.
+/// application's own store, if there is one, and `listeners` learn of the events.
 ///
 /// # Errors
 ///
@@ -33,6 +35,7 @@ type Step = Box<dyn FnOnce(Rocket<Build>) -> Rocket<Build> + Send>;
 pub(crate) async fn steps(
     rocket: &Rocket<Build>,
     own: Option<Arc<dyn SessionStore>>,
+    listeners: &Listeners,
     active: &ActiveRequests,
 ) -> Result<Vec<Step>> {
     if rocket.state::<Sessions>().is_some() {
@@ -63,17 +66,17 @@ pub(crate) async fn steps(
         return Err(Error::config("sessions.max_sessions_per_user", why));
     }
     let timeout = Duration::from_millis(config.store_timeout);
-    let bounds = Arc::new(Bounds::new(clock.clone(), timeout));
+    let bounds = Bounds::new(clock.clone(), timeout).listeners(listeners.clone());
 
     let mut steps: Vec<Step> = Vec::new();
-    if let Some(store) = stores.cache {
-        let cache = Cache::new(Arc::clone(&bounds), store, &config.cache)?;
+    if let Some(Entries { name, store }) = stores.cache {
+        let cache = Cache::new(bounds.of_store(name), store, &config.cache)?;
         steps.push(manage(cache));
     }
     match stores.rate_limit {
-        Some(store) => {
+        Some(Entries { name, store }) => {
             let limits_all = config.rate_limit.limit > 0;
-            let (bounds, clock) = (Arc::clone(&bounds), clock.clone());
+            let (bounds, clock) = (bounds.of_store(name), clock.clone());
             let config = &config.rate_limit;
             let limiter = Limiter::new(bounds, clock, store, config, active.clone())?;
             steps.push(manage(limiter));
@@ -85,9 +88,10 @@ pub(crate) async fn steps(
         None => {}
     }
     #[cfg(feature = "perl")]
-    if let Some(site) = perl::site(&config, &clock, &bounds)? {
+    if let Some(site) = perl::site(&config, &clock, &bounds.of_store("perl"))? {
         steps.push(manage(site));
     }
+    let bounds = bounds.of_store(stores.sessions.name());
     let manager = SessionManager::new(stores.sessions, bounds, clock, &config);
     let (manager, active) = (Arc::new(manager), active.clone());
     let app = App::new(manager, config, form, headers, active, stores.others);

@@ -52,6 +52,11 @@
 //! settings](settings). Invalid settings stop the launch with a sentence that names the key and the
 //! remedy.
 //!
+//! # Events
+//!
+//! [`Sessions::fairing().events(listener)`](SessionsFairing::events) tells an audit log or an exporter of
+//! figures what happens to sessions. The launch logs how they are kept.
+//!
 //! # Stores
 //!
 //! | store | use | survives a restart | shared by processes |
@@ -75,6 +80,7 @@
 //! - `redis` and `memcached`, on by default: the stores with these names.
 //! - `perl`: the guard `&PerlSession`, and the module `storable`, which reads Perl's Storable.
 //! - `import`: the module `import`, which reads the sessions of three Python systems.
+//! - `metrics`: `SessionMetrics`, which counts events and times the calls to stores.
 //! - `testing`: tools for the tests of an application or of a store.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -96,8 +102,10 @@ mod csrf;
 #[cfg(any(feature = "perl", feature = "import"))]
 mod decode_error;
 mod dispatch;
+mod end_reason;
 mod ended_here;
 mod error;
+mod events;
 mod fairing;
 mod guard;
 mod handle;
@@ -107,6 +115,7 @@ mod id;
 pub mod import;
 mod keyed_locks;
 mod launch;
+mod launch_log;
 mod logged_in;
 mod manager;
 mod message;
@@ -138,7 +147,12 @@ pub use config::Durability;
 pub use csrf::{CsrfForm, CsrfToken, NoFields};
 #[cfg(any(feature = "perl", feature = "import"))]
 pub use decode_error::{DecodeError, DecodeErrorKind};
+pub use end_reason::EndReason;
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "metrics")]
+pub use events::SessionMetrics;
+pub use events::{CookieFault, EventKind, SessionEvent, SessionEvents, StoreCall};
+pub use fairing::SessionsFairing;
 pub use handle::SessionHandle;
 pub use id::SessionId;
 pub use logged_in::LoggedIn;
@@ -177,6 +191,9 @@ mod guide {
     mod cache {}
     #[doc = include_str!("../docs/rate-limits.md")]
     mod rate_limits {}
+    #[cfg(feature = "metrics")]
+    #[doc = include_str!("../docs/monitoring.md")]
+    mod monitoring {}
     #[doc = include_str!("../docs/notifications.md")]
     mod notifications {}
     #[doc = include_str!("../docs/store-directory.md")]

@@ -10,6 +10,9 @@ use crate::session::Session;
 /// status 401, so that another route can ask the visitor to log in. Without such a route, the
 /// application's catcher for 401 responds.
 ///
+/// That route or catcher can tell the visitor why the last session ended, by
+/// [`Session::ended_because()`].
+///
 /// For a page that is open to everybody, use [`&Session`](Session) and its
 /// [`user()`](Session::user). `Option<LoggedIn<'_>>` is `None` if no user is logged in, but also
 /// while the store does not respond, because Rocket turns every error of a guard into `None`. A

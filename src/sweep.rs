@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rocket::tokio;
 
+use crate::events::{EventKind, Listeners};
 use crate::store::SessionStore;
 
 /// Deletes expired sessions from `store` about once in `every`, until Rocket shuts down.
 pub(crate) async fn sweep(
     store: Arc<dyn SessionStore>,
     every: Duration,
+    listeners: Listeners,
     mut shutdown: rocket::Shutdown,
 ) {
     loop {
@@ -30,7 +32,11 @@ pub(crate) async fn sweep(
             // expired sessions are deleted.
             swept = store.delete_old_sessions(u64::MAX) => match swept {
                 Ok(swept) => log::debug!("swept {} sessions, {} remain", swept.deleted, swept.remaining),
-                Err(error) => log::warn!("{error}"),
+                Err(error) => {
+                    let (store, act) = (store.name(), "delete old sessions");
+                    listeners.note(EventKind::StoreFailed { store, act });
+                    log::warn!("{error}");
+                }
             }
         }
     }

@@ -128,6 +128,19 @@ async fn a_renewal_is_three_calls_and_an_end_two_after_the_load() {
 }
 
 #[async_test]
+async fn an_end_of_a_users_session_by_its_id_is_two_calls_and_its_reason_none() {
+    let app = App::launch().await;
+    let visitor = app.known_visitor().await;
+    visitor.get("/login/alice").await;
+    let (id, _) = app.list().await.remove(0);
+    app.probe.calls();
+    assert!(app.sessions().end(&id).await.expect("the store responds"));
+    assert_eq!(app.probe.calls().tuple(), (1, 1, 0, 0));
+    visitor.get("/who").await;
+    assert_eq!(app.probe.calls().tuple(), (1, 0, 0, 0));
+}
+
+#[async_test]
 async fn a_conflict_is_two_more_calls() {
     let app = App::launch().await;
     let visitor = app.known_visitor().await;

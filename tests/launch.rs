@@ -171,6 +171,63 @@ fn count(session: &rocket_session_kit::Session) -> Result<String> {
     Ok(session.increment("count", 1)?.to_string())
 }
 
+/// Launches with a cookie of this name, and returns the lines of the log that name it.
+async fn lines_of_launch(name: &str, settings: impl FnOnce(Figment) -> Figment) -> Vec<String> {
+    let figment = settings(figment().merge(("sessions.cookie.name", name)));
+    let rocket = rocket::custom(figment).attach(Sessions::with(MemoryStore::new()));
+    let client = rocket::local::asynchronous::Client::untracked(rocket).await;
+    client.expect("it launches");
+    log::lines_with(name)
+}
+
+#[async_test]
+async fn the_launch_says_how_sessions_are_kept() {
+    let line = "INFO sessions in the store `memory`, by the cookie `shown-1` (HttpOnly; SameSite=Lax; Path=/); \
+                idle timeout 86400 s, no absolute timeout";
+    assert_eq!(lines_of_launch("shown-1", |f| f).await, [line]);
+    let settings = |f: Figment| {
+        f.merge(("sessions.transport", "both"))
+            .merge(("sessions.cookie.secure", true))
+            .merge(("sessions.cookie.max_age", 60))
+            .merge(("sessions.idle_timeout", 600))
+            .merge(("sessions.absolute_timeout", 3600))
+    };
+    let line = "INFO sessions in the store `memory`, by the cookie `__Host-shown-2` (HttpOnly; SameSite=Lax; \
+                Secure; Path=/; Max-Age=60) or a token in `X-Auth-Token`; idle timeout 600 s, absolute timeout 3600 s";
+    assert_eq!(lines_of_launch("shown-2", settings).await, [line]);
+}
+
+#[async_test]
+async fn a_secure_cookie_without_tls_is_a_warning_except_in_the_debug_profile() {
+    let warning = "WARN browsers send the cookie `__Host-plain-1` over HTTPS alone, and Rocket is configured \
+                   without TLS: put a proxy that speaks TLS in front of the application, and name it in \
+                   `sessions.rate_limit.proxies`; or, for a local test over plain HTTP, set \
+                   `sessions.cookie.secure = false`";
+    let lines = lines_of_launch("plain-1", |f| f.select("release")).await;
+    assert_eq!(lines[1..], [warning]);
+    type Settings = fn(Figment) -> Figment;
+    let others: [(&str, Settings); 4] = [
+        ("plain-2", |f| f.merge(("sessions.cookie.secure", true))),
+        ("plain-3", |f| {
+            f.select("release").merge(("sessions.cookie.secure", false))
+        }),
+        ("plain-4", |f| {
+            f.select("release")
+                .merge(("sessions.rate_limit.proxies", ["::1"]))
+        }),
+        ("plain-5", |f| {
+            f.select("release").merge(("sessions.transport", "header"))
+        }),
+    ];
+    for (name, settings) in others {
+        let lines = lines_of_launch(name, settings).await;
+        assert!(
+            lines.iter().all(|line| line.starts_with("INFO ")),
+            "{lines:?}"
+        );
+    }
+}
+
 /// A store with the properties that a test sets.
 struct Flags {
     thread_safe: bool,

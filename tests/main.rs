@@ -24,6 +24,7 @@ mod directory;
 mod documentation;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod ending;
+mod events;
 mod expiring;
 mod form_tokens;
 mod guards;
@@ -40,6 +41,8 @@ mod lost_responses;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod merging;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod no_random_numbers;
 mod notification_data;
 mod notifications;

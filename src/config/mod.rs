@@ -77,6 +77,9 @@ settings::settings! {
         /// Seconds after a renewal in which the old id still reaches the session, at most 60; 0 means none. A log-in has no
         /// such grace.
         pub(crate) renewal_grace: u64 = 10,
+        /// Seconds for which the session of a user stays in the store after a timeout, so that
+        /// `Session::ended_because` can name the timeout; 0 means not at all.
+        pub(crate) keep_expired: u64 = 0,
         /// Seconds between two updates of the time of a session's last request, at most `idle_timeout / 10`.
         pub(crate) touch_every: u64 = 60,
         /// Milliseconds that one call to a store may take.

@@ -46,6 +46,11 @@ impl CookieTemplate {
         Ok(Self { cookie })
     }
 
+    /// Returns the cookie, whose value is empty.
+    pub(crate) fn cookie(&self) -> &Cookie<'static> {
+        &self.cookie
+    }
+
     /// Adds the keys: the one that `rocket` really uses, and the `previous` ones.
     ///
     /// # Errors

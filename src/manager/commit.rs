@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::batch::{self, Leader, Outcome, Place};
 use super::end::pause;
 use super::grace::{Moved, Trail};
-use super::{CommitOutcome, Lookup, SessionManager, Unanswered, Version, is_same_session};
+use super::{
+    CommitOutcome, Lookup, SessionManager, Unanswered, Version, committed, is_same_session,
+};
 use crate::config::Limits;
 use crate::error::Result;
 use crate::id::SessionId;
@@ -220,10 +222,15 @@ impl SessionManager {
                 return Ok(committed(record, version, revived, elsewhere));
             }
             let was_empty = !record.has_info();
-            match edit.repeat(&mut record, moved, &self.limits)? {
+            let repeated = edit.repeat(&mut record, moved, &self.limits);
+            match repeated.inspect_err(|error| self.note_limit(error, None))? {
                 Repeated::Edited => revived = was_empty,
-                Repeated::Arrived => return Ok(committed(record, version, revived, elsewhere)),
-                Repeated::Unchanged => return Ok(committed(record, version, was_empty, elsewhere)),
+                Repeated::Arrived => {
+                    return Ok(committed(record, version, revived, elsewhere));
+                }
+                Repeated::Unchanged => {
+                    return Ok(committed(record, version, was_empty, elsewhere));
+                }
                 Repeated::StaysBehind => return Ok(CommitOutcome::CommittedElsewhere),
                 Repeated::Unknown { lost } => {
                     return Ok(CommitOutcome::Unknown {
@@ -271,7 +278,8 @@ impl SessionManager {
                 return Ok(None);
             }
             let was_empty = !record.has_info();
-            let repeated = edit.repeat(record, Moved::No, &self.limits)?;
+            let repeated = edit.repeat(record, Moved::No, &self.limits);
+            let repeated = repeated.inspect_err(|error| self.note_limit(error, None))?;
             // An edit that changes nothing waits as well: the record is not in the store yet.
             let joins = matches!(repeated, Repeated::Edited | Repeated::Unchanged);
             Ok(joins.then_some(was_empty))
@@ -335,16 +343,5 @@ impl SessionManager {
             .send(&id, &bytes, ttl, Precondition::Revision(revision))
             .await;
         leader.finish_batch(record, saved)
-    }
-}
-
-fn committed(record: Record, version: Version, revived: bool, elsewhere: bool) -> CommitOutcome {
-    match elsewhere {
-        true => CommitOutcome::CommittedElsewhere,
-        false => CommitOutcome::Committed {
-            record,
-            version,
-            revived,
-        },
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{CommitOutcome, GRACE, Lookup, SessionManager, Version, is_same_session};
 use crate::change::Change;
+use crate::end_reason::EndReason;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::message::StoredMessage;
@@ -15,12 +16,17 @@ impl SessionManager {
     ///
     /// Only concurrent renewals make copies, and only copies cost this second read.
     pub(crate) async fn lineage_has_ended(&self, record: &Record) -> Result<bool> {
+        Ok(self.lineage_end(record).await?.is_some())
+    }
+
+    /// Returns the tombstone of all copies of `record`, if they have ended.
+    pub(super) async fn lineage_end(&self, record: &Record) -> Result<Option<Record>> {
         let Some(tag) = record.tag.filter(|_| record.forked) else {
-            return Ok(false);
+            return Ok(None);
         };
         let id = SessionId::of_lineage(tag);
-        let tombstone = Box::pin(self.read(&id)).await?;
-        Ok(tombstone.is_some_and(|(record, _)| record.tombstone == Some(Tombstone::Ended)))
+        let tombstone = Box::pin(self.read(&id)).await?.map(|(record, _)| record);
+        Ok(tombstone.filter(|record| record.tombstone == Some(Tombstone::Ended)))
     }
 
     /// Keeps `record`, saved as `new`, as a second copy of a session that another request renewed
@@ -96,9 +102,11 @@ impl SessionManager {
 
     /// Ends every copy of the session with `tag`, by a tombstone that each copy checks. `unused` is
     /// the number of seconds that a copy can stay unused.
-    pub(super) async fn end_lineage(&self, tag: u64, unused: u64) -> Result<()> {
+    pub(super) async fn end_lineage(&self, tag: u64, unused: u64, reason: EndReason) -> Result<()> {
         let mut tombstone = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
-        // An unused copy expires before this tombstone does.
+        tombstone.ended = Some(reason);
+        // An unused copy leaves the store before this tombstone does.
+        let unused = unused.saturating_add(self.keep_expired);
         let ttl = Duration::from_secs(unused).saturating_add(GRACE);
         let id = SessionId::of_lineage(tag);
         self.put(&id, &mut tombstone, ttl, Precondition::Absent)

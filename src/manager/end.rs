@@ -1,21 +1,21 @@
 //! Ends sessions, for good.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rocket::futures::future::join;
 use rocket::tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{GRACE, SessionManager, Version, is_same_session};
+use super::follower::RenewalFollower;
+use super::{SessionManager, Version, is_same_session};
+use crate::end_reason::EndReason;
 use crate::error::Result;
+use crate::events::{EventKind, SessionEvent};
 use crate::handle::UserKey;
 use crate::id::SessionId;
-use crate::keyed_locks::KeyedLock;
 use crate::record::{Record, Tombstone};
 use crate::store::{Revision, Saved};
-
-/// How many tombstones are followed before further renewals in this process must wait.
-const HEAD_START: u32 = 8;
 
 /// The session to end.
 #[derive(Clone, Copy)]
@@ -29,15 +29,17 @@ pub(crate) struct EndTarget {
     pub(crate) tried: bool,
     pub(crate) copies: Copies,
     pub(crate) index: IndexEntry,
+    pub(crate) reason: EndReason,
+    /// The address of the client that asked for the end, if it is known.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// What happens to the entry of a session that ends in the index of its user.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IndexEntry {
-    /// It is removed. The key is that of the user, if the caller knows them.
-    Goes(Option<UserKey>),
+    Removed,
     /// The caller removes it.
-    Stays,
+    Kept,
 }
 
 /// What happens to the copies of a session that ends.
@@ -61,7 +63,9 @@ impl EndTarget {
             observed: None,
             tried: false,
             copies: Copies::End,
-            index: IndexEntry::Goes(None),
+            index: IndexEntry::Removed,
+            reason: EndReason::EndedElsewhere,
+            address: None,
         }
     }
 }
@@ -75,6 +79,14 @@ impl Copies {
             Some(_) => Self::Spare,
         }
     }
+}
+
+/// What is known of an end so far.
+struct Ending {
+    /// The outcome for the copies of the session.
+    copies: Result<()>,
+    /// The user of the session.
+    user: Option<String>,
 }
 
 /// The revision of a session before its end.
@@ -101,30 +113,44 @@ impl SessionManager {
     /// Ends a session and all its copies for good, following its renewals. Returns whether it was
     /// still there. An error may mean that only copies of it live on.
     pub(crate) async fn end(&self, end_target: EndTarget) -> Result<bool> {
-        let mut copies = Ok(());
-        let ended = self.end_one(end_target, &mut copies).await?;
+        self.end_of_user(end_target, None).await
+    }
+
+    /// As [`end`](Self::end), for a session of `user`, if the user is known.
+    pub(crate) async fn end_of_user(
+        &self,
+        end_target: EndTarget,
+        user: Option<String>,
+    ) -> Result<bool> {
+        let copies = Ok(());
+        let mut ending = Ending { copies, user };
+        let ended = self.end_one(end_target, &mut ending).await?;
+        if ended {
+            self.listeners().tell(SessionEvent {
+                kind: EventKind::Ended(end_target.reason),
+                user: ending.user.as_deref(),
+                address: end_target.address,
+            });
+        }
         if end_target.copies == Copies::End {
-            copies?;
+            ending.copies?;
         }
         Ok(ended)
     }
 
-    /// Ends one session for good. `copies` is the outcome for its copies.
-    async fn end_one(&self, end_target: EndTarget, copies: &mut Result<()>) -> Result<bool> {
+    /// Ends one session for good.
+    async fn end_one(&self, end_target: EndTarget, ending: &mut Ending) -> Result<bool> {
         let EndTarget {
             mut id,
             tag,
             mut observed,
             mut tried,
+            reason,
             ..
         } = end_target;
         let mut follower = RenewalFollower::new(self);
         let (mut current_tag, mut was_live) = (tag, true);
-        let mut user = match end_target.index {
-            IndexEntry::Goes(user) => user,
-            IndexEntry::Stays => None,
-        };
-        loop {
+        let is_kept = loop {
             follower.check()?;
             let Some(seen) = observed.take() else {
                 let Some((there, version)) = self.read(&id).await? else {
@@ -143,10 +169,8 @@ impl SessionManager {
                         was_live =
                             !self.is_expired(&there) && !self.lineage_has_ended(&there).await?;
                         current_tag = there.tag;
-                        if let IndexEntry::Goes(_) = end_target.index {
-                            user = there.user().map(UserKey::of);
-                        }
                         observed = Some(ObservedRevision::new(self, &there, &version));
+                        ending.user = there.user;
                     }
                     _ => return Ok(tried),
                 }
@@ -158,12 +182,15 @@ impl SessionManager {
                 touched: false,
             };
             if let Some(tag) = seen.lineage.filter(|_| end_target.copies != Copies::Spare) {
-                *copies = self.end_lineage(tag, seen.unused).await;
+                ending.copies = self.end_lineage(tag, seen.unused, reason).await;
             }
             let asked = Instant::now();
+            // The visitor of a session that ended before knows already.
+            let is_kept = was_live && reason.is_news() && ending.user.is_some();
+            let shown = Some(reason).filter(|reason| is_kept || !reason.is_news());
             // The tombstone stops any renewal or save of this session, now and later.
-            match self.put_tombstone(&version, Tombstone::Ended, None).await {
-                Ok(Saved::Saved(_)) => break,
+            match self.put_end(&version, shown).await {
+                Ok(Saved::Saved(_)) => break is_kept,
                 // A session that renews itself in a loop could stay a step ahead. The lock stops
                 // its renewals in this process; against other processes, random pauses help.
                 Ok(Saved::Changed) => match &follower.lock {
@@ -182,19 +209,22 @@ impl SessionManager {
                     Err(_) => return Err(error),
                 },
             }
-        }
+        };
+        let user = ending.user.as_deref();
+        let user = user.filter(|_| end_target.index == IndexEntry::Removed);
         join(
-            self.delete_tombstone(&id),
-            self.forget_session(user, current_tag),
+            self.delete_tombstone(&id, is_kept),
+            self.forget_session(user.map(UserKey::of), current_tag),
         )
         .await;
         Ok(was_live)
     }
 
-    /// Deletes the tombstone under `id`. If that fails, it expires in a minute.
-    async fn delete_tombstone(&self, id: &SessionId) {
-        // A deletion could remove the next session of the same token.
-        if !id.is_of_token()
+    /// Deletes the tombstone under `id`, unless it `is_kept` to tell the visitor why the session ended.
+    async fn delete_tombstone(&self, id: &SessionId, is_kept: bool) {
+        // A deletion could remove the next session of the same token. The tombstone expires by itself.
+        if !is_kept
+            && !id.is_of_token()
             && let Err(error) = self.delete(id).await
         {
             log::warn!("a session ended, and its tombstone stays for a minute: {error}");
@@ -223,6 +253,13 @@ impl SessionManager {
         Ok(())
     }
 
+    /// Replaces the record of `version` with the tombstone of an end, which shows `reason`.
+    async fn put_end(&self, version: &Version, reason: Option<EndReason>) -> Result<Saved> {
+        let mut record = Record::tombstone(self.clock.seconds(), Tombstone::Ended);
+        record.ended = reason;
+        self.replace(version, &mut record).await
+    }
+
     /// Returns the session that was under `id`, following its renewals.
     pub(super) async fn follow(&self, mut id: SessionId) -> Result<Option<(Record, Version)>> {
         let mut follower = RenewalFollower::new(self);
@@ -239,55 +276,6 @@ impl SessionManager {
                 Some(Tombstone::Ended) => return Ok(None),
                 None => return Ok(Some((there, version))),
             }
-        }
-    }
-}
-
-/// Follows a session from tombstone to tombstone while it is renewed.
-struct RenewalFollower<'k> {
-    manager: &'k SessionManager,
-    started: Instant,
-    /// When the last tombstone was found.
-    last: Instant,
-    tombstones: u32,
-    /// While this lock is held, no request of this process renews the session.
-    lock: Option<KeyedLock<'k, u64>>,
-}
-
-impl<'k> RenewalFollower<'k> {
-    fn new(manager: &'k SessionManager) -> Self {
-        let now = Instant::now();
-        Self {
-            manager,
-            started: now,
-            last: now,
-            tombstones: 0,
-            lock: None,
-        }
-    }
-
-    /// Notes one more tombstone of the session with `tag`. The chain can grow as fast as it is
-    /// followed, so after some tombstones further renewals must wait.
-    async fn note_tombstone(&mut self, tag: Option<u64>) {
-        self.last = Instant::now();
-        self.tombstones += 1;
-        if self.tombstones == HEAD_START {
-            self.block_renewals(tag).await;
-        }
-    }
-
-    /// Waits for the earlier renewals in this process. Later ones wait for this end.
-    async fn block_renewals(&mut self, tag: Option<u64>) {
-        if self.lock.is_none() {
-            self.lock = self.manager.lock_lineage(tag).await;
-        }
-    }
-
-    /// Fails if no tombstone was found for long, or if the search outlived every tombstone.
-    fn check(&self) -> Result<()> {
-        match self.started.elapsed() > GRACE {
-            true => Err(self.manager.contention_error()),
-            false => self.manager.check_patience(self.last),
         }
     }
 }

@@ -9,6 +9,7 @@ use rocket::futures::future::join_all;
 use super::end::{Copies, EndTarget, IndexEntry, ObservedRevision};
 use super::user_index::{Listed, UserIndex, UserIndexes};
 use super::{SessionManager, is_same_session};
+use crate::end_reason::EndReason;
 use crate::error::Result;
 use crate::handle::{SessionHandle, UserKey};
 use crate::id::SessionId;
@@ -143,7 +144,8 @@ impl SessionManager {
             let ends = some.iter().map(|lineage| async move {
                 let mut all = Ended::default();
                 for entry in lineage {
-                    all.add(self.end_listed(user, entry, except).await?);
+                    let reason = EndReason::EndedElsewhere;
+                    all.add(self.end_listed(user, entry, except, reason).await?);
                 }
                 Ok(all)
             });
@@ -168,6 +170,7 @@ impl SessionManager {
         user: UserKey,
         entry: &Listed,
         except: Spared<'_>,
+        reason: EndReason,
     ) -> Result<Ended> {
         let started = Instant::now();
         let is_spared = |id: SessionId| except.is_some_and(|except| except.contains(&Some(id)));
@@ -199,16 +202,17 @@ impl SessionManager {
                 return Ok(Ended::default());
             }
             if is_meant {
-                let end_target = EndTarget {
-                    tag: record.tag,
-                    observed: Some(ObservedRevision::new(self, &record, &version)),
-                    copies: Copies::unless_spared(except),
-                    index: IndexEntry::Stays,
-                    ..EndTarget::new(version.id)
-                };
                 let was_live =
                     !self.is_expired(&record) && !self.lineage_has_ended(&record).await?;
-                let has_ended = self.end(end_target).await?;
+                let end_target = EndTarget {
+                    tag: record.tag,
+                    observed: was_live.then(|| ObservedRevision::new(self, &record, &version)),
+                    copies: Copies::unless_spared(except),
+                    index: IndexEntry::Kept,
+                    reason,
+                    ..EndTarget::new(version.id)
+                };
+                let has_ended = self.end_of_user(end_target, record.user).await?;
                 if of_user && was_live && has_ended {
                     ended.live = 1;
                     ended.ids = vec![entry.id, version.id];

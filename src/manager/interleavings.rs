@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use rocket::futures::TryStreamExt;
 
-use super::{CommitOutcome, EndTarget, Lookup, SessionManager, Unanswered, Update, Version};
+use super::{CommitOutcome, EndTarget, Presented, SessionManager, Unanswered, Update, Version};
 use crate::change::{Change, typed_update};
 use crate::clock::Clock;
+use crate::end_reason::EndReason;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::message::StoredMessage;
@@ -76,7 +78,7 @@ struct Request {
 impl Request {
     async fn load(manager: &SessionManager, version: &Version) -> Self {
         match manager.load(&version.id).await.expect("the store works") {
-            Lookup::Live(view, version) => Self {
+            Presented::Live(view, version) => Self {
                 version,
                 view,
                 changes: Vec::new(),
@@ -199,7 +201,7 @@ async fn new_session(manager: &SessionManager, before: &[Act]) -> (Record, Versi
 
 async fn final_record(manager: &SessionManager, version: &Version) -> Record {
     match manager.load(&version.id).await.expect("the store works") {
-        Lookup::Live(record, _) => record,
+        Presented::Live(record, _) => record,
         _ => panic!("the session is there"),
     }
 }
@@ -294,7 +296,7 @@ proptest! {
             for (number, (who, deed)) in steps.iter().enumerate() {
                 let Some(session) = &open[*who] else {
                     open[*who] = match manager.load(&newest).await.expect("the store works") {
-                        Lookup::Live(record, version) => {
+                        Presented::Live(record, version) => {
                             let credential = Credential::Session { id: version.id, outdated: false, moved: false };
                             Some(Session::resumed(Arc::clone(&manager), record, version, credential))
                         }
@@ -361,7 +363,7 @@ proptest! {
                 let Some((session, of, added)) = &mut open[who] else {
                     let token = Credential::Token(id);
                     open[who] = Some(match manager.load(&id).await.expect("the store works") {
-                        Lookup::Live(record, version) => {
+                        Presented::Live(record, version) => {
                             let session = Session::resumed(Arc::clone(&manager), record, version, token);
                             (session, there, 0)
                         }
@@ -393,7 +395,7 @@ proptest! {
                 }
             }
             let found = match manager.load(&id).await.expect("the store works") {
-                Lookup::Live(record, _) => record.get::<i64>("n").expect("it is a number"),
+                Presented::Live(record, _) => record.get::<i64>("n").expect("it is a number"),
                 _ => None,
             };
             (found, there.map(|_| count))
@@ -401,19 +403,21 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// An end at any point among loads and saves is final.
+    /// An end at any point among loads and saves is final, also while its reason stays.
     #[test]
     fn an_ended_session_leaves_nothing_behind(
         steps in vec((0_usize..4, acts()), 1..20), end_at in 0_usize..20,
+        reason in select(vec![EndReason::LoggedOut, EndReason::EndedElsewhere]),
     ) {
         let left = crate::testing::run(async {
             let manager = manager();
             let (_, version) = new_session(&manager, &[]).await;
+            let end = EndTarget { reason, ..EndTarget::new(version.id) };
             let mut open: [Option<Request>; 4] = Default::default();
             let mut ended = HashSet::new();
             for (at, (who, acts)) in steps.iter().enumerate() {
                 if at == end_at {
-                    manager.end(EndTarget::new(version.id)).await.expect("the store works");
+                    manager.end(end).await.expect("the store works");
                     ended.insert(version.id);
                 }
                 match open[*who].take() {
@@ -430,13 +434,17 @@ proptest! {
                     }
                 }
             }
-            manager.end(EndTarget::new(version.id)).await.expect("the store works");
+            manager.end(end).await.expect("the store works");
             for request in open.into_iter().flatten() {
                 let outcome = request.update(&manager).await;
                 assert!(matches!(outcome.expect("the store works"), CommitOutcome::Ended));
             }
-            matches!(manager.load(&version.id).await.expect("the store works"), Lookup::Missing)
-                && manager.store().load_session(&version.id).await.expect("the store works").is_none()
+            let left = manager.store().load_session(&version.id).await.expect("the store works");
+            match manager.load(&version.id).await.expect("the store works") {
+                Presented::Missing => left.is_none(),
+                Presented::Ended(shown) => shown == Some(reason) && reason.is_news(),
+                _ => false,
+            }
         });
         prop_assert!(left);
     }

@@ -1,6 +1,7 @@
 //! How long sessions and their ids live: the timeouts of the configuration, and those of one session.
 
 use crate::config::Config;
+use crate::end_reason::EndReason;
 use crate::record::Record;
 
 /// The timeouts of the configuration, in seconds, and the rules for those of one session.
@@ -80,6 +81,15 @@ impl Lifetimes {
     pub(super) fn is_over(&self, record: &Record, now: u64) -> bool {
         let too_old = self.end(record).is_some_and(|end| now >= end);
         too_old || now >= record.accessed.saturating_add(self.idle(record))
+    }
+
+    /// Returns the timeout that `record`, which is over, has passed first.
+    pub(super) fn timeout_of(&self, record: &Record) -> EndReason {
+        let idle = record.accessed.saturating_add(self.idle(record));
+        match self.end(record).is_some_and(|end| end <= idle) {
+            true => EndReason::AbsoluteTimeout,
+            false => EndReason::IdleTimeout,
+        }
     }
 
     /// Returns how long `record` can stay unused from `now` on.

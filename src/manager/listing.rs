@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::user_index::{Listed, UserIndex, UserIndexes};
 use super::{SessionManager, is_same_session};
 use crate::config::WhenTooMany;
+use crate::end_reason::EndReason;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::UserKey;
 use crate::id::SessionId;
@@ -117,7 +118,8 @@ impl SessionManager {
                     Presence::Live(_) | Presence::Pending => live.push(listed),
                     Presence::Gone => gone.push(listed),
                     Presence::Expired => {
-                        self.end_listed(user, &listed, None).await?;
+                        let reason = EndReason::IdleTimeout;
+                        self.end_listed(user, &listed, None, reason).await?;
                         gone.push(listed);
                     }
                 }
@@ -161,7 +163,8 @@ impl SessionManager {
         displaced: Vec<Listed>,
     ) -> Result<()> {
         for listed in &displaced {
-            self.end_listed(user, listed, None).await?;
+            self.end_listed(user, listed, None, EndReason::Displaced)
+                .await?;
         }
         self.forget(indexes, user, &displaced).await
     }

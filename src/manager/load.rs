@@ -1,7 +1,9 @@
 //! Loads a session, and updates its time of last use.
 
 use super::{CommitOutcome, SessionManager, Version};
+use crate::end_reason::EndReason;
 use crate::error::Result;
+use crate::events::EventKind;
 use crate::id::SessionId;
 use crate::record::{Grace, Record, Tombstone};
 use crate::store::{Saved, Stored};
@@ -19,6 +21,19 @@ pub(crate) enum Lookup {
     Missing,
 }
 
+/// What a request finds under the id that it presents.
+pub(crate) enum Presented {
+    /// A session, as in [`Lookup::Live`].
+    Live(Record, Version),
+    /// The session moved a moment ago.
+    Moved,
+    /// The session ended, for this reason if it is known.
+    Ended(Option<EndReason>),
+    /// The session timed out, and the store still has it.
+    Expired(EndReason, Record),
+    Missing,
+}
+
 /// Returns whether the session with the tag `there` is the one that had `tag`, and not one that
 /// began later under the same id. Sessions that this crate did not write have no tag and always
 /// match.
@@ -30,23 +45,39 @@ impl SessionManager {
     /// Returns the session under `id`, for a request that has just presented that id. A session
     /// past half of its idle timeout is extended first, so that it cannot expire while the request
     /// uses it. In the grace of a renewal the session is under another id.
-    pub(crate) async fn load(&self, id: &SessionId) -> Result<Lookup> {
-        let Some((mut record, version)) = self.read(id).await? else {
-            return Ok(Lookup::Missing);
+    pub(crate) async fn load(&self, id: &SessionId) -> Result<Presented> {
+        let Some((mut record, mut version)) = self.read(id).await? else {
+            return Ok(Presented::Missing);
         };
-        let found = match (record.tombstone, record.grace.take()) {
-            (Some(tombstone), Some(grace)) => {
-                Box::pin(self.follow_in_grace(tombstone, grace, record.tag)).await?
+        match (record.tombstone, record.grace.take()) {
+            (Some(Tombstone::Ended), _) => return Ok(Presented::Ended(record.ended)),
+            (Some(moved), Some(grace)) => {
+                let found = Box::pin(self.follow_in_grace(moved, grace, record.tag)).await?;
+                match found {
+                    Lookup::Live(there, at) => (record, version) = (there, at),
+                    _ => return Ok(Presented::Moved),
+                }
             }
-            _ => self.judge(record, version).await?,
-        };
-        match found {
-            Lookup::Live(record, version) if self.is_past_half_of_timeout(&record) => {
-                // In a box, as every rare path of a load: it would make the future of each load larger.
-                Box::pin(self.extend(record, version)).await
-            }
-            found => Ok(found),
+            (Some(_), None) => return Ok(Presented::Moved),
+            (None, _) => {}
         }
+        if self.is_expired(&record) {
+            let reason = self.lifetimes.timeout_of(&record);
+            return Ok(Presented::Expired(reason, record));
+        }
+        if let Some(end) = self.lineage_end(&record).await? {
+            return Ok(Presented::Ended(end.ended));
+        }
+        if !self.is_past_half_of_timeout(&record) {
+            return Ok(Presented::Live(record, version));
+        }
+        // In a box, as every rare path of a load: it would make the future of each load larger.
+        Ok(match Box::pin(self.extend(record, version)).await? {
+            Lookup::Live(record, version) => Presented::Live(record, version),
+            Lookup::Tombstone(Tombstone::Moved(_), _) => Presented::Moved,
+            Lookup::Tombstone(Tombstone::Ended, _) => Presented::Ended(None),
+            Lookup::Missing => Presented::Missing,
+        })
     }
 
     /// Like [`load`](Self::load), for a request that has already loaded the session.
@@ -78,6 +109,7 @@ impl SessionManager {
             return Ok(None);
         };
         let Some(mut record) = Record::decode(bytes, id) else {
+            self.listeners().note(EventKind::RecordUnreadable);
             log::warn!(
                 "the store holds an invalid record under a session's id; it is kept for examination, and opens no session"
             );

@@ -7,6 +7,7 @@ mod copies;
 mod create;
 mod end;
 mod end_all;
+mod follower;
 mod grace;
 mod lifetimes;
 mod listing;
@@ -18,12 +19,15 @@ mod undo;
 mod update;
 mod user_index;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::config::{Config, Limits, Transport, WhenTooMany};
+use crate::end_reason::EndReason;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{EventKind, Listeners, SessionEvent};
 use crate::id::SessionId;
 use crate::keyed_locks::{KeyedLock, KeyedLocks, LockError};
 use crate::record::Record;
@@ -35,9 +39,9 @@ use lifetimes::Lifetimes;
 use user_index::UserIndexes;
 
 pub(crate) use claims::Claim;
-pub(crate) use end::{EndTarget, IndexEntry, ObservedRevision};
+pub(crate) use end::{EndTarget, ObservedRevision};
 pub(crate) use grace::RenewalKind;
-pub(crate) use load::{Lookup, is_same_session};
+pub(crate) use load::{Lookup, Presented, is_same_session};
 pub(crate) use of_user::SessionOfUser;
 pub(crate) use unanswered::{Unanswered, Unconfirmed};
 pub(crate) use update::Update;
@@ -45,6 +49,10 @@ pub(crate) use update::Update;
 /// How long a tombstone stays in the store. A request that runs longer finds no session at the old
 /// id.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How long the tombstone of a session that [somebody else](crate::end_reason::EndReason::is_news)
+/// ended stays in the store at most, in seconds. The visitor is told why when the browser comes back.
+const NEWS: u64 = 86_400;
 
 /// Loads and saves sessions as the configuration says.
 pub(crate) struct SessionManager {
@@ -54,6 +62,8 @@ pub(crate) struct SessionManager {
     /// The header in which a client sends the token of a new session, if tokens are allowed.
     pub(crate) token_header: Option<String>,
     pub(crate) lifetimes: Lifetimes,
+    /// Seconds for which the store keeps the session of a user after a timeout.
+    keep_expired: u64,
     bounds: Arc<Bounds>,
     /// One lock for each session. A request holds it while it reads a session again after a conflict.
     session_locks: KeyedLocks<SessionId>,
@@ -114,6 +124,18 @@ impl CommitOutcome {
     }
 }
 
+/// Returns the outcome of a commit, `elsewhere` if the session has moved to another id.
+fn committed(record: Record, version: Version, revived: bool, elsewhere: bool) -> CommitOutcome {
+    match elsewhere {
+        true => CommitOutcome::CommittedElsewhere,
+        false => CommitOutcome::Committed {
+            record,
+            version,
+            revived,
+        },
+    }
+}
+
 impl SessionManager {
     pub(crate) fn new(
         store: Arc<dyn SessionStore>,
@@ -131,6 +153,7 @@ impl SessionManager {
                 Transport::Header | Transport::Both => config.header.names.first().cloned(),
             },
             lifetimes: Lifetimes::new(config),
+            keep_expired: config.keep_expired,
             bounds,
             session_locks: KeyedLocks::new(),
             batches: Batches::default(),
@@ -151,12 +174,31 @@ impl SessionManager {
         &self.store
     }
 
+    /// Returns those who learn of events.
+    pub(crate) fn listeners(&self) -> &Listeners {
+        self.bounds.heard_by()
+    }
+
+    /// Tells the listeners if `error` says that a session would be too large. `address` is that of the
+    /// client, if it is known.
+    pub(crate) fn note_limit(&self, error: &Error, address: Option<IpAddr>) {
+        if error.kind() == ErrorKind::Limit {
+            let event = SessionEvent::new(EventKind::SessionFull);
+            self.listeners().tell(SessionEvent { address, ..event });
+        }
+    }
+
     /// Returns the lifetime of `record` in the store.
     fn lifetime(&self, record: &Record) -> Duration {
+        if record.ended.is_some_and(EndReason::is_news) {
+            return GRACE.max(Duration::from_secs(self.lifetimes.idle(record).min(NEWS)));
+        }
         if record.tombstone.is_some() || !record.has_info() {
             return GRACE;
         }
-        Duration::from_secs(self.lifetimes.left(record, self.clock.seconds()))
+        let left = self.lifetimes.left(record, self.clock.seconds());
+        let kept = record.user.as_ref().map_or(0, |_| self.keep_expired);
+        Duration::from_secs(left.saturating_add(kept))
     }
 
     /// Saves `record` with the present time. The attempt stays in `unanswered` until the store
@@ -211,9 +253,14 @@ impl SessionManager {
             ttl,
             precondition,
         };
-        self.bounds
+        let saved = self
+            .bounds
             .call("save a session", self.store.save_session(id, save))
-            .await
+            .await?;
+        if saved == Saved::Changed && precondition != Precondition::Absent {
+            self.listeners().note(EventKind::Conflict);
+        }
+        Ok(saved)
     }
 
     /// Deletes the entry under `id`.

@@ -94,6 +94,11 @@ fn forwarded_for(element: &str) -> Option<&str> {
 }
 
 /// Reads an address, with or without a port and brackets.
+/// Returns the address of the network peer.
+pub(super) fn peer(request: &Request<'_>) -> Option<IpAddr> {
+    request.remote().map(|peer| peer.ip())
+}
+
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text
         .strip_prefix('[')

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Ignite, Request, Rocket, Sentinel};
 
+use super::address::peer;
 use super::counts::Counts;
 use super::{Limit, Limiter, RateLimit, cannot_launch, served};
 use crate::error::{Error, Result};
@@ -75,6 +77,7 @@ use crate::error::{Error, Result};
 pub struct KeyedRateLimit<'r, L> {
     limiter: &'r Limiter,
     counts: &'r Counts,
+    address: Option<IpAddr>,
     limit: PhantomData<fn() -> L>,
 }
 
@@ -92,7 +95,7 @@ impl<L: Limit> KeyedRateLimit<'_, L> {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn count(&self, key: impl AsRef<[u8]>) -> Result<RateLimit<L>> {
         let policy = self.limiter.policy::<L>()?;
-        let counting = self.limiter.count_key(self.counts, &policy, key.as_ref());
+        let counting = (self.limiter).count_key(self.counts, &policy, key.as_ref(), self.address);
         let count = served(counting.await?)?;
         Ok(RateLimit::new(&policy, count))
     }
@@ -128,6 +131,7 @@ impl<'r, L: Limit> FromRequest<'r> for KeyedRateLimit<'r, L> {
             Ok(limiter) => Outcome::Success(Self {
                 limiter,
                 counts: Counts::of(request),
+                address: peer(request),
                 limit: PhantomData,
             }),
             Err(error) => Outcome::Error((error.status(), error)),

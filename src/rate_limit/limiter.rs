@@ -1,6 +1,7 @@
 //! The limiter: counts a request of a visitor, and decides whether it is served.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 use rocket::{Request, Response};
 use sha2::{Digest, Sha256};
 
-use super::address::Proxies;
+use super::address::{Proxies, peer};
 use super::batches::Batches;
 use super::counts::{Count, Counts};
 use super::hits::{Decision, Hits, SKEW};
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{By, LimitHeaders, NamedLimit, RateLimitConfig, WhenUncounted};
 use crate::dispatch::{self, ActiveRequests};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
+use crate::events::{EventKind, SessionEvent};
 use crate::guard;
 use crate::secret_key::secret_key;
 use crate::store::bounded::Bounds;
@@ -141,7 +143,7 @@ impl Limiter {
     ) -> Result<Option<Count>> {
         let count = async {
             let key = self.visitor_key(request, policy).await;
-            let counted = self.count_under(&key, policy).await;
+            let counted = self.count_under(&key, policy, peer(request)).await;
             counted.inspect_err(|_| StoreWasDown::note(request))
         };
         Counts::of(request).once(policy, &self.active, count).await
@@ -157,9 +159,10 @@ impl Limiter {
         counts: &Counts,
         policy: &Policy,
         key: &[u8],
+        address: Option<IpAddr>,
     ) -> Result<Option<Count>> {
         let key = self.key(policy, "key ", key);
-        let count = self.count_under(&key, policy).await?;
+        let count = self.count_under(&key, policy, address).await?;
         if let Some(count) = count {
             counts.note(key, count, &self.active).await;
         }
@@ -188,13 +191,32 @@ impl Limiter {
         }
     }
 
-    /// Counts a request under `key`.
-    async fn count_under(&self, key: &Key, policy: &Policy) -> Result<Option<Count>> {
+    /// Counts a request of the client at `address` under `key`.
+    async fn count_under(
+        &self,
+        key: &Key,
+        policy: &Policy,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Count>> {
         let batch = |requests| self.count_batch(key, policy, requests);
         match self.batches.count(key, policy, batch).await {
-            Ok(count) => Ok(Some(count)),
+            Ok(count) => {
+                self.report(&count, address);
+                Ok(Some(count))
+            }
             Err(_) if self.when_store_is_down == WhenUncounted::Allow => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Tells the listeners if `count` refuses a request of the client at `address`.
+    fn report(&self, count: &Count, address: Option<IpAddr>) {
+        if count.refused {
+            let limit = count.policy.name;
+            let event = SessionEvent::new(EventKind::RateLimited { limit });
+            self.bounds
+                .heard_by()
+                .tell(SessionEvent { address, ..event });
         }
     }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::end_reason::EndReason;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::message::StoredMessage;
@@ -75,6 +76,8 @@ pub struct Record {
     pub(crate) tombstone: Option<Tombstone>,
     /// The grace of the renewal that left this tombstone.
     pub(crate) grace: Option<Box<Grace>>,
+    /// Why the session ended, in the tombstone of an end.
+    pub(crate) ended: Option<EndReason>,
     unknown: UnknownFields,
 }
 
@@ -100,6 +103,7 @@ impl Record {
             csrf: Vec::new(),
             tombstone: None,
             grace: None,
+            ended: None,
             unknown: UnknownFields::default(),
         }
     }

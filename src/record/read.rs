@@ -4,10 +4,11 @@ use serde::de::DeserializeOwned;
 
 use super::document::Document;
 use super::{Record, VERSION};
+use crate::end_reason::EndReason;
 use crate::values::{Entry, Values};
 
 /// The fields of a record, in the order in which they are written.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "rev",
     "expires",
     "v",
@@ -27,6 +28,7 @@ const FIELDS: [&str; 19] = [
     "csrf",
     "parting",
     "grace",
+    "ended",
 ];
 const REQUIRED: [&str; 5] = ["rev", "expires", "v", "created", "accessed"];
 
@@ -71,6 +73,12 @@ impl Record {
                 "csrf" => record.csrf = field(value)?,
                 "parting" => record.tombstone = serde_json::from_str(value).ok()?,
                 "grace" => record.grace = field(value)?,
+                // A newer version may know more reasons.
+                "ended" => {
+                    record.ended = document
+                        .string(&token)
+                        .and_then(|name| EndReason::named(&name))
+                }
                 _ => record.unknown.push(name.into_owned(), value)?,
             }
             Some(())
@@ -148,6 +156,21 @@ fn field<T: DeserializeOwned>(json: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tombstone_with_a_reason_of_a_newer_version_is_a_tombstone() {
+        let required = r#""rev":"1","expires":1,"v":1,"created":1,"accessed":1,"parting":"ended""#;
+        for (reason, known) in [
+            (r#","ended":"displaced""#, Some(EndReason::Displaced)),
+            (r#","ended":"forgotten""#, None),
+            (r#","ended":{"by":"somebody"}"#, None),
+            ("", None),
+        ] {
+            let record = Record::read(format!("{{{required}{reason}}}"));
+            let record = record.expect("it is a record");
+            assert!(record.tombstone.is_some() && record.ended == known);
+        }
+    }
 
     #[test]
     fn a_field_that_is_null_is_as_if_missing() {

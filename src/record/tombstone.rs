@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::SessionId;
 
-/// A tombstone: it takes the place of a session that was renewed or ended, for a minute.
+/// A tombstone: it takes the place of a session that was renewed or ended, for a minute, or for longer
+/// if it [tells the visitor](crate::end_reason::EndReason::is_news) why the session ended.
 ///
 /// No cookie opens it. Concurrent requests find it when they save the session that they loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,6 @@ pub(crate) enum Tombstone {
     /// The session was renewed, and continues under this id.
     #[serde(with = "crate::id::hex")]
     Moved(SessionId),
-    /// The session ended. The tombstone is deleted soon.
+    /// The session ended.
     Ended,
 }

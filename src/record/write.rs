@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Record, VERSION};
+use crate::end_reason::EndReason;
 
 impl Record {
     /// Appends the document to `json`.
@@ -41,6 +42,7 @@ impl Record {
         list(json, "csrf", &self.csrf);
         optional(json, "parting", self.tombstone.as_ref());
         optional(json, "grace", self.grace.as_ref());
+        optional(json, "ended", self.ended.map(EndReason::name));
         for (name, value) in self.unknown.iter() {
             json.push(b',');
             write_json(json, name);

@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
+use super::send::SaveKind;
 use super::{Lifecycle, Session};
 use crate::change::Change;
 use crate::error::Result;
@@ -175,6 +176,7 @@ impl Session {
             Ok(taken)
         };
         let (taken, outcome) = self.manager.take(record, version, take_out).await?;
+        self.report(&SaveKind::Update(version), &outcome, &[]);
         let here = matches!(outcome, CommitOutcome::Committed { .. });
         self.state
             .lock()

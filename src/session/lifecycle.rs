@@ -2,11 +2,11 @@
 
 use super::form_tokens::random as random_token;
 use super::{CookieAction, Credential, Lifecycle, Session};
+use crate::end_reason::EndReason;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle::UserKey;
 use crate::header;
 use crate::id::SessionId;
-use crate::manager::{EndTarget, IndexEntry, Lookup, ObservedRevision, is_same_session};
+use crate::manager::{EndTarget, Lookup, ObservedRevision, is_same_session};
 use crate::record::Record;
 
 impl Session {
@@ -186,6 +186,9 @@ impl Session {
     /// ```
     pub fn end(&self) {
         let state = &mut *self.state.lock();
+        if let Lifecycle::Stored { .. } = state.lifecycle {
+            state.ended_user = state.stored_user().map(str::to_owned);
+        }
         let end_target = match (state.lifecycle, state.credential) {
             (Lifecycle::Stored { version, .. }, _) => Some(EndTarget {
                 tag: state.record.tag,
@@ -194,7 +197,6 @@ impl Session {
                     &state.record,
                     &version,
                 )),
-                index: IndexEntry::Goes(state.stored_user().map(UserKey::of)),
                 ..EndTarget::new(version.id)
             }),
             // Its tombstone leads to the new id.
@@ -205,7 +207,12 @@ impl Session {
             ) => Some(EndTarget::new(id)),
             _ => None,
         };
-        state.end_target = end_target.or(state.end_target);
+        let own = end_target.map(|end_target| EndTarget {
+            reason: EndReason::LoggedOut,
+            address: self.peer,
+            ..end_target
+        });
+        state.end_target = own.or(state.end_target);
         state.drop_changes();
         state.record = Record::new(self.manager.clock.seconds(), state.record.address);
         state.handed_out.clear();

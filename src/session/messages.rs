@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::send::SaveKind;
 use super::{Lifecycle, Session, State};
 use crate::change::Change;
 use crate::config::Limits;
@@ -106,6 +107,7 @@ impl Session {
                     Ok(taken)
                 };
                 let (taken, outcome) = self.manager.take(record, version, take_out).await?;
+                self.report(&SaveKind::Update(version), &outcome, &[]);
                 let here = matches!(outcome, CommitOutcome::Committed { .. });
                 self.state
                     .lock()

@@ -5,6 +5,7 @@ mod form_tokens;
 mod lifecycle;
 mod lifetime;
 mod messages;
+mod report;
 mod send;
 mod state;
 mod take_over;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::change::Change;
+use crate::end_reason::EndReason;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::manager::{SessionManager, Version};
@@ -75,6 +77,10 @@ pub struct Session {
     manager: Arc<SessionManager>,
     /// Whether the request presented a session, or a token for one.
     personal: AtomicBool,
+    /// Why the session ended that the request presents.
+    ended: Option<EndReason>,
+    /// The address of the network peer.
+    peer: Option<IpAddr>,
     state: Mutex<State>,
     /// Held while the session is being saved.
     saving: rocket::tokio::sync::Mutex<()>,
@@ -166,6 +172,8 @@ impl Session {
                 credential,
                 Credential::Session { .. } | Credential::Token(_)
             )),
+            ended: None,
+            peer: None,
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
@@ -178,6 +186,18 @@ impl Session {
         self.manager.lifetimes.cookie_age(&state.record, now)
     }
 
+    /// Notes why the session ended that the request presents, if it did and the reason is known.
+    pub(crate) fn set_ended(&mut self, ended: Option<EndReason>) {
+        self.ended = ended;
+        // The page may show the reason.
+        *self.personal.get_mut() |= ended.is_some();
+    }
+
+    /// Notes the address of the network peer.
+    pub(crate) fn set_peer(&mut self, peer: Option<IpAddr>) {
+        self.peer = peer;
+    }
+
     /// Returns whether the request presented a session or a token, so that the response is for this
     /// visitor alone.
     pub(crate) fn is_personal(&self) -> bool {
@@ -187,7 +207,8 @@ impl Session {
     /// Makes `change` to the handler's view, and records it for the next save.
     fn change(&self, state: &mut State, change: Change) -> Result<()> {
         state.keep_base();
-        change.apply(&mut state.record, &self.manager.limits)?;
+        let applied = change.apply(&mut state.record, &self.manager.limits);
+        applied.inspect_err(|error| self.manager.note_limit(error, self.peer))?;
         if state
             .changes
             .last()

@@ -20,7 +20,7 @@ struct InFlightChanges<'a> {
 }
 
 /// The kind of a save.
-enum SaveKind {
+pub(super) enum SaveKind {
     /// Creates a session under this id.
     Create(SessionId),
     /// Creates a session under the id of its token.
@@ -51,7 +51,8 @@ impl Session {
             if let Some(end_target) = &mut self.state.lock().end_target {
                 end_target.tried = true;
             }
-            let ended = Box::pin(self.manager.end(end_target)).await?;
+            let user = self.state.lock().ended_user.clone();
+            let ended = Box::pin(self.manager.end_of_user(end_target, user)).await?;
             self.state.lock().settle_end(ended);
         }
 
@@ -108,6 +109,7 @@ impl Session {
             let why = "the outcome of an earlier save of this request is unknown";
             return Err(Error::new(ErrorKind::Unavailable, "save the session").because(why));
         }
+        self.report(&kind, &outcome, &in_flight.changes);
         in_flight.mark_saved();
         self.state.lock().settle(outcome, &self.manager.limits);
         Ok(())

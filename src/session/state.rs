@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) next_id: Option<SessionId>,
     /// The session to end with the next save, if there is one.
     pub(super) end_target: Option<EndTarget>,
+    /// The user of that session, if it is known.
+    pub(super) ended_user: Option<String>,
     /// The credential that the request presented.
     pub(super) credential: Credential,
     /// The cookie action of the response.
@@ -123,6 +125,7 @@ impl State {
             adopts: matches!(credential, Credential::Session { moved: true, .. }),
             next_id: None,
             end_target: None,
+            ended_user: None,
             credential,
             cookie_action: CookieAction::None,
             closed: false,

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::{Credential, Lifecycle, Session, lifecycle};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
-use crate::manager::{Claim, Lookup};
+use crate::manager::{Claim, Presented};
 
 const ACT: &str = "take a visitor over";
 
@@ -191,7 +191,7 @@ impl Session {
 
     /// Goes on with the session under `id`, which another request of the visitor began.
     async fn join(&self, id: SessionId) -> Result<()> {
-        if let Lookup::Live(record, version) = self.manager.load(&id).await?
+        if let Presented::Live(record, version) = self.manager.load(&id).await?
             && record.has_info()
         {
             let state = &mut *self.state.lock();

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{FreshLogIn, Session, State};
 use crate::change::Change;
+use crate::end_reason::EndReason;
 use crate::error::Result;
 use crate::handle::SessionHandle;
 
@@ -111,6 +112,60 @@ impl Session {
     pub(crate) fn has_handle(&self, handle: &SessionHandle) -> bool {
         let tag = self.state.lock().record.tag;
         tag.is_some_and(|tag| SessionHandle::new(handle.user(), tag) == *handle)
+    }
+
+    /// Returns why the session ended whose cookie or token this request presents, so that a page can
+    /// tell the visitor. Returns `None` if the session goes on, or the reason is not known.
+    ///
+    /// | the session | the reason is known |
+    /// |---|---|
+    /// | of a user was ended by [`Sessions::end`](crate::Sessions::end) or [`end_all_of`](crate::Sessions::end_all_of) | for `idle_timeout`, at most a day |
+    /// | of a user timed out | for `sessions.keep_expired`, which is 0 by default |
+    /// | ended in another way | usually not: the visitor ended it |
+    ///
+    /// The reason stays when this request begins a new session. It tells a visitor nothing about
+    /// other sessions: only a cookie that opened the session shows it.
+    ///
+    /// # Example
+    ///
+    /// ```rust
+    /// use rocket::{Request, catch, get};
+    /// use rocket_session_kit::{EndReason, LoggedIn, Session};
+    ///
+    /// #[get("/account")]
+    /// fn account(member: LoggedIn<'_>) -> String {
+    ///     format!("The account of {}", member.user())
+    /// }
+    ///
+    /// #[catch(401)]
+    /// async fn log_in_first(request: &Request<'_>) -> &'static str {
+    ///     let session = request.guard::<&Session>().await.succeeded();
+    ///     match session.and_then(Session::ended_because) {
+    ///         Some(EndReason::EndedElsewhere) => "You were signed out from another place.",
+    ///         Some(EndReason::IdleTimeout) => "You were signed out because you were away.",
+    ///         _ => "Please log in.",
+    ///     }
+    /// }
+    /// # #[get("/login")]
+    /// # fn login(session: &Session) { session.log_in("ann"); }
+    /// # #[get("/end")]
+    /// # async fn end(sessions: &rocket_session_kit::Sessions) {
+    /// #     sessions.end_all_of("ann", None).await.unwrap();
+    /// # }
+    /// # let rocket = rocket::build()
+    /// #     .attach(rocket_session_kit::Sessions::with(rocket_session_kit::MemoryStore::new()))
+    /// #     .register("/", rocket::catchers![log_in_first])
+    /// #     .mount("/", rocket::routes![account, login, end]);
+    /// # let client = rocket::local::blocking::Client::tracked(rocket).unwrap();
+    /// # let account = || client.get("/account").dispatch().into_string().unwrap();
+    /// # assert_eq!(account(), "Please log in.");
+    /// # client.get("/login").dispatch();
+    /// # assert_eq!(account(), "The account of ann");
+    /// # client.get("/end").dispatch();
+    /// # assert_eq!(account(), "You were signed out from another place.");
+    /// ```
+    pub fn ended_because(&self) -> Option<EndReason> {
+        self.ended
     }
 
     /// Returns whether the session holds anything. An empty one is not saved, and no cookie is set

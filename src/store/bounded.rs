@@ -2,24 +2,30 @@
 //! logged.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocket::futures::FutureExt;
 use rocket::tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{EventKind, Listeners, StoreCall};
 
 /// How many single calls an operation of several calls may last.
 const PATIENCE: u32 = 10;
 
-/// The bounds that all calls of an application's stores share.
+/// The bounds of the calls to one store. Those of an application's stores share the log.
+#[derive(Clone)]
 pub(crate) struct Bounds {
     clock: Clock,
     timeout: Duration,
     /// When a failure was last logged, in milliseconds since 1970.
-    logged: AtomicU64,
+    logged: Arc<AtomicU64>,
+    /// The name of the store.
+    store: &'static str,
+    listeners: Listeners,
 }
 
 impl Bounds {
@@ -28,8 +34,29 @@ impl Bounds {
         Self {
             clock,
             timeout,
-            logged: AtomicU64::new(0),
+            logged: Arc::default(),
+            store: "own",
+            listeners: Listeners::default(),
         }
+    }
+
+    /// Adds those who learn of each call.
+    pub(crate) fn listeners(mut self, listeners: Listeners) -> Self {
+        self.listeners = listeners;
+        self
+    }
+
+    /// Returns the same bounds for the calls to the store called `store`.
+    pub(crate) fn of_store(&self, store: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            ..self.clone()
+        })
+    }
+
+    /// Returns those who learn of each call.
+    pub(crate) fn heard_by(&self) -> &Listeners {
+        &self.listeners
     }
 
     /// Returns how long a call may last.
@@ -68,12 +95,32 @@ impl Bounds {
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let unavailable = || Error::new(ErrorKind::Unavailable, act);
+        let started = (!self.listeners.is_empty()).then(Instant::now);
         let response = match timeout(time, AssertUnwindSafe(call).catch_unwind()).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => Err(unavailable().because("the store panicked")),
             Err(_) => Err(unavailable().because(format!("no response within {time:?}"))),
         };
+        if let Some(started) = started {
+            self.report(act, started.elapsed(), response.as_ref().err());
+        }
         response.inspect_err(|error| self.log(error))
+    }
+
+    /// Tells the listeners of a call that did `act`.
+    #[cold]
+    fn report(&self, act: &'static str, took: Duration, error: Option<&Error>) {
+        let store = self.store;
+        let failed = error.is_some_and(is_of_store);
+        self.listeners.tell_of_call(&StoreCall {
+            store,
+            act,
+            took,
+            failed,
+        });
+        if failed {
+            self.listeners.note(EventKind::StoreFailed { store, act });
+        }
     }
 
     /// Logs that the store failed, but at most once a second: while it is down, every request meets
@@ -90,4 +137,9 @@ impl Bounds {
             log::error!("{error}");
         }
     }
+}
+
+/// Returns whether `error` is about the store, and not about the value that it should keep.
+fn is_of_store(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Config)
 }

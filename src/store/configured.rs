@@ -17,11 +17,25 @@ use crate::store::{DirectoryStore, KeyValue, MemoryStore, SessionStore};
 pub(crate) struct Stores {
     pub(crate) sessions: Arc<dyn SessionStore>,
     /// `None` if no store is configured for it and the store of the sessions keeps no entries.
-    pub(crate) cache: Option<Arc<dyn KeyValue>>,
+    pub(crate) cache: Option<Entries>,
     /// As for the cache.
-    pub(crate) rate_limit: Option<Arc<dyn KeyValue>>,
+    pub(crate) rate_limit: Option<Entries>,
     /// The stores of the cache and the rate limit, without that of the sessions.
     pub(crate) others: Vec<Arc<dyn SessionStore>>,
+}
+
+/// A store of entries, with its name.
+pub(crate) struct Entries {
+    pub(crate) name: &'static str,
+    pub(crate) store: Arc<dyn KeyValue>,
+}
+
+impl Entries {
+    fn of(store: Arc<dyn SessionStore>) -> Option<Self> {
+        let name = store.name();
+        let store = store.key_value()?;
+        Some(Self { name, store })
+    }
 }
 
 /// Returns the stores that `config` names, with `own`, if there is one, for the sessions. A store
@@ -45,17 +59,17 @@ pub(crate) fn stores(
         }
     };
     let mut others = Vec::new();
-    let mut entries = |name: Option<StoreName>, key: &str| -> Result<Option<Arc<dyn KeyValue>>> {
+    let mut entries = |name: Option<StoreName>, key: &str| -> Result<Option<Entries>> {
         let Some(name) = name else {
-            return Ok(Arc::clone(&sessions).key_value());
+            return Ok(Entries::of(Arc::clone(&sessions)));
         };
         if let Some((_, opened)) = named.iter().find(|(opened, _)| *opened == name) {
-            return Ok(Arc::clone(opened).key_value());
+            return Ok(Entries::of(Arc::clone(opened)));
         }
         let other = store(name, key, config, clock)?;
         named.push((name, Arc::clone(&other)));
         others.push(Arc::clone(&other));
-        Ok(other.key_value())
+        Ok(Entries::of(other))
     };
     let cache = entries(config.cache.store, "sessions.cache.store")?;
     let rate_limit = entries(config.rate_limit.store, "sessions.rate_limit.store")?;

@@ -36,6 +36,11 @@ use crate::id::SessionId;
 /// [`Precondition::Absent`]: super::Precondition::Absent
 #[rocket::async_trait]
 pub trait SessionStore: Send + Sync + 'static {
+    /// Returns the name of the store in figures and in the log, such as `redis`. _Default:_ `"own"`
+    fn name(&self) -> &'static str {
+        "own"
+    }
+
     /// Returns whether several processes may share this store. _Default:_ `false`
     ///
     /// The launch refuses a store that returns `false` if `Rocket.toml` sets `multiprocess = true`.

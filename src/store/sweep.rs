@@ -15,7 +15,7 @@ const CONCURRENCY: usize = 16;
 pub struct Swept {
     /// How many sessions it removed.
     pub deleted: u64,
-    /// How many sessions remain.
+    /// How many sessions remain, with tombstones.
     pub remaining: u64,
 }
 

@@ -175,6 +175,7 @@ fn every_example_compiles_as_it_is_copied() {
     rustc.args(["--edition", "2024", "--crate-type", "lib"]);
     rustc.args(["--emit", "metadata", "--out-dir"]).arg(&folder);
     for name in [
+        "metrics_exporter_prometheus",
         "rocket",
         "rocket_session_kit",
         "redis",

@@ -14,6 +14,10 @@ use crate::store::{KeyValue, Revision, Save, Saved, SessionStore, Stored, Swept}
 
 #[rocket::async_trait]
 impl SessionStore for DirectoryStore {
+    fn name(&self) -> &'static str {
+        "directory"
+    }
+
     fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
         Some(self)
     }

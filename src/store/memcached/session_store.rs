@@ -180,6 +180,10 @@ impl MemcachedStore {
 
 #[rocket::async_trait]
 impl SessionStore for MemcachedStore {
+    fn name(&self) -> &'static str {
+        "memcached"
+    }
+
     fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
         Some(self)
     }

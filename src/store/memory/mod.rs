@@ -17,8 +17,8 @@ use crate::id::SessionId;
 /// A [`SessionStore`](super::SessionStore) that keeps sessions in memory. They end with the
 /// process, and no other process sees them.
 ///
-/// It never drops a session that has not expired. When it is full, it refuses new ones with
-/// [`ErrorKind::Unavailable`].
+/// It never drops a session that has not expired. When it is full, it drops the tombstones that only
+/// show why a session ended, and then refuses new sessions with [`ErrorKind::Unavailable`].
 ///
 /// Use it in tests and examples.
 ///

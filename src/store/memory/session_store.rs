@@ -7,6 +7,7 @@ use rocket::futures::stream::{self, BoxStream, StreamExt};
 use super::MemoryStore;
 use crate::error::Result;
 use crate::id::SessionId;
+use crate::record::{Record, Tombstone};
 use crate::store::{KeyValue, Precondition, Revision, Save, Saved, SessionStore, Stored, Swept};
 use crate::store::{lifetime, listing};
 
@@ -16,6 +17,8 @@ pub(super) struct Session {
     stored: Stored,
     saved: u64,
     expires: u64,
+    /// Whether it only tells a visitor why the session ended.
+    gives_way: bool,
 }
 
 impl Session {
@@ -24,8 +27,23 @@ impl Session {
     }
 }
 
+/// Returns whether `bytes` are the tombstone of an end that the store could have deleted at once, and
+/// keeps only for its reason.
+fn tells_of_end(id: &SessionId, bytes: &[u8]) -> bool {
+    // The reason is the last field of the record, and a text. Few other records end so.
+    let may_be = !id.is_of_token() && bytes.ends_with(b"\"}");
+    may_be
+        && Record::decode(bytes.to_vec(), id).is_some_and(|record| {
+            record.tombstone == Some(Tombstone::Ended) && record.ended.is_some()
+        })
+}
+
 #[rocket::async_trait]
 impl SessionStore for MemoryStore {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
     fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
         Some(self)
     }
@@ -49,6 +67,9 @@ impl SessionStore for MemoryStore {
         if save.precondition == Precondition::Absent && sessions.len() >= self.capacity {
             sessions.retain(|_, session| session.is_live(now));
             if sessions.len() >= self.capacity {
+                sessions.retain(|_, session| !session.gives_way);
+            }
+            if sessions.len() >= self.capacity {
                 return Err(self.full("save a session"));
             }
         }
@@ -56,6 +77,7 @@ impl SessionStore for MemoryStore {
             stored: Stored::new(save.bytes.to_vec()),
             saved: now,
             expires: now.saturating_add(lifetime::millis(save.ttl)),
+            gives_way: tells_of_end(id, save.bytes),
         };
         sessions.insert(*id, session);
         Ok(Saved::Saved(header.revision))

@@ -97,6 +97,10 @@ impl RedisStore {
 
 #[rocket::async_trait]
 impl SessionStore for RedisStore {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
     fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
         Some(self)
     }

@@ -20,6 +20,10 @@ impl Probe {
 
 #[rocket::async_trait]
 impl SessionStore for Probe {
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
     fn key_value(self: Arc<Self>) -> Option<Arc<dyn KeyValue>> {
         match self.entries {
             Some(_) => Some(self),
