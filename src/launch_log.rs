@@ -36,7 +36,9 @@ pub(crate) fn log(sessions: &App, rocket: &rocket::Config) {
 fn credentials(sessions: &App) -> String {
     let cookie = sessions.template().cookie().to_string();
     let (name, attributes) = cookie.split_once("=; ").unwrap_or((&cookie, ""));
-    let cookie = format!("the cookie `{name}` ({attributes})");
+    let max_age = sessions.config.cookie.max_age;
+    let max_age = max_age.map_or(String::new(), |age| format!("; Max-Age={age}"));
+    let cookie = format!("the cookie `{name}` ({attributes}{max_age})");
     let headers = sessions.headers.as_ref().map(TokenHeaders::names);
     let headers = headers.map(|names| format!("a token in `{}`", names.join("`, `")));
     match (sessions.config.transport, headers) {

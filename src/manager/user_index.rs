@@ -171,8 +171,9 @@ impl UserIndex {
             .iter()
             .map(|entry| entry.until.saturating_sub(entry.at));
         let incomplete = self.incomplete_until.saturating_sub(now);
+        // An empty index says as much as none.
         let longest = left.chain([incomplete]).max().unwrap_or(0);
-        Duration::from_secs(longest).max(GRACE)
+        Duration::from_secs(longest.max(1))
     }
 }
 
