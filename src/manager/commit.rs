@@ -57,11 +57,6 @@ impl<'k> SaveRetry<'k> {
         Ok(is_new)
     }
 
-    /// Lets the next request with this session go on.
-    fn unlock(&mut self) {
-        self.lock = None;
-    }
-
     /// Returns `outcome`. After a failure of the store, the saves that wait for the same lock fail
     /// at once.
     fn note_outcome<T>(&mut self, outcome: Result<T>) -> Result<T> {
@@ -195,7 +190,8 @@ impl SessionManager {
             if moved == Moved::No
                 && let Some(joined) = self.join_batch(&version.id, tag, edit)?
             {
-                retry.unlock();
+                // The next request with this session goes on.
+                retry.lock = None;
                 match self.save_in_batch(joined, &mut version, edit).await? {
                     Ok(outcome) => return Ok(outcome),
                     Err(rev) => tried = Some(rev),
@@ -222,8 +218,7 @@ impl SessionManager {
                 return Ok(committed(record, version, revived, elsewhere));
             }
             let was_empty = !record.has_info();
-            let repeated = edit.repeat(&mut record, moved, &self.limits);
-            match repeated.inspect_err(|error| self.note_limit(error, None))? {
+            match self.repeat(edit, &mut record, moved)? {
                 Repeated::Edited => revived = was_empty,
                 Repeated::Arrived => {
                     return Ok(committed(record, version, revived, elsewhere));
@@ -239,13 +234,13 @@ impl SessionManager {
                     });
                 }
             }
-            // No request joins a copy, or a session under another id. It waits for the lock instead.
+            // No request joins a copy, or a session under another id: it waits for the lock.
             let leader = match moved != Moved::No || record.forked {
                 true => None,
                 false => self.batches.lead(version.id, &record),
             };
             if leader.is_some() {
-                retry.unlock();
+                retry.lock = None;
             }
             let saved = self.save_over(&version, &mut record, edit).await;
             if let Some(leader) = leader {
@@ -260,6 +255,12 @@ impl SessionManager {
                 Saved::Changed => tried = Some(record.rev),
             }
         }
+    }
+
+    /// Makes `edit` to `newer`, and tells the listeners if the session would be too large.
+    fn repeat(&self, edit: &mut impl Edit, newer: &mut Record, moved: Moved) -> Result<Repeated> {
+        let repeated = edit.repeat(newer, moved, &self.limits);
+        repeated.inspect_err(|error| self.note_limit(error, None))
     }
 
     /// Joins the batch of the session under `id` and `tag` that is saved next, if there is one.
@@ -278,8 +279,7 @@ impl SessionManager {
                 return Ok(None);
             }
             let was_empty = !record.has_info();
-            let repeated = edit.repeat(record, Moved::No, &self.limits);
-            let repeated = repeated.inspect_err(|error| self.note_limit(error, None))?;
+            let repeated = self.repeat(edit, record, Moved::No)?;
             // An edit that changes nothing waits as well: the record is not in the store yet.
             let joins = matches!(repeated, Repeated::Edited | Repeated::Unchanged);
             Ok(joins.then_some(was_empty))

@@ -15,16 +15,19 @@ use crate::store::{Precondition, Revision, Saved};
 const IDS: u32 = 3;
 
 impl SessionManager {
-    /// Creates a new session, as [`create`](Self::create) does, and enters it into the index of its
-    /// user.
-    pub(crate) async fn create_new(
+    /// Creates a session, as [`create`](Self::create) does, and enters it into the index of its user.
+    /// `from` is the id before a renewal.
+    pub(crate) async fn create_listed(
         &self,
         id: SessionId,
         mut record: Record,
+        from: Option<SessionId>,
+        earlier: Option<&Record>,
     ) -> Result<CommitOutcome> {
-        let listing = self.listing(&mut record, id, None);
-        // No browser has the new cookie yet, so the order does not matter.
-        let (entered, created) = join(self.enter(listing), self.create(id, record, None)).await;
+        let listing = self.listing(&mut record, id, from);
+        // Nobody can use the session yet, so the order does not matter.
+        let created = self.create(id, record, earlier);
+        let (entered, created) = join(self.enter(listing), created).await;
         entered?;
         created
     }
@@ -34,7 +37,7 @@ impl SessionManager {
     /// If an earlier attempt of the same request succeeded after all, its record is replaced;
     /// `earlier` is the record of that attempt. Changes that other requests have made to it since,
     /// by way of a renewal's tombstone, are merged.
-    pub(crate) async fn create(
+    async fn create(
         &self,
         id: SessionId,
         mut record: Record,

@@ -188,7 +188,7 @@ async fn new_session(manager: &SessionManager, before: &[Act]) -> (Record, Versi
     record.user = Some("alice".into());
     let record = alone(&record, before, manager);
     match manager
-        .create(SessionId::random(), record, None)
+        .create_listed(SessionId::random(), record, None, None)
         .await
         .expect("the store works")
     {

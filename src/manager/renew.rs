@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use rocket::futures::future::join;
-
 use super::{
     CommitOutcome, Lookup, RenewalKind, SessionManager, Unanswered, Unconfirmed, Update, Version,
     is_same_session,
@@ -100,14 +98,10 @@ impl SessionManager {
         let earlier = self
             .note_unconfirmed(id, &old, &record, before, unanswered)
             .await?;
-        let listing = self.listing(&mut record, id, Some(old.id));
-        // The copy cannot be used before the tombstone leads to it.
-        let created = self.create(id, record, earlier.as_ref());
-        let (entered, created) = join(self.enter(listing), created).await;
-        entered?;
+        let created = self.create_listed(id, record, Some(old.id), earlier.as_ref());
         let CommitOutcome::Committed {
             record, version, ..
-        } = created?
+        } = created.await?
         else {
             return Ok(CommitOutcome::Ended);
         };

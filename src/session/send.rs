@@ -83,7 +83,7 @@ impl Session {
                     own: record.clone(),
                     before: None,
                 }));
-                Box::pin(self.manager.create_new(id, record)).await
+                Box::pin(self.manager.create_listed(id, record, None, None)).await
             }
             SaveKind::Begin(id) => {
                 Box::pin(self.manager.begin(id, record, changes, unanswered)).await
