@@ -304,6 +304,21 @@ async fn of_twenty_log_ins_at_once_with_three_allowed_three_stay() {
 }
 
 #[async_test]
+async fn thousands_of_log_ins_of_one_user_leave_a_small_index() {
+    let app = App::built(three_allowed, with_routes).await;
+    let mut longest = 0;
+    for n in 0..2000 {
+        let visitor = app.visitor();
+        assert_eq!(visitor.get("/login/alice").await.status.code, 200, "{n}");
+        let (entries, keys) = indexes(&app).await;
+        let index = entries.get(&keys[0]).await.unwrap().unwrap();
+        longest = longest.max(index.len());
+    }
+    assert!(longest < 2000, "{longest} bytes");
+    assert_eq!(of_user(&app, "alice").await.len(), 3);
+}
+
+#[async_test]
 async fn one_log_in_too_many_ends_the_oldest() {
     on_every_store(async |app| {
         let app = app.again(three_allowed).await;

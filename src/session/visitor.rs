@@ -148,20 +148,17 @@ impl Session {
     /// }
     /// # #[get("/login")]
     /// # fn login(session: &Session) { session.log_in("ann"); }
-    /// # #[get("/end")]
-    /// # async fn end(sessions: &rocket_session_kit::Sessions) {
-    /// #     sessions.end_all_of("ann", None).await.unwrap();
-    /// # }
     /// # let rocket = rocket::build()
     /// #     .attach(rocket_session_kit::Sessions::with(rocket_session_kit::MemoryStore::new()))
     /// #     .register("/", rocket::catchers![log_in_first])
-    /// #     .mount("/", rocket::routes![account, login, end]);
+    /// #     .mount("/", rocket::routes![account, login]);
     /// # let client = rocket::local::blocking::Client::tracked(rocket).unwrap();
     /// # let account = || client.get("/account").dispatch().into_string().unwrap();
     /// # assert_eq!(account(), "Please log in.");
     /// # client.get("/login").dispatch();
     /// # assert_eq!(account(), "The account of ann");
-    /// # client.get("/end").dispatch();
+    /// # let sessions: &rocket_session_kit::Sessions = client.rocket().state().unwrap();
+    /// # rocket_session_kit::testing::run(sessions.end_all_of("ann", None)).unwrap();
     /// # assert_eq!(account(), "You were signed out from another place.");
     /// ```
     pub fn ended_because(&self) -> Option<EndReason> {
