@@ -550,11 +550,18 @@ async fn a_lost_or_damaged_index_hides_no_session() {
         // The next log-in makes it anew, and the others are still found.
         app.visitor().get("/login/alice").await;
         assert_eq!(of_user(&app, "alice").await.len(), 4);
+        let mut live = 4;
         if entries.may_evict() {
             entries.remove(&keys[0]).await.unwrap();
             assert_eq!(of_user(&app, "alice").await.len(), 4);
+            // This log-in begins an index that has none of the others.
+            app.visitor().get("/login/alice").await;
+            live += 1;
         }
-        assert_eq!(app.sessions().end_all_of("alice", None).await.unwrap(), 4);
+        assert_eq!(
+            app.sessions().end_all_of("alice", None).await.unwrap(),
+            live
+        );
         for visitor in &visitors {
             assert_eq!(visitor.get("/who").await.body, "nobody");
         }
@@ -576,6 +583,9 @@ async fn a_user_with_more_sessions_than_an_index_holds_loses_none_of_them() {
 #[async_test]
 async fn ten_of_many_sessions_cost_what_ten_cost() {
     on_every_store(async |app| {
+        // Memcached may drop an index, so one that was just made is not trusted with an end.
+        app.visitor().get("/login/alice").await;
+        app.clock.advance(Duration::from_secs(2 * 86_400));
         for n in 0..40 {
             app.visitor().get(&format!("/login/user{n}")).await;
         }

@@ -7,6 +7,7 @@ use rocket::futures::TryStreamExt;
 use rocket::futures::future::join_all;
 
 use super::end::{Copies, EndTarget, IndexEntry, ObservedRevision};
+use super::listing::LISTED_LONGER;
 use super::user_index::{Listed, UserIndex, UserIndexes};
 use super::{SessionManager, is_same_session};
 use crate::end_reason::EndReason;
@@ -53,19 +54,43 @@ impl Ended {
 impl SessionManager {
     /// Ends every session of `user` except the one under `except`.
     pub(crate) async fn end_all_of(&self, user: &str, except: Spared<'_>) -> Result<Ended> {
-        let key = UserKey::of(user);
+        let is_of_user = |record: &Record| record.user() == Some(user);
+        self.end_every(UserKey::of(user), except, |_| true, is_of_user)
+            .await
+    }
+
+    /// Ends the session with `handle`.
+    pub(crate) async fn end_by(&self, handle: &SessionHandle) -> Result<Ended> {
+        let user = handle.user();
+        let has_handle = |tag: u64| SessionHandle::new(user, tag) == *handle;
+        let is_meant = |record: &Record| {
+            record.user().map(UserKey::of) == Some(user) && record.tag.is_some_and(has_handle)
+        };
+        self.end_every(user, None, |entry| has_handle(entry.tag), is_meant)
+            .await
+    }
+
+    /// Ends the sessions of a user until none is left: those whose entries `in_index` names, and, if the
+    /// index may lack some, those that `in_store` names.
+    async fn end_every(
+        &self,
+        user: UserKey,
+        except: Spared<'_>,
+        in_index: impl Fn(&Listed) -> bool,
+        in_store: impl Fn(&Record) -> bool,
+    ) -> Result<Ended> {
         let mut ended = Ended::default();
         for _ in 0..PASSES {
-            let more = match self.complete_index(key).await? {
-                Some((indexes, index)) => {
-                    let entries = ended.others(index.sessions);
-                    self.end_indexed(indexes, key, entries, except).await?
-                }
-                None => {
-                    self.end_all_if(|record| record.user() == Some(user), except)
-                        .await?
-                }
-            };
+            let mut more = Ended::default();
+            let (index, is_certain) = self.index_for_end(user).await?;
+            if let Some((indexes, index)) = index {
+                let mut entries = ended.others(index.sessions);
+                entries.retain(&in_index);
+                more = self.end_indexed(indexes, user, entries, except).await?;
+            }
+            if !is_certain {
+                more.add(self.end_all_if(&in_store, except).await?);
+            }
             let found = more.live;
             ended.add(more);
             if found == 0 {
@@ -73,53 +98,26 @@ impl SessionManager {
             }
         }
         Err(self
-            .unavailable("end all sessions of a user")
+            .unavailable("end the sessions of a user")
             .because("new ones begin as fast as they end"))
     }
 
-    /// Ends the session with `handle`.
-    pub(crate) async fn end_by(&self, handle: &SessionHandle) -> Result<Ended> {
-        let user = handle.user();
-        let has_handle = |tag: u64| SessionHandle::new(user, tag) == *handle;
-        let mut ended = Ended::default();
-        for _ in 0..PASSES {
-            let more = match self.complete_index(user).await? {
-                Some((indexes, mut index)) => {
-                    index.sessions.retain(|entry| has_handle(entry.tag));
-                    let entries = ended.others(index.sessions);
-                    self.end_indexed(indexes, user, entries, None).await?
-                }
-                None => {
-                    let is_meant = |record: &Record| {
-                        record.user().map(UserKey::of) == Some(user)
-                            && record.tag.is_some_and(has_handle)
-                    };
-                    self.end_all_if(is_meant, None).await?
-                }
-            };
-            let found = more.live;
-            ended.add(more);
-            if found == 0 {
-                break;
-            }
-        }
-        Ok(ended)
-    }
-
-    /// Returns the index of a user. `None` if all sessions of the store must be listed instead: the
-    /// store has no indexes, or it may have dropped this one.
-    pub(super) async fn complete_index(
+    /// Returns the index of a user, if there is one, and whether it has all sessions. If the store drops
+    /// indexes, only one that is older than every session that it may lack is certain.
+    async fn index_for_end(
         &self,
         user: UserKey,
-    ) -> Result<Option<(&UserIndexes, UserIndex)>> {
+    ) -> Result<(Option<(&UserIndexes, UserIndex)>, bool)> {
         let Some(indexes) = &self.indexes else {
-            return Ok(None);
+            return Ok((None, false));
         };
-        Ok(match self.index(indexes, user).await? {
-            Some(index) if index.is_incomplete(self.clock.seconds()) => None,
-            None if indexes.may_be_evicted() => None,
-            index => Some((indexes, index.unwrap_or_default())),
-        })
+        let index = self.index(indexes, user).await?;
+        let now = self.clock.seconds();
+        let longest = self.lifetimes.configured_idle() + LISTED_LONGER;
+        let is_old = |index: &UserIndex| index.is_older(longest, now);
+        let is_certain = index.as_ref().is_none_or(|index| !index.is_incomplete(now))
+            && (!indexes.may_be_evicted() || index.as_ref().is_some_and(is_old));
+        Ok((index.map(|index| (indexes, index)), is_certain))
     }
 
     /// Ends the sessions of `entries`, and removes them from the index of their user.
@@ -235,7 +233,7 @@ impl SessionManager {
     /// meanwhile are found by their tombstones.
     async fn end_all_if(
         &self,
-        is_meant: impl Fn(&Record) -> bool,
+        is_meant: &impl Fn(&Record) -> bool,
         except: Spared<'_>,
     ) -> Result<Ended> {
         let mut all = self.store().iter_sessions();

@@ -35,6 +35,11 @@ impl Lifetimes {
         }
     }
 
+    /// Returns the idle timeout of sessions that have none of their own.
+    pub(super) fn configured_idle(&self) -> u64 {
+        self.idle.min(self.longest_idle)
+    }
+
     /// Returns the idle timeout of `record`.
     pub(super) fn idle(&self, record: &Record) -> u64 {
         let idle = self.chosen_idle(record);

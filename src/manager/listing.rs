@@ -13,7 +13,7 @@ use crate::record::Record;
 
 /// How many seconds longer than a session lives it is listed at first, so that not every save has to
 /// enter it anew.
-const LISTED_LONGER: u64 = 3600;
+pub(super) const LISTED_LONGER: u64 = 3600;
 
 /// How many seconds longer the index keeps an entry, in case a clock is set.
 const KEPT_LONGER: u64 = 2 * LISTED_LONGER;

@@ -40,6 +40,19 @@ impl SessionManager {
         Ok(sessions)
     }
 
+    /// Returns the index of a user. `None` if all sessions of the store must be listed instead: the
+    /// store has no indexes, or it may have dropped this one.
+    async fn complete_index(&self, user: UserKey) -> Result<Option<(&UserIndexes, UserIndex)>> {
+        let Some(indexes) = &self.indexes else {
+            return Ok(None);
+        };
+        Ok(match self.index(indexes, user).await? {
+            Some(index) if index.is_incomplete(self.clock.seconds()) => None,
+            None if indexes.may_be_evicted() => None,
+            index => Some((indexes, index.unwrap_or_default())),
+        })
+    }
+
     /// Loads the sessions of an index, and removes from it those that have ended.
     async fn indexed_sessions(
         &self,

@@ -36,6 +36,9 @@ pub(super) struct UserIndexes {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct UserIndex {
     pub(super) sessions: Vec<Listed>,
+    /// When it was made, in seconds since 1970.
+    #[serde(default)]
+    since: u64,
     /// Until when there may be sessions for which there was no room, in seconds since 1970.
     #[serde(default, skip_serializing_if = "is_zero")]
     incomplete_until: u64,
@@ -91,8 +94,17 @@ impl UserIndex {
         now < self.incomplete_until
     }
 
+    /// Returns whether it is older than `seconds`. A younger one may have taken the place of one that the
+    /// store dropped.
+    pub(super) fn is_older(&self, seconds: u64, now: u64) -> bool {
+        now.saturating_sub(self.since) > seconds
+    }
+
     /// Adds `entry`, and removes those that it replaces.
     pub(super) fn enter(&mut self, mut entry: Listed, now: u64) {
+        if self.since == 0 {
+            self.since = now;
+        }
         self.sessions.retain(|other| now < other.until);
         let of_same = |other: &&Listed| other.tag == entry.tag;
         let before = entry.from.and_then(|from| {
@@ -202,8 +214,8 @@ impl SessionManager {
             Some(bytes) => serde_json::from_slice(bytes).unwrap_or_else(|_| {
                 log::warn!("the store holds an invalid index of a user; it is made anew");
                 UserIndex {
-                    sessions: Vec::new(),
                     incomplete_until: self.clock.seconds() + LONGEST,
+                    ..UserIndex::default()
                 }
             }),
         };

@@ -1,12 +1,13 @@
 //! The lifetime of one session, where it differs from the configuration.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Record;
+use crate::unknown_fields::{SplitFields, UnknownFields};
 
 /// The lifetime of one session, where it differs from the configuration.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub(crate) struct Lifetime {
     /// The idle timeout in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,8 +29,8 @@ pub(crate) struct Lifetime {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) of_copies: Option<u64>,
     /// The fields that a newer version wrote.
-    #[serde(flatten)]
-    unknown: Map<String, Value>,
+    #[serde(flatten, skip_deserializing)]
+    unknown: UnknownFields,
 }
 
 /// The parts of a session's lifetime that a request sets, in seconds.
@@ -38,6 +39,24 @@ pub(crate) struct OwnTimeouts {
     pub(crate) idle: Option<u64>,
     pub(crate) absolute: Option<u64>,
     pub(crate) max_age: Option<u64>,
+}
+
+impl Serialize for Lifetime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lifetime {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let mut unknown = UnknownFields::default();
+        let known = SplitFields {
+            source,
+            unknown: &mut unknown,
+        };
+        let own = Self::deserialize(known)?;
+        Ok(Self { unknown, ..own })
+    }
 }
 
 impl Lifetime {

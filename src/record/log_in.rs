@@ -1,10 +1,12 @@
 //! The log-in of a session: when it was, and by what browser.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::unknown_fields::{SplitFields, UnknownFields};
 
 /// The log-in of a session. A record has one while a user is logged in.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub(crate) struct LogIn {
     /// When the user last proved their identity, in seconds since 1970.
     pub(crate) at: u64,
@@ -12,8 +14,26 @@ pub(crate) struct LogIn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) agent: Option<String>,
     /// The fields that a newer version wrote.
-    #[serde(flatten)]
-    unknown: Map<String, Value>,
+    #[serde(flatten, skip_deserializing)]
+    unknown: UnknownFields,
+}
+
+impl Serialize for LogIn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for LogIn {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let mut unknown = UnknownFields::default();
+        let known = SplitFields {
+            source,
+            unknown: &mut unknown,
+        };
+        let own = Self::deserialize(known)?;
+        Ok(Self { unknown, ..own })
+    }
 }
 
 impl LogIn {
@@ -23,6 +43,12 @@ impl LogIn {
             at,
             ..Self::default()
         }
+    }
+
+    /// Returns its approximate size as JSON, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let agent = self.agent.as_ref().map_or(0, String::len);
+        64 + agent + self.unknown.size()
     }
 }
 

@@ -157,7 +157,9 @@ impl Record {
         self.expires = expires;
         self.id = Some(*id);
         let messages = self.notifications.len() * 64 + self.messages_size();
-        let mut bytes = Vec::with_capacity(200 + self.size() + messages + self.unknown.size());
+        let log_in = self.log_in.as_ref().map_or(0, |log_in| log_in.size());
+        let more = messages + log_in + self.unknown.size();
+        let mut bytes = Vec::with_capacity(200 + self.size() + more);
         self.write(&mut bytes);
         bytes
     }

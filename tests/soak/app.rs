@@ -184,6 +184,7 @@ async fn act(
         "renew" => session.renew(),
         "forget" => session.set_user(None),
         "clear" => session.clear(),
+        "logout" if arg == "handle" => end_by_handle(session, sessions).await?,
         "logout" => session.log_out(),
         "endall" => said = sessions.end_all_of(arg, None).await?.into(),
         "sweep" => said = sessions.delete_old_sessions(60).await?.deleted.into(),
@@ -193,6 +194,17 @@ async fn act(
     let left = seen(session)?;
     let report = json!({ "loaded": loaded, "left": left, "said": said });
     Ok(ActResponse::Done(report.to_string()))
+}
+
+/// Ends the session of this request as the page "where you are logged in" does.
+async fn end_by_handle(session: &Session, sessions: &Sessions) -> Result<()> {
+    let user = session.user().unwrap_or_default();
+    let places = sessions.of_user(&user).await?;
+    match places.iter().find(|place| place.is_current(session)) {
+        Some(place) => drop(sessions.end_by(&place.handle()).await?),
+        None => session.log_out(),
+    }
+    Ok(())
 }
 
 /// Every session of a visitor that the store lists.

@@ -82,7 +82,10 @@ impl Model {
             there.extend(view.numbers());
             let is_left_behind = |entry: &Entry| {
                 let me = entry.view.me.as_ref();
-                me.is_some_and(|me| self.left_behind.contains(me))
+                // A server may have lost the index, and not the session.
+                let known = me.and_then(|me| self.known.get(me));
+                known.is_none_or(|known| known.epoch != epoch)
+                    || me.is_some_and(|me| self.left_behind.contains(me))
                     || self.strayed(&entry.view).is_some()
             };
             if !indexed && !listed.iter().any(is_left_behind) {

@@ -86,6 +86,7 @@ impl Visitor {
         let arg = match act {
             Act::Login | Act::Endall if alternative => format!("{}x", locked.name),
             Act::Login | Act::Endall => locked.name.clone(),
+            Act::Logout if again => "handle".to_owned(),
             Act::Use | Act::Rotate if locked.tokens.is_empty() => String::new(),
             Act::Use | Act::Rotate => {
                 let at = token as usize % locked.tokens.len();
