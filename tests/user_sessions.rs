@@ -402,39 +402,49 @@ async fn a_log_in_at_the_moment_of_an_end_is_ended_or_listed() {
     .await;
 }
 
+/// Sends `log_in`, holds it before it saves the session that it has entered into the index, and ends all
+/// sessions of Alice meanwhile.
+async fn ended_before_it_was_saved<T>(app: &App, log_in: impl Future<Output = T>) -> T {
+    let saves = app.probe.gate(Act::Save);
+    let end = async {
+        saves.arrived().await;
+        while indexes(app).await.1.is_empty() {
+            yield_now().await;
+        }
+        // The saves of others pass.
+        app.probe.gate(Act::Save).open_for_all();
+        app.sessions().end_all_of("alice", None).await.unwrap();
+        saves.open();
+    };
+    join(log_in, end).await.0
+}
+
 #[async_test]
 async fn a_log_in_that_was_listed_and_not_saved_when_all_ended_begins_nothing() {
+    App::in_rounds(&[false, true], with_routes, async |app, known| {
+        let visitor = match known {
+            false => app.visitor(),
+            true => app.known_visitor().await,
+        };
+        let response = ended_before_it_was_saved(&app, visitor.get("/login/alice")).await;
+        assert_eq!(response.status.code, 200);
+        assert_eq!(visitor.get("/who").await.body, "nobody");
+        let logged_in = app.list().await;
+        assert!(logged_in.iter().all(|(_, record)| record.user().is_none()));
+    })
+    .await;
+}
+
+#[async_test]
+async fn a_log_in_by_a_token_that_was_not_saved_when_all_ended_begins_nothing() {
     on_every_store(async |app| {
-        for known in [false, true] {
-            let visitor = match known {
-                false => app.visitor(),
-                true => app.known_visitor().await,
-            };
-            let saves = app.probe.gate(Act::Save);
-            let log_in = visitor.get("/login/alice");
-            let end = async {
-                saves.arrived().await;
-                // The log-in has entered its session by now.
-                while indexes(&app).await.1.is_empty() {
-                    yield_now().await;
-                }
-                let end = app.sessions().end_all_of("alice", None);
-                let pass = async {
-                    // The tombstone comes before the session.
-                    saves.arrived().await;
-                    saves.open_for_all();
-                };
-                join(end, pass).await.0.unwrap()
-            };
-            let (response, _) = join(log_in, end).await;
-            assert_eq!(response.status.code, 200);
-            let live = usize::from(visitor.get("/who").await.body == "alice");
-            assert_eq!(of_user(&app, "alice").await.len(), live);
-            app.sessions().end_all_of("alice", None).await.unwrap();
-            assert_eq!(visitor.get("/who").await.body, "nobody");
-            let (entries, keys) = indexes(&app).await;
-            entries.remove(&keys[0]).await.unwrap();
-        }
+        let by_token = |figment: Figment| figment.merge(("sessions.transport", "header"));
+        let app = app.again(by_token).await;
+        let client = app.visitor().with("X-Auth-Token", &"7".repeat(32));
+        let response = ended_before_it_was_saved(&app, client.get("/login/alice")).await;
+        assert_eq!(response.status.code, 200);
+        assert_eq!(client.get("/who").await.body, "nobody");
+        assert!(app.list().await.is_empty());
     })
     .await;
 }
@@ -454,18 +464,31 @@ async fn a_session_in_use_stays_listed_for_weeks() {
     on_every_store(async |app| {
         let visitor = app.visitor();
         visitor.get("/login/alice").await;
-        for day in 0..20 {
-            // Past half of its idle timeout, it is extended when it is loaded.
-            for hours in [11, 13] {
-                app.clock.advance(Duration::from_secs(hours * 3600));
-                assert_eq!(visitor.get("/who").await.body, "alice", "day {day}");
-            }
+        // Past half of its idle timeout, it is extended when it is loaded, and nothing else is due.
+        for round in 0..40 {
+            app.clock.advance(Duration::from_secs(13 * 3600));
+            assert_eq!(visitor.get("/who").await.body, "alice", "{round}");
         }
-        assert_eq!(of_user(&app, "alice").await.len(), 1);
-        assert_eq!(app.sessions().end_all_of("alice", None).await.unwrap(), 1);
+        // A log-in removes old entries from the index.
+        app.visitor().get("/login/alice").await;
+        assert_eq!(of_user(&app, "alice").await.len(), 2);
+        assert_eq!(app.sessions().end_all_of("alice", None).await.unwrap(), 2);
         assert_eq!(visitor.get("/who").await.body, "nobody");
     })
     .await;
+}
+
+#[async_test]
+async fn a_session_is_entered_anew_when_the_clock_was_set_back() {
+    let app = App::built(|figment| figment, with_routes).await;
+    let visitor = app.visitor();
+    visitor.get("/login/alice").await;
+    app.probe.calls();
+    for (back, entries) in [(3600, 0), (20_000, 2), (0, 0)] {
+        app.clock.set_back(Duration::from_secs(back));
+        visitor.get("/who").await;
+        assert_eq!(app.probe.calls().entries, entries, "{back}");
+    }
 }
 
 #[async_test]
