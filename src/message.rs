@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::unknown_fields::{SplitFields, UnknownFields};
+use crate::unknown_fields::{UnknownFields, split};
 
 /// A message or named value, as a record contains it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -99,14 +99,8 @@ impl Serialize for StoredMessage {
 
 impl<'de> Deserialize<'de> for StoredMessage {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let mut unknown = UnknownFields::default();
-        let known = SplitFields {
-            source,
-            unknown: &mut unknown,
-        };
-        let mut message = Self::deserialize(known)?;
-        message.unknown = unknown;
-        Ok(message)
+        let (own, unknown) = split(source, |known| Self::deserialize(known))?;
+        Ok(Self { unknown, ..own })
     }
 }
 

@@ -44,10 +44,23 @@ impl Serialize for UnknownFields {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// Reads a struct by `read`, which gets the fields that the struct has. Returns it with all others.
+pub(crate) fn split<'de, D: Deserializer<'de>, T>(
+    source: D,
+    read: impl FnOnce(SplitFields<'_, D>) -> Result<T, D::Error>,
+) -> Result<(T, UnknownFields), D::Error> {
+    let mut unknown = UnknownFields::default();
+    let known = read(SplitFields {
+        source,
+        unknown: &mut unknown,
+    })?;
+    Ok((known, unknown))
+}
+
 /// A deserializer that gives a struct the fields that it has, and puts all others into `unknown`.
 pub(crate) struct SplitFields<'a, D> {
-    pub(crate) source: D,
-    pub(crate) unknown: &'a mut UnknownFields,
+    source: D,
+    unknown: &'a mut UnknownFields,
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for SplitFields<'_, D> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Record;
-use crate::unknown_fields::{SplitFields, UnknownFields};
+use crate::unknown_fields::{UnknownFields, split};
 
 /// The lifetime of one session, where it differs from the configuration.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -49,12 +49,7 @@ impl Serialize for Lifetime {
 
 impl<'de> Deserialize<'de> for Lifetime {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let mut unknown = UnknownFields::default();
-        let known = SplitFields {
-            source,
-            unknown: &mut unknown,
-        };
-        let own = Self::deserialize(known)?;
+        let (own, unknown) = split(source, |known| Self::deserialize(known))?;
         Ok(Self { unknown, ..own })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::unknown_fields::{SplitFields, UnknownFields};
+use crate::unknown_fields::{UnknownFields, split};
 
 /// The log-in of a session. A record has one while a user is logged in.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -26,12 +26,7 @@ impl Serialize for LogIn {
 
 impl<'de> Deserialize<'de> for LogIn {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let mut unknown = UnknownFields::default();
-        let known = SplitFields {
-            source,
-            unknown: &mut unknown,
-        };
-        let own = Self::deserialize(known)?;
+        let (own, unknown) = split(source, |known| Self::deserialize(known))?;
         Ok(Self { unknown, ..own })
     }
 }
