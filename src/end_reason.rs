@@ -10,8 +10,8 @@ pub enum EndReason {
     /// A request of the session ended it, by [`log_out`](crate::Session::log_out) or
     /// [`end`](crate::Session::end).
     LoggedOut,
-    /// The application ended it from elsewhere, by [`Sessions::end`](crate::Sessions::end) or
-    /// [`Sessions::end_all_of`](crate::Sessions::end_all_of).
+    /// The application ended it from elsewhere, by a method of [`Sessions`](crate::Sessions) or by
+    /// [`Session::end_others`](crate::Session::end_others).
     EndedElsewhere,
     /// Its user had too many sessions, and a newer one took its place.
     Displaced,

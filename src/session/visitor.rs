@@ -119,7 +119,7 @@ impl Session {
     ///
     /// | the session | the reason is known |
     /// |---|---|
-    /// | of a user was ended by [`Sessions::end`](crate::Sessions::end) or [`end_all_of`](crate::Sessions::end_all_of) | for `idle_timeout`, at most a day |
+    /// | of a user was ended by a method of [`Sessions`](crate::Sessions), by [`end_others`](Self::end_others), or because there were too many | for `idle_timeout`, at most a day |
     /// | of a user timed out | for `sessions.keep_expired`, which is 0 by default |
     /// | ended in another way | usually not: the visitor ended it |
     ///
