@@ -209,7 +209,7 @@ impl Session {
         };
         let own = end_target.map(|end_target| EndTarget {
             reason: EndReason::LoggedOut,
-            address: self.peer,
+            address: self.client,
             ..end_target
         });
         state.end_target = own.or(state.end_target);
