@@ -123,6 +123,36 @@ async fn cookies_of_a_previous_key_open_and_are_encrypted_again() {
     assert_eq!(again.get("/keys").await.body, "n");
 }
 
+/// The three steps of the guide: each host knows the next key before any host uses it.
+#[async_test]
+async fn a_key_is_replaced_host_by_host_and_no_visitor_is_logged_out() {
+    let keys = |own: u8, others: &'static [u8]| {
+        move |f: Figment| {
+            let others: Vec<_> = others.iter().map(|key| vec![*key; 64]).collect();
+            f.merge(("secret_key", vec![own; 64]))
+                .merge(("sessions.previous_secret_keys", others))
+        }
+    };
+    let before = app(keys(1, &[])).await;
+    let visitor = before.known_visitor().await;
+    let mut cookie = visitor.cookie("id").unwrap();
+    let (knows, uses) = (
+        before.again(keys(1, &[2])).await,
+        before.again(keys(2, &[1])).await,
+    );
+    // During each step, the requests of one visitor reach hosts before and after it.
+    for host in [&before, &knows, &before, &knows, &uses, &knows, &uses] {
+        let known = Visitor::new(&host.client);
+        known.set_cookie("id", &cookie);
+        assert_eq!(known.get("/touch").await.body, "true");
+        cookie = known.cookie("id").unwrap();
+    }
+    let after = before.again(keys(2, &[])).await;
+    let known = Visitor::new(&after.client);
+    known.set_cookie("id", &cookie);
+    assert_eq!(known.get("/keys").await.body, "n");
+}
+
 #[async_test]
 async fn a_restart_with_another_key_makes_every_visitor_new() {
     let app = app(|f| f).await;
