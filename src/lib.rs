@@ -30,6 +30,12 @@
 //! # });
 //! ```
 //!
+//! # Guide
+//!
+//! The [guide] has a [tutorial](guide::tutorial), a [recipe](guide::recipes) for each guard, and pages about
+//! [how it works](guide::how_it_works), [operation](guide::operations), [security](guide::security) and every
+//! [text of an error](guide::troubleshooting).
+//!
 //! # What a route can take
 //!
 //! | guard | for |
@@ -49,7 +55,7 @@
 //! # Configuration
 //!
 //! All settings are under `[default.sessions]` in `Rocket.toml`: see the [list of all
-//! settings](settings). Invalid settings stop the launch with a sentence that names the key and the
+//! settings](guide::settings). Invalid settings stop the launch with a sentence that names the key and the
 //! remedy.
 //!
 //! # Events
@@ -93,6 +99,8 @@ compile_error!(
 );
 
 mod app;
+#[cfg(doc)]
+mod book;
 mod cache;
 mod change;
 mod clock;
@@ -142,6 +150,8 @@ mod unknown_fields;
 mod user_session;
 mod values;
 
+#[cfg(doc)]
+pub use book::guide;
 pub use cache::{Cache, Keep};
 pub use clock::Clock;
 pub use config::Durability;
@@ -170,66 +180,3 @@ pub use store::MemcachedStore;
 pub use store::RedisStore;
 pub use store::{DirectoryStore, MemoryStore};
 pub use user_session::UserSession;
-
-#[cfg(doc)]
-#[doc = include_str!("../docs/settings.md")]
-pub mod settings {}
-
-/// The guide, whose examples are tests.
-#[cfg(doctest)]
-mod guide {
-    #[doc = include_str!("../README.md")]
-    mod readme {}
-    #[doc = include_str!("../docs/getting-started.md")]
-    mod getting_started {}
-    #[doc = include_str!("../docs/how-it-works.md")]
-    mod how_it_works {}
-    #[doc = include_str!("../docs/user-sessions.md")]
-    mod user_sessions {}
-    #[doc = include_str!("../docs/lifetimes.md")]
-    mod lifetimes {}
-    #[doc = include_str!("../docs/cache.md")]
-    mod cache {}
-    #[doc = include_str!("../docs/rate-limits.md")]
-    mod rate_limits {}
-    #[cfg(feature = "metrics")]
-    #[doc = include_str!("../docs/monitoring.md")]
-    mod monitoring {}
-    #[doc = include_str!("../docs/notifications.md")]
-    mod notifications {}
-    #[doc = include_str!("../docs/store-directory.md")]
-    mod store_directory {}
-    #[cfg(feature = "redis")]
-    #[doc = include_str!("../docs/store-redis.md")]
-    mod store_redis {}
-    #[cfg(feature = "memcached")]
-    #[doc = include_str!("../docs/store-memcached.md")]
-    mod store_memcached {}
-    #[doc = include_str!("../docs/form-tokens.md")]
-    mod form_tokens {}
-    #[doc = include_str!("../docs/coming-from.md")]
-    mod coming_from {}
-    #[doc = include_str!("../docs/from-private-cookies.md")]
-    mod from_private_cookies {}
-    #[doc = include_str!("../docs/from-rocket-flex-session.md")]
-    mod from_rocket_flex_session {}
-    #[doc = include_str!("../docs/from-tower-sessions.md")]
-    mod from_tower_sessions {}
-    #[doc = include_str!("../docs/several-kinds.md")]
-    mod several_kinds {}
-    #[cfg(feature = "import")]
-    #[doc = include_str!("../docs/import.md")]
-    mod import {}
-    #[doc = include_str!("../docs/header-sessions.md")]
-    mod header_sessions {}
-    #[cfg(feature = "perl")]
-    #[doc = include_str!("../docs/perl.md")]
-    mod perl {}
-    #[cfg(feature = "perl")]
-    #[doc = include_str!("../docs/storable.md")]
-    mod storable {}
-    #[doc = include_str!("../docs/store-own.md")]
-    mod store_own {}
-    #[doc = include_str!("../docs/testing.md")]
-    mod testing {}
-}

@@ -1,5 +1,7 @@
 //! The guide is complete: no page is missing, no link is broken, and every example compiles.
 
+mod errors;
+mod guide;
 mod shown;
 
 use std::fs;
@@ -45,15 +47,23 @@ fn sources(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     found
 }
 
-/// The targets of all links in `text` that lead to files.
+/// The targets of all links in `text` that lead to files: those in a link itself, and those that a last line
+/// of the page gives to a link, as `[label]: target`.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let targets = text
         .split("](")
         .skip(1)
         .filter_map(|rest| rest.split(')').next());
     targets
+        .chain(definitions(text).map(|(_label, target)| target))
         .filter(|target| !target.contains("://") && !target.is_empty())
         .map(|t| t.split('#').next().unwrap_or(t))
+}
+
+/// The labels of links in `text`, with the targets that the last lines give to them.
+fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix('['));
+    lines.filter_map(|line| line.split_once("]: "))
 }
 
 #[test]
@@ -61,7 +71,7 @@ fn every_page_is_in_the_summary() {
     let summary = read("docs/SUMMARY.md");
     for page in pages().into_iter().filter(|page| page != "SUMMARY.md") {
         assert!(
-            summary.contains(&format!("({page})")),
+            definitions(&summary).any(|(_label, target)| target == page),
             "{page} is not in the summary"
         );
     }
@@ -100,17 +110,33 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
         .collect()
 }
 
-/// The tests that the pages about other systems name, in tables with three columns.
-#[test]
-fn every_row_about_another_system_names_an_existing_test() {
+/// Fails unless each of the `tests`, which a cell of a table names, is there.
+fn assert_tests_exist(tests: &str) {
     let suite = ["contention", "deleting", "listing", "loading"]
         .map(|file| read(format!("src/testing/suite/{file}.rs")))
         .concat();
+    for test in tests.split(", ").map(|test| test.trim_matches('`')) {
+        let (file, name) = test
+            .rsplit_once("::")
+            .unwrap_or_else(|| panic!("{test} is no test"));
+        let path = format!("tests/{}.rs", file.replace("::", "/"));
+        let function = format!("fn {name}(");
+        assert!(
+            read(path).contains(&function) || file == "stores" && suite.contains(&function),
+            "there is no test {test}"
+        );
+    }
+}
+
+/// The tests that pages name in tables with three columns: those about other systems, and that of the promises.
+#[test]
+fn every_row_about_a_promise_names_an_existing_test() {
     for (page, least) in [
         ("coming-from", 50),
         ("from-private-cookies", 20),
         ("from-rocket-flex-session", 20),
         ("from-tower-sessions", 40),
+        ("security", 30),
     ] {
         let text = read(format!("docs/{page}.md"));
         let mut shown = 0;
@@ -118,24 +144,33 @@ fn every_row_about_another_system_names_an_existing_test() {
             let [_theirs, _ours, tests] = row[..] else {
                 panic!("{row:?} has not three cells")
             };
-            if tests == "shown by" {
-                continue;
+            if tests != "shown by" && tests != "tests" {
+                assert_tests_exist(tests);
+                shown += 1;
             }
-            for test in tests.split(", ").map(|test| test.trim_matches('`')) {
-                let (file, name) = test
-                    .rsplit_once("::")
-                    .unwrap_or_else(|| panic!("{test} is no test"));
-                let path = format!("tests/{}.rs", file.replace("::", "/"));
-                let function = format!("fn {name}(");
-                assert!(
-                    read(path).contains(&function) || file == "stores" && suite.contains(&function),
-                    "there is no test {test}"
-                );
-            }
-            shown += 1;
         }
         assert!(shown >= least, "{page} has {shown} rows");
     }
+}
+
+#[test]
+fn every_requirement_of_asvs_has_its_line_and_an_existing_test() {
+    let page = read("docs/asvs.md");
+    let mut numbers = Vec::new();
+    for row in rows(&page).into_iter().filter(|row| row[0] != "number") {
+        let [number, _requirement, level, _ours, application, tests] = row[..] else {
+            panic!("{row:?} has not six cells")
+        };
+        assert!(["1", "2", "3"].contains(&level), "{number} has no level");
+        assert!(!application.is_empty(), "{number}");
+        if tests != "–" {
+            assert_tests_exist(tests);
+        }
+        numbers.push(number);
+    }
+    let sections = [(1, 3), (2, 4), (3, 2), (4, 5), (5, 3), (6, 2)];
+    let all = sections.map(|(section, count)| (1..=count).map(move |n| format!("7.{section}.{n}")));
+    assert_eq!(numbers, all.into_iter().flatten().collect::<Vec<_>>());
 }
 
 #[test]

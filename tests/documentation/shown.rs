@@ -151,16 +151,11 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// The libraries are those that this test was built with, so this takes only seconds.
-#[test]
+/// Compiles the crate whose root is `root`. The libraries are those that this test was built with, so this takes
+/// only seconds.
 #[cfg(all(feature = "redis", feature = "memcached"))]
-fn every_example_compiles_as_it_is_copied() {
-    let examples = all();
-    assert!(examples.len() > 80, "{} examples", examples.len());
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shown");
-    fs::create_dir_all(&folder).unwrap();
-    let root = write_crate(&folder, &examples);
-
+fn compile(root: &Path, options: &[&str]) {
+    let folder = root.parent().expect("a file is in a directory");
     let mut cargo = crate::support::process::cargo();
     cargo.args(["test", "--offline", "--all-features", "--test", "all"]);
     cargo.args(["--no-run", "--message-format", "json", "--target-dir"]);
@@ -172,9 +167,11 @@ fn every_example_compiles_as_it_is_copied() {
     let built = String::from_utf8(built.stdout).expect("JSON");
 
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
-    rustc.args(["--edition", "2024", "--crate-type", "lib"]);
-    rustc.args(["--emit", "metadata", "--out-dir"]).arg(&folder);
+    rustc.args(["--edition", "2024"]).args(options);
+    rustc.arg("--out-dir").arg(folder);
     for name in [
+        "argon2",
+        "askama",
         "metrics_exporter_prometheus",
         "rocket",
         "rocket_session_kit",
@@ -193,4 +190,59 @@ fn every_example_compiles_as_it_is_copied() {
             .arg(format!("dependency={}", beside.display()));
     }
     run(rustc.arg(root));
+}
+
+#[test]
+#[cfg(all(feature = "redis", feature = "memcached"))]
+fn every_example_compiles_as_it_is_copied() {
+    let examples = all();
+    assert!(examples.len() > 80, "{} examples", examples.len());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shown");
+    fs::create_dir_all(&folder).unwrap();
+    let root = write_crate(&folder, &examples);
+    compile(&root, &["--crate-type", "lib", "--emit", "metadata"]);
+}
+
+/// Each step of the tutorial is a file, whose name is in its first line. The last `main.rs` has all of them, and a
+/// test, which runs.
+#[test]
+#[cfg(all(feature = "redis", feature = "memcached"))]
+fn the_steps_of_the_tutorial_are_one_program() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tutorial");
+    fs::create_dir_all(&folder).unwrap();
+    for step in ["", "-accounts", "-entries", "-sessions", "-redis"] {
+        let page = read(format!("docs/tutorial{step}.md"));
+        // The last `main.rs` cannot be an example of its own: its modules are other examples.
+        let page = page.replace("```rust,ignore", "```rust");
+        let [file] = &examples(step, page.lines().enumerate())[..] else {
+            panic!("the step {step} has not one file")
+        };
+        let name = file.shown[0].strip_prefix("// src/").expect("its name");
+        fs::write(folder.join(name), file.shown.join("\n")).unwrap();
+    }
+    compile(&folder.join("main.rs"), &["--test"]);
+    let mut test = Command::new(folder.join("main"));
+    let ran = run(test.env("ROCKET_LOG_LEVEL", "off").current_dir(&folder));
+    let ran = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.contains("1 passed"), "{ran}");
+}
+
+/// The settings of its last step need a server. Without one, the application launches if it may.
+#[rocket::async_test]
+#[cfg(all(feature = "redis", feature = "memcached"))]
+async fn the_settings_of_the_tutorial_are_valid() {
+    use rocket::figment::providers::{Format, Toml};
+    let page = read("docs/tutorial-redis.md");
+    let settings = page.split("```toml\n").nth(1).expect("it has settings");
+    let settings = settings.split("```").next().expect("they end");
+    let address = crate::support::process::free_port();
+    let settings = settings.replace("6379", &address.to_string());
+    let figment = rocket::Config::figment()
+        .merge(Toml::string(&settings).nested())
+        .merge(("log_level", "off"))
+        .merge(("sessions.require_store_at_launch", false));
+    let rocket = rocket::custom(figment).attach(rocket_session_kit::Sessions::fairing());
+    let rocket = rocket.ignite().await.expect("the settings are valid");
+    let sessions = rocket.state::<rocket_session_kit::Sessions>();
+    assert_eq!(sessions.expect("it is attached").store().name(), "redis");
 }
