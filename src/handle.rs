@@ -1,4 +1,4 @@
-//! The public name of a session of a user, which ends the session and opens nothing.
+//! The public name of a session, which ends the session and opens nothing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,12 +18,13 @@ type ShortHash = [u8; 16];
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct UserKey(ShortHash);
 
-/// The public name of a session of a user. It can be shown to the user, for example in a form that
-/// [ends](crate::Sessions::end_by) the session. It opens nothing, and it stays the same when the
-/// session is renewed.
+/// The public name of a session, for example in a form that [ends](crate::Sessions::end_by) the
+/// session. It opens nothing, and it stays the same when the session is renewed.
 ///
-/// It is made from hashes, and is as hard to guess as the id of a session. Show it only to those who
-/// may end the session.
+/// [`UserSession::handle`](crate::UserSession::handle) returns that of a session of a user, and
+/// [`Record::handle`](crate::Record::handle) that of any session. It is made from hashes of the user and
+/// of the session, and is as hard to guess as the id of a session. Show it only to those who may end the
+/// session.
 ///
 /// It is the text that `Display` writes and that `parse` reads, of 43 letters, digits, `-` and `_`. A
 /// route takes it as a parameter, and a form as a field.
@@ -50,6 +51,11 @@ impl UserKey {
         Self(hash("rocket_session_kit: a user\0", user.as_bytes()))
     }
 
+    /// Returns what stands for the user in the handle of a session in which nobody is logged in.
+    pub(crate) fn nobody() -> Self {
+        Self(hash("rocket_session_kit: nobody\0", &[]))
+    }
+
     /// Returns the text that names the user in the keys of a store.
     pub(crate) fn text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
@@ -69,6 +75,11 @@ impl SessionHandle {
 
     pub(crate) fn user(&self) -> UserKey {
         self.user
+    }
+
+    /// Returns whether it is a handle of the session with `tag`, whoever was its user.
+    pub(crate) fn has_tag(&self, tag: u64) -> bool {
+        Self::new(self.user, tag) == *self
     }
 }
 

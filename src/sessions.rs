@@ -202,6 +202,8 @@ impl Sessions {
 
     /// Ends the session with `handle`, with all its copies, and returns whether there was one.
     ///
+    /// If the handle is that of a session without a user, all sessions of the store are listed to find it.
+    ///
     /// A handle is not bound to the user who sends it: it is as hard to guess as the id of a session.
     ///
     /// # Errors

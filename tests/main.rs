@@ -25,6 +25,7 @@ mod documentation;
 #[cfg(all(feature = "redis", feature = "memcached"))]
 mod ending;
 mod events;
+mod examples;
 mod expiring;
 mod form_tokens;
 mod guards;

@@ -179,6 +179,43 @@ async fn a_handle_ends_one_session_and_opens_none() {
     .await;
 }
 
+/// Returns the handle of the only session.
+async fn only_handle(app: &App) -> SessionHandle {
+    let all: Vec<_> = app.sessions().iter_sessions().try_collect().await.unwrap();
+    assert_eq!(all.len(), 1);
+    all[0].1.handle().expect("this crate wrote it")
+}
+
+#[async_test]
+async fn a_handle_ends_a_session_without_a_user() {
+    on_every_store(async |app| {
+        let (visitor, other) = (app.known_visitor().await, app.visitor());
+        let handle = only_handle(&app).await;
+        other.get("/set/n/1").await;
+        assert!(app.sessions().end_by(&handle).await.unwrap());
+        assert!(!app.sessions().end_by(&handle).await.unwrap());
+        assert_eq!(visitor.get("/keys").await.body, "");
+        assert_eq!(other.get("/keys").await.body, "n");
+    })
+    .await;
+}
+
+#[async_test]
+async fn the_handle_of_an_anonymous_visitor_ends_their_session_after_a_log_in() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let handle = only_handle(&app).await;
+        visitor.get("/login/alice").await;
+        let places = of_user(&app, "alice").await;
+        assert_eq!(only_handle(&app).await, places[0].handle());
+        assert_ne!(handle, places[0].handle(), "it names the user");
+        assert!(app.sessions().end_by(&handle).await.unwrap());
+        assert_eq!(visitor.get("/who").await.body, "nobody");
+        assert!(of_user(&app, "alice").await.is_empty());
+    })
+    .await;
+}
+
 #[async_test]
 async fn a_session_that_ended_or_changed_hands_leaves_the_list() {
     on_every_store(async |app| {

@@ -62,11 +62,13 @@ impl SessionManager {
     /// Ends the session with `handle`.
     pub(crate) async fn end_by(&self, handle: &SessionHandle) -> Result<Ended> {
         let user = handle.user();
-        let has_handle = |tag: u64| SessionHandle::new(user, tag) == *handle;
-        let is_meant = |record: &Record| {
-            record.user().map(UserKey::of) == Some(user) && record.tag.is_some_and(has_handle)
+        // Whoever names a session without a user means its visitor, who may have logged in meanwhile.
+        let has_user = |record: &Record| {
+            user == UserKey::nobody() || record.user().map(UserKey::of) == Some(user)
         };
-        self.end_every(user, None, |entry| has_handle(entry.tag), is_meant)
+        let is_meant =
+            |record: &Record| record.tag.is_some_and(|tag| handle.has_tag(tag)) && has_user(record);
+        self.end_every(user, None, |entry| handle.has_tag(entry.tag), is_meant)
             .await
     }
 
@@ -111,6 +113,9 @@ impl SessionManager {
         let Some(indexes) = &self.indexes else {
             return Ok((None, false));
         };
+        if user == UserKey::nobody() {
+            return Ok((None, false));
+        }
         let index = self.index(indexes, user).await?;
         let now = self.clock.seconds();
         let longest = self.lifetimes.configured_idle() + LISTED_LONGER;

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::end_reason::EndReason;
 use crate::error::Result;
+use crate::handle::{SessionHandle, UserKey};
 use crate::id::SessionId;
 use crate::message::StoredMessage;
 use crate::unknown_fields::UnknownFields;
@@ -191,6 +192,15 @@ impl Record {
     /// Returns the address that the session's first request came from.
     pub fn remote_address(&self) -> Option<IpAddr> {
         self.address
+    }
+
+    /// Returns the public name of the session, which [ends](crate::Sessions::end_by) it. Without a user it
+    /// names the visitor, and stays valid when the visitor logs in.
+    ///
+    /// `None` for a session that another program wrote.
+    pub fn handle(&self) -> Option<SessionHandle> {
+        let user = self.user().map_or_else(UserKey::nobody, UserKey::of);
+        Some(SessionHandle::new(user, self.tag?))
     }
 
     /// Returns the names of the values, in the order in which they were inserted.

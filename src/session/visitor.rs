@@ -111,7 +111,7 @@ impl Session {
     /// Returns whether it is the session with `handle`.
     pub(crate) fn has_handle(&self, handle: &SessionHandle) -> bool {
         let tag = self.state.lock().record.tag;
-        tag.is_some_and(|tag| SessionHandle::new(handle.user(), tag) == *handle)
+        tag.is_some_and(|tag| handle.has_tag(tag))
     }
 
     /// Returns why the session ended whose cookie or token this request presents, so that a page can
