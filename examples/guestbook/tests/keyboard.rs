@@ -44,7 +44,7 @@ fn tab_reaches_everything_in_the_order_of_the_page() {
     for path in ["/", "/sessions", "/admin/sessions", "/session", "/live"] {
         ada.visit(path);
         let all = ada.run(
-            "const all = document.querySelectorAll('a[href], button, input:not([type=hidden]), textarea, summary, [tabindex=\"0\"]');
+            "const all = document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex=\"0\"]');
              return Array.from(all, (one, n) => one.dataset.n = n).length;",
         );
         ada.run("document.activeElement.blur()");

@@ -46,7 +46,7 @@ fn the_stream_of_a_session_that_is_ended_elsewhere_ends() {
     there.sign_in("ada");
     watch(&there);
     here.visit("/sessions");
-    here.click("#end-others-form [type=submit]");
+    here.click("#end-others-form button");
     there.wait_for("#live-state", "signed out");
 }
 
@@ -58,7 +58,7 @@ fn a_stream_that_has_ended_shows_no_more_entries() {
     there.sign_in("ada");
     watch(&there);
     here.visit("/sessions");
-    here.click("#end-others-form [type=submit]");
+    here.click("#end-others-form button");
     there.wait_for("#live-state", "signed out");
     here.write("after the end");
     here.visit("/live");

@@ -12,7 +12,7 @@ fn end(visitor: &Visitor<'_>, text: &str) {
     let marked = visitor.run(&format!(
         "const rows = Array.from(document.querySelectorAll('tbody tr'));
          const fit = rows.filter(row => row.innerText.includes({text:?}) && row.querySelector('form.end'));
-         if (fit.length) fit[0].querySelector('form.end [type=submit]').id = 'the-one';
+         if (fit.length) fit[0].querySelector('form.end button').id = 'the-one';
          return fit.length;"
     ));
     assert_eq!(marked, 1, "{text}: {:?}", rows(visitor));
@@ -62,7 +62,7 @@ fn ending_all_others_keeps_this_one() {
     let book = Book::start();
     let [here, there] = two_of_one(&book);
     here.visit("/sessions");
-    here.click("#end-others-form [type=submit]");
+    here.click("#end-others-form button");
     here.visit("/sessions");
     assert_eq!(rows(&here).len(), 1);
     there.visit("/");
@@ -81,7 +81,7 @@ fn nobody_ends_the_session_of_another_member() {
     bob.run(&format!(
         "document.querySelector('form.end [name=handle]').value = {handle:?}"
     ));
-    bob.click("form.end [type=submit]");
+    bob.click("form.end button");
     ada.visit("/sessions");
     assert_eq!((ada.status(), rows(&ada).len()), (200, 1));
     bob.visit("/sessions");
@@ -123,7 +123,7 @@ fn the_administrator_sweeps() {
     let admin = book.visitor();
     admin.sign_up("admin");
     admin.visit("/admin/sessions");
-    admin.click("#sweep-form [type=submit]");
+    admin.click("#sweep-form button");
     assert_eq!(admin.status(), 200);
     assert!(admin.shows(".notification"));
     assert_eq!(admin.who().as_deref(), Some("admin"));

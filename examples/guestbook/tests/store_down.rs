@@ -130,7 +130,7 @@ fn a_sign_out_while_the_store_is_down_does_not_look_like_one() {
     ada.sign_up("ada");
     ada.visit("/");
     redis.process().signal("STOP");
-    ada.click("#sign-out-form [type=submit]");
+    ada.click("#sign-out-form button");
     assert_eq!(ada.status(), 503);
     redis.process().signal("CONT");
     ada.wait_until_well();

@@ -157,7 +157,7 @@ impl Visitor<'_> {
         for (name, text) in fields {
             self.type_in(&format!("{form} [name={name}]"), text);
         }
-        self.click(&format!("{form} [type=submit]"));
+        self.click(&format!("{form} button"));
     }
 
     /// Makes an account, which signs in.
@@ -186,13 +186,14 @@ impl Visitor<'_> {
     }
 
     pub(crate) fn sign_out(&self) {
-        self.click("#sign-out-form [type=submit]");
+        self.click("#sign-out-form button");
         assert_eq!(self.who(), None);
     }
 
     /// The name under which the open page shows the visitor as signed in.
     pub(crate) fn who(&self) -> Option<String> {
-        self.texts("#who").pop()
+        let text = self.texts("#who").pop()?;
+        Some(text.trim_start_matches("Signed in as ").to_owned())
     }
 
     /// Writes an entry.

@@ -116,9 +116,7 @@ impl Browser {
     }
 
     /// Sets a cookie for the host of the open page, as it was read.
-    pub(crate) fn set_cookie(&self, mut cookie: Cookie<'static>) {
-        // A cookie with a domain would be another one.
-        cookie.unset_domain();
+    pub(crate) fn set_cookie(&self, cookie: Cookie<'static>) {
         self.wait("a cookie", self.client.add_cookie(cookie));
     }
 

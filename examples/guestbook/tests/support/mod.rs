@@ -15,4 +15,4 @@ mod tour;
 
 pub(crate) use book::{Book, PASSWORD, Visitor};
 pub(crate) use pool::Kind;
-pub(crate) use tour::guided_tour;
+pub(crate) use tour::{Sight, guided_tour};

@@ -7,77 +7,98 @@ const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
 const EDGE: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36 Edg/138.0.0.0";
 
-/// Leads a visitor to every page of a guest book with contents. `see` gets the name of the page and the status that it should have.
-pub(crate) fn guided_tour(mut see: impl FnMut(&Visitor<'_>, &str, u64)) {
+/// A page of the tour, as it should be.
+#[derive(Clone)]
+pub(crate) struct Sight {
+    pub(crate) name: &'static str,
+    pub(crate) status: u64,
+    pub(crate) title: &'static str,
+}
+
+/// Leads a visitor to every page of a guest book with contents.
+pub(crate) fn guided_tour(mut see: impl FnMut(&Visitor<'_>, Sight)) {
     let mut redis = Redis::start();
     let book = Book::on(&redis, 2_000);
     let guide = book.visitor();
     fill(&guide);
-    let mut visit = |name: &str, path: &str, status: u64| {
-        guide.visit(path);
-        see(&guide, name, status);
+    let mut see = |name, status, title| {
+        let sight = Sight {
+            name,
+            status,
+            title,
+        };
+        see(&guide, sight);
     };
-    visit("index", "/", 200);
-    visit("sessions", "/sessions", 200);
-    visit("admin-sessions", "/admin/sessions", 200);
-    visit("session", "/session", 200);
-    visit("live", "/live", 200);
-    visit("not-found", "/no/such/page", 404);
-    guide.visit("/");
-    guide.run("document.querySelector('#entry-form').noValidate = true");
-    guide.send("#entry-form", &[("text", " ")]);
-    see(&guide, "index-errors", 422);
-    guide.visit("/");
-    guide.run("document.querySelector('#entry-form [name=text]').name = 'other'");
-    guide.click("#entry-form [type=submit]");
-    see(&guide, "unprocessable", 422);
-    guide.visit("/");
-    guide.run("document.querySelector('#sign-out-form [name=csrf_token]').value = 'forged'");
-    guide.click("#sign-out-form [type=submit]");
-    see(&guide, "forged", 403);
+    pages_of_members(&guide, &mut see);
     redis.process().signal("STOP");
     guide.visit("/sessions");
-    see(&guide, "unavailable", 503);
+    see("unavailable", 503, "Back in a moment");
     redis.process().signal("CONT");
     guide.wait_until_well();
     guide.visit("/");
     guide.sign_out();
-    let mut visit = |name: &str, path: &str, status: u64| {
-        guide.visit(path);
-        see(&guide, name, status);
-    };
-    visit("signed-out", "/", 200);
-    visit("unauthorized", "/sessions", 401);
-    visit("sign-up", "/sign-up", 200);
-    guide.run("document.querySelector('#sign-up-form').noValidate = true");
-    guide.send(
-        "#sign-up-form",
-        &[
-            ("name", "ada"),
-            ("password", "short"),
-            ("password_again", "other"),
-        ],
-    );
-    see(&guide, "sign-up-errors", 422);
-    guide.visit("/sign-in");
-    see(&guide, "sign-in", 200);
-    guide.fill_sign_in("ada", "not the password");
-    see(&guide, "sign-in-errors", 422);
-    guide.sign_in("grace");
-    guide.visit("/admin/sessions");
-    see(&guide, "forbidden", 403);
-    guide.sign_out();
-    for _ in 0..30 {
-        guide.visit("/sign-in");
-        guide.fill_sign_in("ada", "not the password");
-        if guide.status() == 429 {
-            break;
-        }
-    }
-    see(&guide, "too-many", 429);
+    pages_of_guests(&guide, &mut see);
     book.break_database();
     guide.visit("/");
-    see(&guide, "error", 500);
+    see("error", 500, "Something is broken here");
+}
+
+fn pages_of_members(guide: &Visitor<'_>, see: &mut impl FnMut(&'static str, u64, &'static str)) {
+    for (name, path, title) in [
+        ("index", "/", "Welcome"),
+        ("sessions", "/sessions", "Where you are signed in"),
+        ("admin-sessions", "/admin/sessions", "All sessions"),
+        ("session", "/session", "This session"),
+        ("live", "/live", "Live"),
+    ] {
+        guide.visit(path);
+        see(name, 200, title);
+    }
+    guide.visit("/no/such/page");
+    see("not-found", 404, "There is no such page");
+    guide.visit("/");
+    guide.run("document.querySelector('#entry-form').noValidate = true");
+    guide.send("#entry-form", &[("text", " ")]);
+    see("index-errors", 422, "Welcome");
+    guide.visit("/sessions");
+    guide.run("document.querySelector('form.end [name=handle]').remove()");
+    guide.click("form.end button");
+    see("incomplete", 422, "This form is not complete");
+    guide.visit("/");
+    guide.run("document.querySelector('#sign-out-form [name=csrf_token]').value = 'forged'");
+    guide.click("#sign-out-form button");
+    see("forged", 403, "This is not allowed");
+}
+
+fn pages_of_guests(guide: &Visitor<'_>, see: &mut impl FnMut(&'static str, u64, &'static str)) {
+    guide.visit("/");
+    see("signed-out", 200, "Welcome");
+    guide.visit("/sessions");
+    see("unauthorized", 401, "Please sign in");
+    guide.visit("/sign-up");
+    see("sign-up", 200, "Sign up");
+    guide.run("document.querySelector('#sign-up-form').noValidate = true");
+    let wrong = [
+        ("name", "ada!"),
+        ("password", "short"),
+        ("password_again", "other"),
+    ];
+    guide.send("#sign-up-form", &wrong);
+    see("sign-up-errors", 422, "Sign up");
+    guide.visit("/sign-in");
+    see("sign-in", 200, "Sign in");
+    guide.fill_sign_in("ada", "not the password");
+    see("sign-in-errors", 422, "Sign in");
+    guide.sign_in("grace");
+    guide.visit("/admin/sessions");
+    see("forbidden", 403, "This is not allowed");
+    guide.sign_out();
+    while guide.status() != 429 {
+        guide.visit("/sign-in");
+        guide.fill_sign_in("ada", "not the password");
+        assert!([422, 429].contains(&guide.status()), "{}", guide.text());
+    }
+    see("too-many", 429, "Too many attempts");
 }
 
 /// Entries of several members, and sessions in several browsers.
