@@ -95,6 +95,11 @@ async fn other(status: Status, request: &Request<'_>) -> Caught {
             "This request makes no sense",
             "The address or the form is malformed.",
         ),
+        403 if request.method() != Method::Get && !request.headers().contains("Cookie") => (
+            "Your browser sent no cookie",
+            "Without cookies, this site can only be read. Allow them for this site, open the page of the \
+             form again, and send it once more.",
+        ),
         403 => (
             "This is not allowed",
             "Either this page is the administrator's, or the form was too old. Open its page again, and \
