@@ -1,7 +1,7 @@
 //! The headers of every response that tell a browser what a page may do.
 
 use rocket::fairing::AdHoc;
-use rocket::http::Header;
+use rocket::http::{ContentType, Header};
 
 /// Scripts and styles come from this site alone, and none stands in a page. No other site shows the
 /// pages in a frame or receives their forms.
@@ -14,6 +14,10 @@ pub fn fairing() -> AdHoc {
         Box::pin(async move {
             response.set_header(Header::new("Content-Security-Policy", POLICY));
             response.set_header(Header::new("Referrer-Policy", "same-origin"));
+            // Else the browser's button "back" shows a page of a member again after the sign-out.
+            if response.content_type() == Some(ContentType::HTML) {
+                response.set_header(Header::new("Cache-Control", "no-store"));
+            }
         })
     })
 }
