@@ -95,15 +95,18 @@ async fn other(status: Status, request: &Request<'_>) -> Caught {
             "This request makes no sense",
             "The address or the form is malformed.",
         ),
-        403 if request.method() != Method::Get && !request.headers().contains("Cookie") => (
+        403 if request.method() == Method::Get => (
+            "This page is not for you",
+            "Only the administrator can see it.",
+        ),
+        403 if !request.headers().contains("Cookie") => (
             "Your browser sent no cookie",
             "Without cookies, this site can only be read. Allow them for this site, open the page of the \
              form again, and send it once more.",
         ),
         403 => (
-            "This is not allowed",
-            "Either this page is the administrator's, or the form was too old. Open its page again, and \
-             send it once more.",
+            "This form was refused",
+            "It is too old, or another site has sent it. Open its page again, and send it once more.",
         ),
         404 => (
             "There is no such page",

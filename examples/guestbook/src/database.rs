@@ -1,14 +1,28 @@
 //! The SQLite file with the accounts and the entries, made at launch if it is missing.
 
+use std::error::Error;
 use std::path::PathBuf;
 
-use rocket::fairing::AdHoc;
+use rocket::fairing::{self, AdHoc};
 use rocket::figment::Figment;
 use rocket::{Build, Request, Rocket, error};
+use serde::Deserialize;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
-/// The tables. The names of accounts are unique whatever the case of their letters.
+/// The table `[default.guestbook]` in `Rocket.toml`.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default = "default_file")]
+    database: PathBuf,
+}
+
+/// The file in the working directory.
+fn default_file() -> PathBuf {
+    "guestbook.db".into()
+}
+
+/// The tables of the database. The names of accounts are unique whatever the case of their letters.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS accounts (
         name TEXT PRIMARY KEY COLLATE NOCASE,
@@ -41,17 +55,15 @@ pub fn fairing() -> AdHoc {
     AdHoc::try_on_ignite("Database", |rocket| async {
         match open(rocket.figment()).await {
             Ok(database) => Ok(rocket.manage(database)),
-            Err(error) => fail(rocket, &error),
+            Err(error) => fail(rocket, &*error),
         }
     })
 }
 
-async fn open(figment: &Figment) -> Result<Database, sqlx::Error> {
-    let file: PathBuf = figment
-        .extract_inner("guestbook.database")
-        .unwrap_or_else(|_| "guestbook.db".into());
+async fn open(figment: &Figment) -> Result<Database, Box<dyn Error>> {
+    let config: Config = figment.focus("guestbook").extract()?;
     let options = SqliteConnectOptions::new()
-        .filename(file)
+        .filename(config.database)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal);
     let pool = SqlitePool::connect_with(options).await?;
@@ -59,7 +71,7 @@ async fn open(figment: &Figment) -> Result<Database, sqlx::Error> {
     Ok(Database(pool))
 }
 
-fn fail(rocket: Rocket<Build>, error: &sqlx::Error) -> rocket::fairing::Result {
-    error!("cannot open the database that `guestbook.database` names: {error}");
+fn fail(rocket: Rocket<Build>, error: &dyn Error) -> fairing::Result {
+    error!("cannot open the database at `guestbook.database`: {error}");
     Err(rocket)
 }

@@ -21,6 +21,86 @@ const SECRETS: [&str; 7] = [
     "code",
 ];
 
+/// How a field is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Time,
+    Secret,
+}
+
+/// The fields of a record in the order of the page. What stands inside another field has both names.
+const FIELDS: [(&str, Kind, &str); 20] = [
+    ("user", Kind::Text, "who is signed in"),
+    ("login.at", Kind::Time, "when the user signed in"),
+    ("login.agent", Kind::Text, "by which browser"),
+    ("created", Kind::Time, "when the session began"),
+    (
+        "accessed",
+        Kind::Time,
+        "when it was last used, up to a minute late",
+    ),
+    (
+        "expires",
+        Kind::Time,
+        "when it ends if nobody uses it until then",
+    ),
+    (
+        "lifetime.idle",
+        Kind::Text,
+        "after how many seconds without a request it ends",
+    ),
+    (
+        "lifetime.absolute",
+        Kind::Text,
+        "after how many seconds it ends in any case",
+    ),
+    (
+        "lifetime.max_age",
+        Kind::Text,
+        "for how many seconds the browser keeps the cookie",
+    ),
+    ("address", Kind::Text, "where the first request came from"),
+    (
+        "values",
+        Kind::Text,
+        "a value that the application has put there",
+    ),
+    ("notifications", Kind::Text, "messages for the next page"),
+    (
+        "tokens",
+        Kind::Secret,
+        "the tokens of forms, each for one use",
+    ),
+    (
+        "csrf",
+        Kind::Secret,
+        "the secret behind the tokens that no other site knows",
+    ),
+    ("id", Kind::Secret, "the name of the session in the store"),
+    (
+        "tag",
+        Kind::Secret,
+        "a random number that stays when the id changes",
+    ),
+    (
+        "forked",
+        Kind::Text,
+        "whether there are copies, made by log-ins at the same time",
+    ),
+    (
+        "listed",
+        Kind::Time,
+        "until when the list of the user's sessions has it",
+    ),
+    (
+        "rev",
+        Kind::Text,
+        "a random number that changes with each save",
+    ),
+    ("v", Kind::Text, "the version of the format"),
+];
+
 #[derive(Template)]
 #[template(path = "this_session.html")]
 struct ThisSession {
@@ -40,14 +120,9 @@ struct Row {
 #[get("/session")]
 pub async fn show(session: &Session, sessions: &Sessions, layout: Layout<'_>) -> Result<Page> {
     let frame = layout.frame().await?;
-    page(&ThisSession {
-        rows: record(session, sessions)
-            .await?
-            .iter()
-            .flat_map(rows)
-            .collect(),
-        frame,
-    })
+    let record = record(session, sessions).await?;
+    let rows = record.map(rows).unwrap_or_default();
+    page(&ThisSession { frame, rows })
 }
 
 /// Returns the record of the session as the store keeps it: a JSON document. A visitor without a
@@ -60,71 +135,58 @@ async fn record(session: &Session, sessions: &Sessions) -> Result<Option<Map<Str
     Ok(stored.and_then(|stored| serde_json::from_slice(&stored.bytes).ok()))
 }
 
-/// Returns the rows for a record: one for each field, and one for each of its values.
-fn rows(record: &Map<String, Value>) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (field, value) in record {
-        match value {
-            Value::Object(values) if field == "values" => {
-                rows.extend(values.iter().map(|(name, value)| value_row(name, value)));
-            }
-            value => rows.push(field_row(field, value)),
+/// Returns the rows for a record, in the order of [`FIELDS`].
+fn rows(record: Map<String, Value>) -> Vec<Row> {
+    let mut rows: Vec<(usize, Row)> = record.into_iter().flat_map(parts).map(row).collect();
+    rows.sort_by_key(|(place, _)| *place);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Takes a field apart that consists of others.
+fn parts((name, value): (String, Value)) -> Vec<(String, Value)> {
+    match value {
+        Value::Object(parts) => {
+            let parts = parts.into_iter();
+            parts
+                .map(|(part, value)| (format!("{name}.{part}"), value))
+                .collect()
         }
+        value => vec![(name, value)],
     }
-    rows
 }
 
-fn field_row(field: &str, value: &Value) -> Row {
-    let (meaning, is_secret) = meaning(field);
-    let is_time = matches!(field, "created" | "accessed" | "expires" | "listed");
-    Row {
-        name: field.to_owned(),
-        value: if is_secret { mask(value) } else { text(value) },
-        moment: value.as_i64().filter(|_| is_time).map(Moment::at),
+/// Returns the row for a field, and its place. A field that this page does not know may be a secret.
+fn row((name, value): (String, Value)) -> (usize, Row) {
+    let is_value = name.starts_with("values.");
+    let known = if is_value { "values" } else { name.as_str() };
+    let place = FIELDS.iter().position(|(field, ..)| *field == known);
+    let (kind, meaning) = match place {
+        Some(_) if is_value && hints_at_a_secret(&name) => {
+            (Kind::Secret, "a value with a telling name")
+        }
+        Some(place) => (FIELDS[place].1, FIELDS[place].2),
+        None => (Kind::Secret, "a field of another version"),
+    };
+    let row = Row {
+        value: if kind == Kind::Secret {
+            mask(&value)
+        } else {
+            text(&value)
+        },
+        moment: value
+            .as_i64()
+            .filter(|_| kind == Kind::Time)
+            .map(Moment::at),
+        is_masked: kind == Kind::Secret,
         meaning,
-        is_masked: is_secret,
-    }
+        name,
+    };
+    (place.unwrap_or(FIELDS.len()), row)
 }
 
-fn value_row(name: &str, value: &Value) -> Row {
-    let is_secret = SECRETS
-        .iter()
-        .any(|part| name.to_lowercase().contains(part));
-    Row {
-        name: format!("values: {name}"),
-        value: if is_secret { mask(value) } else { text(value) },
-        moment: None,
-        meaning: "a value that the application has put into the session",
-        is_masked: is_secret,
-    }
-}
-
-/// Returns what a field of the record is for, and whether it is a secret.
-fn meaning(field: &str) -> (&'static str, bool) {
-    match field {
-        "rev" => ("changes with every save", false),
-        "expires" => ("the store forgets the session then", false),
-        "v" => ("the version of the format", false),
-        "id" => (
-            "the secret name of the session, which the cookie holds encrypted",
-            true,
-        ),
-        "created" => ("when the session began", false),
-        "accessed" => ("when it was last used, up to a minute late", false),
-        "user" => ("who is signed in", false),
-        "login" => ("when and by which browser the user signed in", false),
-        "lifetime" => (
-            "timeouts of this session alone, such as “remember me”",
-            false,
-        ),
-        "listed" => ("until when the index of the user's sessions has it", false),
-        "address" => ("where the first request came from", false),
-        "tag" => ("stays the same when the id changes", true),
-        "notifications" => ("messages for the next page", false),
-        "tokens" => ("tokens of forms that are sent once", true),
-        "csrf" => ("the secret of the tokens in forms", true),
-        _ => ("", false),
-    }
+fn hints_at_a_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    SECRETS.iter().any(|part| name.contains(part))
 }
 
 fn text(value: &Value) -> String {
@@ -138,7 +200,7 @@ fn text(value: &Value) -> String {
 fn mask(value: &Value) -> String {
     const DOTS: &str = "••••••••";
     match value {
-        Value::Array(secrets) if secrets.len() != 1 => format!("{} × {DOTS}", secrets.len()),
+        Value::Array(secrets) if secrets.len() > 1 => format!("{} × {DOTS}", secrets.len()),
         _ => DOTS.to_owned(),
     }
 }

@@ -67,7 +67,7 @@ fn pages_of_members(guide: &Visitor<'_>, see: &mut impl FnMut(&'static str, u64,
     guide.visit("/");
     guide.run("document.querySelector('#sign-out-form [name=csrf_token]').value = 'forged'");
     guide.click("#sign-out-form button");
-    see("forged", 403, "This is not allowed");
+    see("forged", 403, "This form was refused");
 }
 
 fn pages_of_guests(guide: &Visitor<'_>, see: &mut impl FnMut(&'static str, u64, &'static str)) {
@@ -91,7 +91,7 @@ fn pages_of_guests(guide: &Visitor<'_>, see: &mut impl FnMut(&'static str, u64, 
     see("sign-in-errors", 422, "Sign in");
     guide.sign_in("grace");
     guide.visit("/admin/sessions");
-    see("forbidden", 403, "This is not allowed");
+    see("forbidden", 403, "This page is not for you");
     guide.sign_out();
     while guide.status() != 429 {
         guide.visit("/sign-in");
