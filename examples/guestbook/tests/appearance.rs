@@ -105,7 +105,7 @@ fn every_page_is_accessible_in_dark_colours() {
 
 #[test]
 fn every_page_has_its_status_and_title() {
-    for page in tour("light") {
+    for page in tour("dark") {
         let Sight {
             name,
             status,

@@ -193,7 +193,8 @@ impl Visitor<'_> {
     /// The name under which the open page shows the visitor as signed in.
     pub(crate) fn who(&self) -> Option<String> {
         let text = self.texts("#who").pop()?;
-        Some(text.trim_start_matches("Signed in as ").to_owned())
+        // The words before the name are for screen readers.
+        text.split_whitespace().last().map(str::to_owned)
     }
 
     /// Writes an entry.
