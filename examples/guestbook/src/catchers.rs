@@ -75,15 +75,18 @@ fn internal_error(request: &Request<'_>) -> Caught {
 #[catch(503)]
 async fn service_unavailable(request: &Request<'_>) -> Caught {
     let entries = Database::of(request).newest_entries(10).await;
+    let entries = entries.unwrap_or_default();
+    let mut frame = Frame::bare(request);
+    frame.latest = entries.iter().take(5).cloned().collect();
     rendered(&ErrorPage {
-        frame: Frame::bare(request),
+        frame,
         code: 503,
         title: "Back in a moment",
         advice: "The sessions of this site cannot be reached, so nobody can sign in or write now. Your \
                  session is safe. If you sent a form, look whether it counted before you send it again. \
                  Please try again in a few seconds."
             .to_owned(),
-        entries: entries.unwrap_or_default(),
+        entries,
         ..ErrorPage::default()
     })
 }

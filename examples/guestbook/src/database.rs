@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use rocket::fairing::{self, AdHoc};
+use rocket::fairing::AdHoc;
 use rocket::figment::Figment;
-use rocket::{Build, Request, Rocket, error};
+use rocket::{Request, error};
 use serde::Deserialize;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
@@ -55,7 +55,10 @@ pub fn fairing() -> AdHoc {
     AdHoc::try_on_ignite("Database", |rocket| async {
         match open(rocket.figment()).await {
             Ok(database) => Ok(rocket.manage(database)),
-            Err(error) => fail(rocket, &*error),
+            Err(error) => {
+                error!("cannot open the database at `guestbook.database`: {error}");
+                Err(rocket)
+            }
         }
     })
 }
@@ -69,9 +72,4 @@ async fn open(figment: &Figment) -> Result<Database, Box<dyn Error>> {
     let pool = SqlitePool::connect_with(options).await?;
     sqlx::raw_sql(TABLES).execute(&pool).await?;
     Ok(Database(pool))
-}
-
-fn fail(rocket: Rocket<Build>, error: &dyn Error) -> fairing::Result {
-    error!("cannot open the database at `guestbook.database`: {error}");
-    Err(rocket)
 }

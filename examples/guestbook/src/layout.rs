@@ -14,14 +14,16 @@ use crate::latest;
 #[derive(Default)]
 pub struct Frame {
     pub path: String,
-    pub who: Option<Who>,
+    /// Whether the page knows nothing about the visitor.
+    pub is_bare: bool,
+    pub who: Option<SignedIn>,
     pub goodbye: Option<&'static str>,
     pub notifications: Vec<Notification>,
     pub latest: Vec<Entry>,
 }
 
 /// The member who is signed in, and the token of the form that signs them out.
-pub struct Who {
+pub struct SignedIn {
     pub name: String,
     pub is_admin: bool,
     pub csrf: CsrfToken,
@@ -32,6 +34,7 @@ impl Frame {
     pub fn bare(request: &Request<'_>) -> Self {
         Self {
             path: request.uri().path().to_string(),
+            is_bare: true,
             ..Self::default()
         }
     }
@@ -63,6 +66,7 @@ impl Layout<'_> {
     pub async fn quiet_frame(&self) -> Result<Frame> {
         Ok(Frame {
             path: self.path.clone(),
+            is_bare: false,
             who: self.who().await?,
             goodbye: self.session.ended_because().and_then(goodbye),
             notifications: Vec::new(),
@@ -70,12 +74,12 @@ impl Layout<'_> {
         })
     }
 
-    async fn who(&self) -> Result<Option<Who>> {
+    async fn who(&self) -> Result<Option<SignedIn>> {
         let Some(user) = self.session.user() else {
             return Ok(None);
         };
         let account = self.database.account(&user).await?;
-        Ok(account.map(|account| Who {
+        Ok(account.map(|account| SignedIn {
             name: account.name,
             is_admin: account.is_admin,
             csrf: self.session.csrf_token(),

@@ -1,5 +1,7 @@
 //! A guest book: its routes, and what they need.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 mod accounts;
 mod admin;
 mod assets;

@@ -25,8 +25,10 @@ function article(entry) {
   time.dateTime = entry.iso;
   const by = element("p", "by", "");
   by.append(element("strong", "", entry.author), " ", time);
+  const text = element("p", "text", entry.text);
+  text.dir = "auto";
   const body = document.createElement("div");
-  body.append(by, element("p", "text", entry.text));
+  body.append(by, text);
   const made = element("article", "entry new", "");
   made.append(initial, body);
   return made;
