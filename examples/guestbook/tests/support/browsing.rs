@@ -188,6 +188,7 @@ impl Browser {
     pub(crate) fn look(&self, scheme: &str) {
         let size = json!({"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
+        self.devtools("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
         let scheme = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": scheme}));
     }

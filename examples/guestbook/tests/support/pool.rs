@@ -86,6 +86,7 @@ fn clean(browser: &Browser) {
         ("Network.clearBrowserCookies", json!({})),
         ("Network.clearBrowserCache", json!({})),
         ("Emulation.clearDeviceMetricsOverride", json!({})),
+        ("Emulation.setScrollbarsHidden", json!({"hidden": false})),
         ("Emulation.setEmulatedMedia", json!({"features": []})),
         ("Network.setUserAgentOverride", json!({"userAgent": ""})),
         ("Page.resetNavigationHistory", json!({})),

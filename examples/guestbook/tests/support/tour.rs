@@ -3,6 +3,7 @@
 use super::{Book, PASSWORD, Visitor};
 use crate::support::redis::Redis;
 
+const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36";
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
 const EDGE: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36 Edg/138.0.0.0";
@@ -130,7 +131,7 @@ fn fill(guide: &Visitor<'_>) {
     guide.sign_in("ada");
     guide.write("Back again, from another browser.");
     guide.forget_cookies();
-    guide.call_itself("");
+    guide.call_itself(CHROME);
     guide.visit("/sign-in");
     guide.press("#sign-in-form [name=remember]");
     guide.fill_sign_in("ada", PASSWORD);
