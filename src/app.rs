@@ -10,6 +10,7 @@ use crate::dispatch::ActiveRequests;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::TokenHeaders;
 use crate::manager::SessionManager;
+use crate::proxies::Proxies;
 use crate::response;
 use crate::store::SessionStore;
 
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pub(crate) active: ActiveRequests,
     /// The stores of the cache and the rate limit, if they have their own.
     pub(crate) others: Vec<Arc<dyn SessionStore>>,
+    pub(crate) proxies: Arc<Proxies>,
 }
 
 impl App {
@@ -35,6 +37,7 @@ impl App {
         headers: Option<TokenHeaders>,
         active: ActiveRequests,
         others: Vec<Arc<dyn SessionStore>>,
+        proxies: Arc<Proxies>,
     ) -> Self {
         Self {
             manager,
@@ -44,6 +47,7 @@ impl App {
             cookie: OnceLock::new(),
             active,
             others,
+            proxies,
         }
     }
 

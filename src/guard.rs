@@ -1,6 +1,5 @@
 //! The request guards `&Session` and `LoggedIn`, which load the session of a request.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -40,7 +39,7 @@ pub(crate) async fn session<'r>(request: &'r Request<'_>) -> Result<&'r Session>
             let active = sessions.active.enter();
             let mut session = open(sessions, request).await;
             if let Ok(session) = &mut session {
-                session.set_peer(address(request));
+                session.set_client(sessions.proxies.client(request));
             }
             if request.rocket().config().profile == rocket::Config::DEBUG_PROFILE {
                 session.iter().for_each(Session::watch_reads);
@@ -142,7 +141,7 @@ async fn open(sessions: &App, request: &Request<'_>) -> Result<Session> {
         }
     }
     let manager = Arc::clone(&sessions.manager);
-    let mut session = Session::fresh(manager, credential, address(request));
+    let mut session = Session::fresh(manager, credential, sessions.proxies.client(request));
     session.set_ended(ended);
     Ok(session)
 }
@@ -184,7 +183,7 @@ async fn load(
             sessions.manager.listeners().tell(SessionEvent {
                 kind: EventKind::Expired(reason),
                 user: record.user(),
-                address: address(request),
+                address: sessions.proxies.client(request),
             });
             Ok(Loaded::Expired(reason))
         }
@@ -193,7 +192,7 @@ async fn load(
             Ok(Loaded::Session(Session::unavailable(
                 manager(),
                 credential,
-                address(request),
+                sessions.proxies.client(request),
             )))
         }
         Err(error) => {
@@ -207,13 +206,9 @@ async fn load(
 fn reject(sessions: &App, request: &Request<'_>, fault: CookieFault) {
     let event = SessionEvent::new(EventKind::CookieRejected(fault));
     sessions.manager.listeners().tell(SessionEvent {
-        address: address(request),
+        address: sessions.proxies.client(request),
         ..event
     });
-}
-
-fn address(request: &Request<'_>) -> Option<IpAddr> {
-    request.remote().map(|peer| peer.ip())
 }
 
 #[rocket::async_trait]

@@ -17,6 +17,7 @@ use crate::header::TokenHeaders;
 use crate::manager::SessionManager;
 #[cfg(feature = "perl")]
 use crate::perl;
+use crate::proxies::Proxies;
 use crate::rate_limit::{self, Limiter};
 use crate::sessions::Sessions;
 use crate::store::bounded::Bounds;
@@ -55,6 +56,7 @@ pub(crate) async fn steps(
         Transport::Cookie => None,
         Transport::Header | Transport::Both => Some(TokenHeaders::new(&config.header)?),
     };
+    let proxies = Arc::new(Proxies::new(&config)?);
     let clock = rocket.state::<Clock>().cloned().unwrap_or_default();
     let stores = configured::stores(&config, &clock, own)?;
     for store in [&stores.sessions].into_iter().chain(&stores.others) {
@@ -78,7 +80,8 @@ pub(crate) async fn steps(
             let limits_all = config.rate_limit.limit > 0;
             let (bounds, clock) = (bounds.of_store(name), clock.clone());
             let config = &config.rate_limit;
-            let limiter = Limiter::new(bounds, clock, store, config, active.clone())?;
+            let (proxies, active) = (Arc::clone(&proxies), active.clone());
+            let limiter = Limiter::new(bounds, clock, store, config, proxies, active)?;
             steps.push(manage(limiter));
             if limits_all {
                 steps.push(Box::new(|rocket| rocket.mount("/", rate_limit::routes())));
@@ -94,7 +97,15 @@ pub(crate) async fn steps(
     let bounds = bounds.of_store(stores.sessions.name());
     let manager = SessionManager::new(stores.sessions, bounds, clock, &config);
     let (manager, active) = (Arc::new(manager), active.clone());
-    let app = App::new(manager, config, form, headers, active, stores.others);
+    let app = App::new(
+        manager,
+        config,
+        form,
+        headers,
+        active,
+        stores.others,
+        proxies,
+    );
     steps.push(manage(Sessions::new(app)));
     Ok(steps)
 }

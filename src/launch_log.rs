@@ -19,14 +19,14 @@ pub(crate) fn log(sessions: &App, rocket: &rocket::Config) {
     let cookie = sessions.template().cookie();
     let is_release = rocket.profile != rocket::Config::DEBUG_PROFILE;
     // Proxies that the application trusts are there to speak TLS.
-    let speaks_tls = rocket.tls_enabled() || !config.rate_limit.proxies.is_empty();
+    let speaks_tls = rocket.tls_enabled() || !config.proxies.is_empty();
     let has_cookie = config.transport != Transport::Header;
     if is_release && has_cookie && cookie.secure() == Some(true) && !speaks_tls {
         let name = cookie.name();
         log::warn!(
             "browsers send the cookie `{name}` over HTTPS alone, and Rocket is configured without TLS: put a \
              proxy that speaks TLS in front of the application, and name it in \
-             `sessions.rate_limit.proxies`; or, for a local test over plain HTTP, set \
+             `sessions.proxies`; or, for a local test over plain HTTP, set \
              `sessions.cookie.secure = false`"
         );
     }

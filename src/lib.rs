@@ -125,6 +125,7 @@ mod outbound;
 #[cfg(feature = "perl")]
 mod perl;
 mod private_cookie;
+mod proxies;
 mod rate_limit;
 mod record;
 mod response;

@@ -47,8 +47,8 @@ impl UserSession {
         self.record.accessed_at()
     }
 
-    /// Returns the address that the session's first request came from: that of the network peer. Behind
-    /// a proxy it is the proxy's.
+    /// Returns the address that the session's first request came from: that of the network peer, or the
+    /// one that it reports if it is one of the `proxies` in `Rocket.toml`.
     pub fn remote_address(&self) -> Option<IpAddr> {
         self.record.remote_address()
     }

@@ -75,8 +75,8 @@ async fn invalid_settings_stop_the_launch() {
         ("sessions.rate_limit.headers", |f| {
             f.merge(("sessions.rate_limit.headers", "all"))
         }),
-        ("sessions.rate_limit.proxies", |f| {
-            f.merge(("sessions.rate_limit.proxies", ["10.0.0.0/33"]))
+        ("sessions.proxies", |f| {
+            f.merge(("sessions.proxies", ["10.0.0.0/33"]))
         }),
         ("sessions.csrf.trusted_origins", |f| {
             let with_a_path = ["https://app.example.com/forms"];
@@ -201,7 +201,7 @@ async fn the_launch_says_how_sessions_are_kept() {
 async fn a_secure_cookie_without_tls_is_a_warning_except_in_the_debug_profile() {
     let warning = "WARN browsers send the cookie `__Host-plain-1` over HTTPS alone, and Rocket is configured \
                    without TLS: put a proxy that speaks TLS in front of the application, and name it in \
-                   `sessions.rate_limit.proxies`; or, for a local test over plain HTTP, set \
+                   `sessions.proxies`; or, for a local test over plain HTTP, set \
                    `sessions.cookie.secure = false`";
     let lines = lines_of_launch("plain-1", |f| f.select("release")).await;
     assert_eq!(lines[1..], [warning]);
@@ -212,8 +212,7 @@ async fn a_secure_cookie_without_tls_is_a_warning_except_in_the_debug_profile() 
             f.select("release").merge(("sessions.cookie.secure", false))
         }),
         ("plain-4", |f| {
-            f.select("release")
-                .merge(("sessions.rate_limit.proxies", ["::1"]))
+            f.select("release").merge(("sessions.proxies", ["::1"]))
         }),
         ("plain-5", |f| {
             f.select("release").merge(("sessions.transport", "header"))

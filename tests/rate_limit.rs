@@ -169,6 +169,16 @@ async fn app(more: &str) -> App {
     App::built(three(more), build).await
 }
 
+/// An application whose proxies report addresses in `header`.
+async fn proxied_app(header: &str) -> App {
+    let settings = |figment| {
+        three("")(figment)
+            .merge(("sessions.proxies", ["10.0.0.0/8", "fd00::1"]))
+            .merge(("sessions.ip_header", header))
+    };
+    App::built(settings, build).await
+}
+
 /// An application with a short `store_timeout`.
 async fn impatient_app(more: &str) -> App {
     let settings = |figment| three(more)(figment).merge(("sessions.store_timeout", 200));
@@ -746,7 +756,6 @@ async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
             );
         }
     }
-    let proxies = ",proxies=[\"10.0.0.0/8\",\"fd00::1\"]";
     // Each of these is one visitor, in any notation.
     let same: [(&str, &[&str]); 8] = [
         ("198.51.100.1", &[]),
@@ -759,7 +768,7 @@ async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
         ("10.0.0.1", &["nonsense, [::ffff:198.51.100.1]:80"]),
     ];
     for (peer, lines) in same {
-        let app = self::app(proxies).await;
+        let app = proxied_app(FORWARDED).await;
         for _ in 0..3 {
             assert_eq!(
                 status_from(&app.client, "198.51.100.1", FORWARDED, &[]).await,
@@ -778,7 +787,7 @@ async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
         );
     }
     // An entry that is not an address counts as its proxy, and so does an empty header.
-    let app = self::app(proxies).await;
+    let app = proxied_app(FORWARDED).await;
     for lines in [&["nonsense"][..], &["1.2.3.4, "], &[]] {
         assert_eq!(
             status_from(&app.client, "10.0.0.1", FORWARDED, lines).await,
@@ -791,7 +800,7 @@ async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
         429
     );
     // Another header, if the proxies write that one.
-    let app = self::app(&format!("{proxies},ip_header=\"X-Real-IP\"")).await;
+    let app = proxied_app("X-Real-IP").await;
     for _ in 0..3 {
         assert_eq!(
             status_from(&app.client, "10.0.0.1", "x-real-ip", &["198.51.100.1"]).await,
@@ -810,7 +819,6 @@ async fn a_forwarding_header_is_trusted_only_from_a_proxy() {
 
 #[async_test]
 async fn the_standard_header_of_proxies_is_read_too() {
-    let proxies = ",ip_header=\"forwarded\",proxies=[\"10.0.0.0/8\",\"fd00::1\"]";
     for (same, lines) in [
         ("198.51.100.1", &["for=198.51.100.1"][..]),
         (
@@ -836,7 +844,7 @@ async fn the_standard_header_of_proxies_is_read_too() {
         ("10.0.0.1", &["198.51.100.1"]),
         ("10.0.0.1", &["for=198.51.100.1, by=10.0.0.1"]),
     ] {
-        let app = app(proxies).await;
+        let app = proxied_app("forwarded").await;
         for _ in 0..3 {
             let status = status_from(&app.client, same, "Forwarded", &[]).await;
             assert_eq!(status, 200, "{same}");

@@ -51,6 +51,12 @@ async fn token(gate: Option<&str>, session: &Session, gates: &State<Gates>) -> S
     session.create_form_token()
 }
 
+#[get("/wait_and_reload")]
+async fn wait_and_reload(session: &Session, gates: &State<Gates>) -> Result<String> {
+    gates.wait(Some("slow")).await;
+    Ok(session.reload().await?.to_string())
+}
+
 #[get("/has_token/<token>")]
 fn has_token(token: &str, session: &Session) -> String {
     session.has_form_token(token).to_string()
@@ -95,7 +101,8 @@ fn build(rocket: Rocket<Build>) -> Rocket<Build> {
             id,
             fails,
             add_save_and_wait,
-            stream
+            stream,
+            wait_and_reload
         ],
     )
 }
@@ -722,4 +729,22 @@ async fn renewals_by_age_cost_nothing_until_they_are_due() {
     // The tombstone, the session, and its confirmation.
     old.get("/get/n").await;
     assert_eq!(app.probe.calls().tuple(), (2, 1, 0, 0));
+}
+
+#[async_test]
+async fn a_request_that_follows_a_renewal_by_a_reload_gets_the_new_cookie() {
+    on_every_store(async |app| {
+        let visitor = app.known_visitor().await;
+        let slow = visitor.copy();
+        let response = app
+            .held_at("slow", slow.get("/wait_and_reload"), async {
+                assert!(visitor.get("/renew").await.sets_session());
+            })
+            .await;
+        assert_eq!(response.body, "true");
+        app.clock.advance(MINUTE);
+        assert_eq!(slow.get("/keys").await.body, "n");
+        assert_eq!(visitor.get("/keys").await.body, "n");
+    })
+    .await;
 }

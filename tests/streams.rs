@@ -160,7 +160,7 @@ async fn a_stream_sees_changes_of_others_and_the_end_of_its_session() {
     App::on_every_store(
         |rocket| rocket.mount("/", routes![watch]),
         async |app| {
-            for (end, path) in ["/logout", "/renew", "/remove/n"].iter().enumerate() {
+            for (end, path) in ["/logout", "/login/alice", "/remove/n"].iter().enumerate() {
                 let visitor = app.known_visitor().await;
                 let watcher = visitor.copy();
                 let gate = app.gate("watch");
@@ -189,4 +189,66 @@ async fn a_stream_sees_changes_of_others_and_the_end_of_its_session() {
         },
     )
     .await;
+}
+
+#[async_test]
+async fn a_stream_follows_its_session_through_renewals_and_can_save_there() {
+    App::on_every_store(
+        |rocket| rocket.mount("/", routes![watch, watch_and_save]),
+        async |app| {
+            let visitor = app.known_visitor().await;
+            visitor.get("/login/alice").await;
+            let watcher = visitor.copy();
+            let gate = app.gate("watch");
+            let others = async {
+                for name in ["first", "second"] {
+                    gate.arrived().await;
+                    assert!(visitor.get("/renew").await.sets_session());
+                    visitor.get(&format!("/set/{name}/1")).await;
+                    gate.open();
+                }
+                gate.arrived().await;
+                assert_eq!(visitor.get("/get/saved").await.body, "2");
+                visitor.get("/login/bob").await;
+                gate.open();
+            };
+            let (response, ()) = join(watcher.get("/watch_and_save"), others).await;
+            assert_eq!(response.body, "alice first;alice first,second;");
+        },
+    )
+    .await;
+}
+
+/// Yields the user and the names of the session's values each time the test opens its gate, and counts that.
+#[get("/watch_and_save")]
+fn watch_and_save<'r>(session: &'r Session, gates: &'r State<Gates>) -> TextStream![String + 'r] {
+    TextStream! {
+        loop {
+            gates.wait(Some("watch")).await;
+            if !session.reload().await.expect("the store is there") {
+                break;
+            }
+            let names = session.keys().into_iter().filter(|name| name != "n" && name != "saved");
+            let names = names.collect::<Vec<_>>().join(",");
+            yield format!("{} {names};", session.user().unwrap_or_default());
+            session.increment("saved", 1).expect("it is a number");
+            session.save().await.expect("it is saved under the new id");
+        }
+    }
+}
+
+#[async_test]
+async fn a_stream_that_is_late_after_a_renewal_is_over() {
+    let app = App::built(|f| f, |rocket| rocket.mount("/", routes![watch])).await;
+    let visitor = app.known_visitor().await;
+    let watcher = visitor.copy();
+    let gate = app.gate("watch");
+    let others = async {
+        gate.arrived().await;
+        visitor.get("/renew").await;
+        app.clock.advance(std::time::Duration::from_secs(11));
+        gate.open();
+    };
+    let (response, ()) = join(watcher.get("/watch"), others).await;
+    assert_eq!(response.body, "over");
 }

@@ -105,6 +105,28 @@ async fn the_address_is_that_of_the_first_request_despite_any_header() {
 }
 
 #[async_test]
+async fn behind_a_trusted_proxy_the_address_is_the_one_that_it_reports() {
+    let settings = |figment: rocket::figment::Figment| {
+        figment
+            .merge(("sessions.proxies", ["192.0.2.0/24"]))
+            .merge(("sessions.ip_header", "X-Real-IP"))
+    };
+    let app = App::built(settings, |rocket| rocket.mount("/", routes![address])).await;
+    let trusted = app.visitor().copy_at("192.0.2.1");
+    let stranger = app.visitor().copy_at("198.51.100.1");
+    for (visitor, shown) in [
+        (trusted.copy(), "Some(192.0.2.1)"),
+        (
+            trusted.with("x-real-ip", "2001:db8::7"),
+            "Some(2001:db8::7)",
+        ),
+        (stranger.with("X-Real-IP", "8.8.8.8"), "Some(198.51.100.1)"),
+    ] {
+        assert_eq!(visitor.get("/address").await.body, shown);
+    }
+}
+
+#[async_test]
 async fn a_user_can_be_set_without_a_new_id() {
     let app = app().await;
     let visitor = app.known_visitor().await;

@@ -98,6 +98,11 @@ settings::settings! {
         pub(crate) multiprocess: bool = false,
         /// Seconds between two removals of expired sessions; 0 means never.
         pub(crate) sweep_every: u64 = 600,
+        /// The networks of trusted proxies, such as `"10.0.0.0/8"` or `"::1"`. The `ip_header` counts only if one of them
+        /// sends it.
+        pub(crate) proxies: Vec<String> = Vec::new(),
+        /// The header in which trusted proxies send the visitor's address.
+        pub(crate) ip_header: String = "X-Forwarded-For".into(),
         /// Earlier values of Rocket's `secret_key`. A cookie that is encrypted with one of them remains valid, and is
         /// replaced by one under the current key.
         #[serde(skip_serializing)]

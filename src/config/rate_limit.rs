@@ -25,11 +25,6 @@ settings! {
         pub(crate) headers: LimitHeaders = LimitHeaders::Both,
         /// The treatment of requests that cannot be counted. `"allow"`: they are served. `"refuse"`: they get a 503.
         pub(crate) when_store_is_down: WhenUncounted = WhenUncounted::Allow,
-        /// The networks of trusted proxies, such as `"10.0.0.0/8"` or `"::1"`. The `ip_header` counts only if one of them
-        /// sends it.
-        pub(crate) proxies: Vec<String> = Vec::new(),
-        /// The header in which trusted proxies send the visitor's address.
-        pub(crate) ip_header: String = "X-Forwarded-For".into(),
     }
     tables {
         pub(crate) named: NamedLimits,

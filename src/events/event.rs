@@ -16,8 +16,8 @@ pub struct SessionEvent<'a> {
     pub kind: EventKind<'a>,
     /// The user of the session, if it has one and the event is about one session.
     pub user: Option<&'a str>,
-    /// The address of the network peer that sent the request, if the event belongs to a request.
-    /// Behind a proxy it is the proxy's.
+    /// The address that the request came from, if the event belongs to a request: that of the network
+    /// peer, or the one that it reports if it is one of the `proxies` in `Rocket.toml`.
     pub address: Option<IpAddr>,
 }
 

@@ -132,10 +132,11 @@ impl SessionManager {
         }
     }
 
-    /// Returns the session to which `tombstone` leads, for a request that has just presented its id.
+    /// Returns the session to which `tombstone` leads, for a request that presents its id or holds the
+    /// session.
     /// If the grace of a renewal on the way is over, or if the session has ended, returns the
     /// tombstone.
-    pub(super) async fn follow_in_grace(
+    pub(crate) async fn follow_in_grace(
         &self,
         tombstone: Tombstone,
         grace: Box<Grace>,

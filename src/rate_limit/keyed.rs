@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use rocket::request::{FromRequest, Outcome};
 use rocket::{Ignite, Request, Rocket, Sentinel};
 
-use super::address::peer;
 use super::counts::Counts;
 use super::{Limit, Limiter, RateLimit, cannot_launch, served};
 use crate::error::{Error, Result};
@@ -131,7 +130,7 @@ impl<'r, L: Limit> FromRequest<'r> for KeyedRateLimit<'r, L> {
             Ok(limiter) => Outcome::Success(Self {
                 limiter,
                 counts: Counts::of(request),
-                address: peer(request),
+                address: limiter.client(request),
                 limit: PhantomData,
             }),
             Err(error) => Outcome::Error((error.status(), error)),

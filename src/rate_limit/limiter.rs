@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rocket::{Request, Response};
 use sha2::{Digest, Sha256};
 
-use super::address::{Proxies, peer};
+use super::address::network_of;
 use super::batches::Batches;
 use super::counts::{Count, Counts};
 use super::hits::{Decision, Hits, SKEW};
@@ -21,6 +21,7 @@ use crate::dispatch::{self, ActiveRequests};
 use crate::error::{Error, ErrorKind, Result, StoreWasDown};
 use crate::events::{EventKind, SessionEvent};
 use crate::guard;
+use crate::proxies::Proxies;
 use crate::secret_key::secret_key;
 use crate::store::bounded::Bounds;
 use crate::store::{Key, KeyValue, Namespace};
@@ -39,7 +40,7 @@ pub(crate) struct Limiter {
     in_use: Mutex<Vec<&'static str>>,
     headers: LimitHeaders,
     when_store_is_down: WhenUncounted,
-    proxies: Proxies,
+    proxies: Arc<Proxies>,
     batches: Batches,
     /// Keeps the names of keys from revealing visitors. It is set at launch.
     secret: OnceLock<[u8; 32]>,
@@ -58,6 +59,7 @@ impl Limiter {
         clock: Clock,
         store: Arc<dyn KeyValue>,
         config: &RateLimitConfig,
+        proxies: Arc<Proxies>,
         active: ActiveRequests,
     ) -> Result<Self> {
         let app = Policy {
@@ -76,7 +78,7 @@ impl Limiter {
             in_use: Mutex::default(),
             headers: config.headers,
             when_store_is_down: config.when_store_is_down,
-            proxies: Proxies::new(config)?,
+            proxies,
             batches: Batches::default(),
             secret: OnceLock::new(),
             active,
@@ -143,7 +145,7 @@ impl Limiter {
     ) -> Result<Option<Count>> {
         let count = async {
             let key = self.visitor_key(request, policy).await;
-            let counted = self.count_under(&key, policy, peer(request)).await;
+            let counted = self.count_under(&key, policy, self.client(request)).await;
             counted.inspect_err(|_| StoreWasDown::note(request))
         };
         Counts::of(request).once(policy, &self.active, count).await
@@ -226,6 +228,11 @@ impl Limiter {
             .is_some_and(|counts| counts.write_headers(response, self.headers))
     }
 
+    /// Returns the address that `request` comes from.
+    pub(super) fn client(&self, request: &Request<'_>) -> Option<IpAddr> {
+        self.proxies.client(request)
+    }
+
     /// Returns the key under which the sender of `request` is counted.
     async fn visitor_key(&self, request: &Request<'_>, policy: &Policy) -> Key {
         let settled = match policy.by {
@@ -235,7 +242,7 @@ impl Limiter {
         };
         match settled.and_then(|session| session.settled_tag(policy.window)) {
             Some(tag) => self.key(policy, "session ", tag.to_string().as_bytes()),
-            None => match self.proxies.sender(request) {
+            None => match self.client(request).map(network_of) {
                 Some(address) => self.key(policy, "address ", address.to_string().as_bytes()),
                 None => self.key(policy, "nowhere", b""),
             },

@@ -209,7 +209,7 @@ impl Session {
         };
         let own = end_target.map(|end_target| EndTarget {
             reason: EndReason::LoggedOut,
-            address: self.peer,
+            address: self.client,
             ..end_target
         });
         state.end_target = own.or(state.end_target);
@@ -224,9 +224,9 @@ impl Session {
 
     /// Loads the session again, for streams and WebSockets, which run for a long time. The session
     /// then shows the changes of other requests, and this request's own changes are made to them.
-    /// Returns `false` if the session has ended, was emptied by another request, or moved to
-    /// another id after a log-in or a renewal, also by `sessions.renew_every`. It is then empty, without this request's changes,
-    /// and the stream should end.
+    /// Returns `false` if the session has ended, was emptied by another request, or moved to another
+    /// id: at a log-in, or at a renewal more than `sessions.renewal_grace` seconds ago. It is then
+    /// empty, without this request's changes, and the stream should end.
     ///
     /// # Errors
     ///
@@ -266,12 +266,19 @@ impl Session {
                 Lifecycle::Stored { version, .. } => (version, state.record.tag),
             }
         };
-        let found = self.manager.reload(&version.id).await?;
+        let found = match self.manager.reload(&version.id).await? {
+            // In a box, because it is rare, and every reload would have a larger future.
+            Lookup::Tombstone(next, Some(grace)) => {
+                Box::pin(self.manager.follow_in_grace(next, grace, tag)).await?
+            }
+            found => found,
+        };
         let state = &mut *self.state.lock();
         match found {
             Lookup::Live(record, version)
                 if is_same_session(tag, record.tag) && record.has_info() =>
             {
+                state.credential = state.credential.of_version(&version);
                 state.adopt(record, version, &self.manager.limits);
                 Ok(true)
             }

@@ -79,8 +79,8 @@ pub struct Session {
     personal: AtomicBool,
     /// Why the session ended that the request presents.
     ended: Option<EndReason>,
-    /// The address of the network peer.
-    peer: Option<IpAddr>,
+    /// The address that the request came from.
+    client: Option<IpAddr>,
     state: Mutex<State>,
     /// Held while the session is being saved.
     saving: rocket::tokio::sync::Mutex<()>,
@@ -173,7 +173,7 @@ impl Session {
                 Credential::Session { .. } | Credential::Token(_)
             )),
             ended: None,
-            peer: None,
+            client: None,
             state: Mutex::new(state),
             saving: rocket::tokio::sync::Mutex::new(()),
         }
@@ -193,9 +193,9 @@ impl Session {
         *self.personal.get_mut() |= ended.is_some();
     }
 
-    /// Notes the address of the network peer.
-    pub(crate) fn set_peer(&mut self, peer: Option<IpAddr>) {
-        self.peer = peer;
+    /// Notes the address that the request came from.
+    pub(crate) fn set_client(&mut self, client: Option<IpAddr>) {
+        self.client = client;
     }
 
     /// Returns whether the request presented a session or a token, so that the response is for this
@@ -208,7 +208,7 @@ impl Session {
     fn change(&self, state: &mut State, change: Change) -> Result<()> {
         state.keep_base();
         let applied = change.apply(&mut state.record, &self.manager.limits);
-        applied.inspect_err(|error| self.manager.note_limit(error, self.peer))?;
+        applied.inspect_err(|error| self.manager.note_limit(error, self.client))?;
         if state
             .changes
             .last()

@@ -57,7 +57,7 @@ impl Session {
                 kind,
                 // An emptied session has lost its user.
                 user: record.user().or(owner.as_deref()),
-                address: self.peer,
+                address: self.client,
             });
         }
     }

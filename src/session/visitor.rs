@@ -200,7 +200,8 @@ impl Session {
     }
 
     /// Returns the address of the client that began the session: that of the network peer, whatever
-    /// headers it sent. Behind a proxy it is the proxy's.
+    /// headers it sent. If the peer is one of the `proxies` in `Rocket.toml`, it is the address that the
+    /// proxy reports.
     pub fn remote_address(&self) -> Option<IpAddr> {
         self.state.lock().record.remote_address()
     }

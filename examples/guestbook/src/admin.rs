@@ -190,7 +190,7 @@ pub async fn sweep(
 ) -> Result<Notify<Redirect>> {
     let swept = sessions.delete_old_sessions(form.days * 24 * 60).await?;
     let message = format!(
-        "Sessions removed that were not used for {} days: {}.",
+        "Sessions removed that had expired or were not used for {} days: {}.",
         form.days, swept.deleted
     );
     Ok(Notify::success(here(), message))

@@ -20,8 +20,8 @@ struct ErrorPage {
     code: u16,
     title: &'static str,
     advice: String,
-    /// Where to sign in.
-    sign_in: Option<String>,
+    /// What to do first: the address and the text of a link.
+    action: Option<(String, &'static str)>,
     /// What can be read without a session.
     entries: Vec<Entry>,
 }
@@ -49,7 +49,7 @@ async fn unauthorized(request: &Request<'_>) -> Caught {
         code: 401,
         title: "Please sign in",
         advice: "This page is for members.".to_owned(),
-        sign_in: Some(uri!(sign_in::show(next)).to_string()),
+        action: Some((uri!(sign_in::show(next)).to_string(), "Sign in")),
         ..ErrorPage::default()
     })
 }
@@ -78,6 +78,7 @@ async fn service_unavailable(request: &Request<'_>) -> Caught {
     let entries = entries.unwrap_or_default();
     let mut frame = Frame::bare(request);
     frame.latest = entries.iter().take(5).cloned().collect();
+    let is_page = request.method() == Method::Get;
     rendered(&ErrorPage {
         frame,
         code: 503,
@@ -86,6 +87,7 @@ async fn service_unavailable(request: &Request<'_>) -> Caught {
                  session is safe. If you sent a form, look whether it counted before you send it again. \
                  Please try again in a few seconds."
             .to_owned(),
+        action: is_page.then(|| (request.uri().to_string(), "Try again")),
         entries,
         ..ErrorPage::default()
     })

@@ -33,10 +33,11 @@ impl Moment {
         self.date().format(&Rfc3339).unwrap_or_default()
     }
 
-    /// Returns it as people read it, such as `22 Nov 2026, 12:34 UTC`.
+    /// Returns it as people read it, such as `22 Nov 2026, 12:34 UTC`. A line breaks only after the
+    /// comma.
     pub fn text(self) -> String {
         let format = format_description!(
-            "[day padding:none] [month repr:short] [year], [hour]:[minute] UTC"
+            "[day padding:none]\u{a0}[month repr:short]\u{a0}[year], [hour]:[minute]\u{a0}UTC"
         );
         self.date().format(&format).unwrap_or_default()
     }

@@ -26,6 +26,7 @@ const SECRETS: [&str; 7] = [
 enum Kind {
     Text,
     Time,
+    Seconds,
     Secret,
 }
 
@@ -47,18 +48,18 @@ const FIELDS: [(&str, Kind, &str); 20] = [
     ),
     (
         "lifetime.idle",
-        Kind::Text,
-        "after how many seconds without a request it ends",
+        Kind::Seconds,
+        "how long it lives without a request",
     ),
     (
         "lifetime.absolute",
-        Kind::Text,
-        "after how many seconds it ends in any case",
+        Kind::Seconds,
+        "how long it lives in any case",
     ),
     (
         "lifetime.max_age",
-        Kind::Text,
-        "for how many seconds the browser keeps the cookie",
+        Kind::Seconds,
+        "how long the browser keeps the cookie",
     ),
     ("address", Kind::Text, "where the first request came from"),
     (
@@ -168,10 +169,10 @@ fn row((name, value): (String, Value)) -> (usize, Row) {
         None => (Kind::Secret, "a field of another version"),
     };
     let row = Row {
-        value: if kind == Kind::Secret {
-            mask(&value)
-        } else {
-            text(&value)
+        value: match kind {
+            Kind::Secret => mask(&value),
+            Kind::Seconds => duration(&value),
+            Kind::Text | Kind::Time => text(&value),
         },
         moment: value
             .as_i64()
@@ -193,6 +194,15 @@ fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// Returns a number of seconds as people read it.
+fn duration(value: &Value) -> String {
+    match value.as_u64() {
+        Some(seconds) if seconds % 86_400 == 0 => format!("{} days", seconds / 86_400),
+        Some(seconds) => format!("{seconds} seconds"),
+        None => text(value),
     }
 }
 

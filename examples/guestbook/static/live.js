@@ -43,7 +43,9 @@ function connect() {
     } else if (event.data === "guest") {
       source.close();
       show("signed out");
-      hint.textContent = "Your session has ended. Sign in again to go on as a member.";
+      const again = element("a", "", "Sign in again");
+      again.href = "/sign-in?next=/live";
+      hint.replaceChildren("Your session has ended. ", again, " to go on as a member.");
     } else {
       source.close();
       location.reload();

@@ -10,7 +10,7 @@ use rocket::http::{ContentType, Header, RawStr, Status};
 use rocket::local::blocking::{Client, LocalResponse};
 use rocket::{Build, Rocket};
 use rocket_session_kit::testing::{Act, Probe, with_session};
-use rocket_session_kit::{MemoryStore, Sessions};
+use rocket_session_kit::{Clock, MemoryStore, Sessions};
 use tempfile::TempDir;
 
 use crate::guestbook;
@@ -21,6 +21,7 @@ const PASSWORD: &str = "correct horse";
 /// The database and the store of one test.
 struct Site {
     directory: TempDir,
+    clock: Clock,
     store: Probe,
     /// The limits by address, which are so low in few tests.
     sign_ins: u32,
@@ -28,9 +29,11 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        let clock = Clock::manual();
         Self {
+            store: Probe::new(MemoryStore::new().clock(clock.clone())),
+            clock,
             directory: tempfile::tempdir().unwrap(),
-            store: Probe::new(MemoryStore::new()),
             sign_ins: 1000,
         }
     }
@@ -43,7 +46,8 @@ impl Site {
             .merge(("log_level", "off"))
             .merge(("guestbook.database", database))
             .merge(("sessions.rate_limit.named.sign-ins.limit", self.sign_ins));
-        guestbook(rocket::custom(figment), Sessions::with(self.store.clone()))
+        let rocket = rocket::custom(figment).manage(self.clock.clone());
+        guestbook(rocket, Sessions::with(self.store.clone()))
     }
 
     /// Returns a browser, with a process behind it.

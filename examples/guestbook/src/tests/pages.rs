@@ -101,6 +101,8 @@ fn while_the_store_is_down_everybody_can_read() {
             "{path}"
         );
     }
+    let page = ada.page("/admin/sessions?q=a");
+    assert!(page.contains("href=\"/admin/sessions?q=a\">Try again"));
     assert_eq!(status("/nothing"), 404);
     assert_eq!(status("/static/style.css"), 200);
     // Somebody without a session needs no store to read along, and gets none.

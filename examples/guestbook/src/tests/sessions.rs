@@ -1,5 +1,7 @@
 //! The pages about sessions: the visitor's own, a member's, and all.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -128,13 +130,25 @@ fn the_administrator_sees_sessions_page_by_page_and_no_id() {
 #[test]
 fn the_administrator_sweeps_old_sessions() {
     let site = Site::new();
-    let ada = site.member("ada");
-    assert!(leads_to(
-        &ada.send("/admin/sweep", &[("days", "30")]),
-        "/admin/sessions"
-    ));
-    let page = ada.page("/admin/sessions");
-    assert!(page.contains("Sessions removed that were not used for 30 days: 0."));
+    let (ada, bob) = (site.member("ada"), site.member("bob"));
+    let remembered = [("password", PASSWORD), ("remember", "on")];
+    for (browser, name) in [(&ada, "ada"), (&bob, "bob")] {
+        browser.send("/sign-in", &[&[("name", name)], &remembered[..]].concat());
+    }
+    let three_days = Duration::from_secs(3 * 24 * 60 * 60);
+    site.clock.advance(three_days);
+    ada.get("/sessions");
+    // The records of the first visits, before the log-ins, have expired.
+    for (days, swept) in [("4", 4), ("2", 1)] {
+        assert!(leads_to(
+            &ada.send("/admin/sweep", &[("days", days)]),
+            "/admin/sessions"
+        ));
+        let message = format!("had expired or were not used for {days} days: {swept}.");
+        let page = ada.page("/admin/sessions");
+        assert!(page.contains(&message), "{message}");
+    }
+    assert_eq!(bob.get("/sessions").status(), Status::Unauthorized);
     for days in ["0", "-1", "x", "99999999999999999999"] {
         let response = ada.send("/admin/sweep", &[("days", days)]);
         assert_eq!(response.status(), Status::UnprocessableEntity, "{days}");
