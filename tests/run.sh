@@ -21,14 +21,21 @@ own_store() {
     cargo test --manifest-path tests/own_store/Cargo.toml --target-dir target/own_store
 }
 
+guestbook() {
+    echo "== the guest book, in a real browser"
+    cargo test -p guestbook
+}
+
 echo "== unit tests, black-box tests, and the examples of the documentation"
 if [ "$(id -u)" = 0 ]; then
     cargo test --all-features
     own_store
+    guestbook
     exit
 fi
 cargo test --all-features -- $(printf -- '--skip %s ' $mounting $giving)
 own_store
+guestbook
 
 echo "== tests that need root"
 tests=$(cargo test --all-features --test all --no-run --message-format=json |

@@ -173,7 +173,7 @@ pub(crate) fn worker(act: &str, directory: &Path, id: &str, times: u64) -> Comma
 /// tests.
 pub(crate) struct Server {
     process: Process,
-    port: u16,
+    origin: String,
     log: std::sync::Arc<Mutex<String>>,
 }
 
@@ -191,10 +191,19 @@ impl Server {
         directory: &Path,
         settings: &[(&str, &str)],
     ) -> Result<Self, String> {
-        let mut command = match name {
+        let command = match name {
             "crowd" | "shared" => program(&format!("programs::{name}")),
             _ => Command::new(example(name)),
         };
+        Self::launch(command, directory, settings)
+    }
+
+    /// The same for the application that `command` starts.
+    pub(crate) fn launch(
+        mut command: Command,
+        directory: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, String> {
         command
             .current_dir(directory)
             .stdout(Stdio::piped())
@@ -224,8 +233,8 @@ impl Server {
             let (log, sender) = (log.clone(), sender.clone());
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    if let Some(port) = line.rsplit_once("launched from http://127.0.0.1:") {
-                        let _ = sender.send(port.1.trim().parse().expect("a port is a number"));
+                    if let Some((_, origin)) = line.rsplit_once("launched from ") {
+                        let _ = sender.send(origin.trim().to_owned());
                     }
                     let mut log = log.lock().unwrap();
                     log.push_str(&line);
@@ -236,13 +245,17 @@ impl Server {
         drop(sender);
         let process = Process(child);
         match receiver.recv_timeout(Duration::from_secs(30)) {
-            Ok(port) => Ok(Self { process, port, log }),
+            Ok(origin) => Ok(Self {
+                process,
+                origin,
+                log,
+            }),
             Err(_) => Err(log.lock().unwrap().clone()),
         }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}{path}", self.origin)
     }
 
     pub(crate) fn kill(mut self) {
