@@ -81,6 +81,7 @@
 //! - `perl`: the guard `&PerlSession`, and the module `storable`, which reads Perl's Storable.
 //! - `import`: the module `import`, which reads the sessions of three Python systems.
 //! - `metrics`: `SessionMetrics`, which counts events and times the calls to stores.
+//! - `cli`: the program `rocket-session-kit`, and the module `cli`, which builds it for a store of your own.
 //! - `testing`: tools for the tests of an application or of a store.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -95,6 +96,8 @@ compile_error!(
 mod app;
 mod cache;
 mod change;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod clock;
 mod config;
 mod cookie;
