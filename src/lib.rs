@@ -230,6 +230,8 @@ mod guide {
     #[cfg(feature = "perl")]
     #[doc = include_str!("../docs/storable.md")]
     mod storable {}
+    #[doc = include_str!("../docs/command-line.md")]
+    mod command_line {}
     #[doc = include_str!("../docs/store-own.md")]
     mod store_own {}
     #[doc = include_str!("../docs/testing.md")]

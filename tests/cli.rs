@@ -7,6 +7,7 @@ mod examples;
 mod importing;
 mod managing;
 mod moving;
+mod page;
 mod stopping;
 
 use std::path::{Path, PathBuf};
@@ -131,7 +132,7 @@ impl Site {
     /// Starts an application on it.
     pub(crate) fn launch(&self) -> Server {
         let sessions = self.sessions();
-        Server::start("shared", self.path(), &[("ROCKET_SESSIONS", &sessions)])
+        Server::start("crowd", self.path(), &[("ROCKET_SESSIONS", &sessions)])
     }
 
     /// Returns the program, with the environment of the application.

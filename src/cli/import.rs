@@ -25,8 +25,8 @@ use crate::id::SessionId;
 #[command(after_help = "Examples:\n  \
     rocket-session-kit import --from session3 /srv/old/sessions --dry-run\n  \
     rocket-session-kit import --from session3 /srv/old/sessions\n  \
-    rocket-session-kit import --from pycket redis://127.0.0.1:6379/0 --notifications redis://127.0.0.1:6379/1\n  \
-    rocket-session-kit import --from pyramid_kvs redis://127.0.0.1:6379 --prefix session::")]
+    rocket-session-kit import --from pycket redis://localhost/0 --notifications redis://localhost/1\n  \
+    rocket-session-kit import --from pyramid_kvs redis://localhost --prefix session::")]
 pub(super) struct Import {
     /// The old system.
     #[arg(long, value_enum)]

@@ -59,7 +59,7 @@ fn every_example_of_a_help_text_runs() {
             let redis = site.redis.as_ref().expect("it is on Redis").url();
             let line = example
                 .replace("HANDLE", handle.as_str().expect("it has one"))
-                .replace("redis://127.0.0.1:6379", &redis)
+                .replace("redis://localhost", &redis)
                 .replace("/srv/old/sessions", old);
             let mut shell = Command::new("sh");
             shell.args(["-c", &line]).current_dir(site.path());
@@ -92,7 +92,7 @@ fn the_help_names_every_command_and_the_exit_codes() {
 #[test]
 fn the_completions_are_scripts_of_their_shells() {
     for (shell, part) in [
-        ("bash", "complete -F _rocket-session-kit"),
+        ("bash", "complete -F _rocket__session__kit"),
         ("zsh", "#compdef rocket-session-kit"),
         ("fish", "complete -c rocket-session-kit"),
     ] {
