@@ -12,7 +12,6 @@ use super::application::{Application, Own, Purpose, check_directory};
 use super::failure::{Failure, Outcome};
 use super::probe;
 use super::text::count;
-use crate::clock::Clock;
 use crate::config::{Config, StoreName, Transport, explain};
 use crate::cookie::CookieTemplate;
 use crate::dispatch::ActiveRequests;
@@ -147,7 +146,7 @@ impl Check {
             )?));
         }
         if !is_own {
-            match facts(&config).await {
+            match configured::facts(&config).await {
                 Err(error) => return Ok(Err(error)),
                 Ok(all) => {
                     for facts in all {
@@ -228,24 +227,6 @@ async fn launches(figment: &Figment, own: Own<'_>) -> Result<()> {
     launch::steps(&rocket, own(figment)?, &listeners, &active)
         .await
         .map(drop)
-}
-
-/// Returns what the servers of the sessions tell about themselves.
-async fn facts(config: &Config) -> Result<Vec<ServerFacts>> {
-    let (timeout, clock) = (config.store_timeout(), Clock::system());
-    match config.store {
-        #[cfg(feature = "redis")]
-        StoreName::Redis => {
-            let store = configured::open_redis(&config.redis, timeout, &clock)?;
-            Ok(vec![store.facts().await?])
-        }
-        #[cfg(feature = "memcached")]
-        StoreName::Memcached => {
-            let store = configured::open_memcached(&config.memcached, timeout, &clock)?;
-            store.facts().await
-        }
-        _ => Ok(Vec::new()),
-    }
 }
 
 fn report_facts(report: &Report, facts: &ServerFacts) -> Outcome {

@@ -9,8 +9,8 @@ use super::text;
 /// Print a script that completes commands and options in a shell.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-    rocket-session-kit completions bash > ~/.local/share/bash-completion/completions/rocket-session-kit\n  \
-    rocket-session-kit completions fish > ~/.config/fish/completions/rocket-session-kit.fish\n  \
+    rocket-session-kit completions bash > rocket-session-kit.bash\n  \
+    rocket-session-kit completions fish > rocket-session-kit.fish\n  \
     rocket-session-kit completions zsh > _rocket-session-kit")]
 pub(super) struct Completions {
     shell: Shell,

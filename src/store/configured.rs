@@ -205,6 +205,25 @@ pub(crate) fn memcached(
     Err(not_compiled_in(key, "memcached"))
 }
 
+/// Returns what the servers of the sessions tell about themselves.
+#[cfg(feature = "cli")]
+pub(crate) async fn facts(config: &Config) -> Result<Vec<super::server_facts::ServerFacts>> {
+    match config.store {
+        #[cfg(feature = "redis")]
+        StoreName::Redis => {
+            let store = open_redis(&config.redis, config.store_timeout(), &Clock::system())?;
+            Ok(vec![store.facts().await?])
+        }
+        #[cfg(feature = "memcached")]
+        StoreName::Memcached => {
+            let timeout = config.store_timeout();
+            let store = open_memcached(&config.memcached, timeout, &Clock::system())?;
+            store.facts().await
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
 /// Returns the error about a store whose feature is off.
 #[cfg(not(all(feature = "redis", feature = "memcached")))]
 fn not_compiled_in(key: &str, feature: &str) -> Error {

@@ -42,12 +42,6 @@ fn every_example_of_a_help_text_runs() {
     let toml = std::fs::read_to_string(target.toml()).expect("it is there");
     std::fs::write(site.path().join("other.toml"), toml).expect("there is room");
     std::fs::write(site.path().join("production.toml"), "").expect("there is room");
-    for folder in ["bash-completion/completions", "fish/completions"] {
-        let share = site.path().join(".local/share").join(folder);
-        std::fs::create_dir_all(share).expect("there is room");
-        let config = site.path().join(".config").join(folder);
-        std::fs::create_dir_all(config).expect("there is room");
-    }
     let mut count = 0;
     for command in COMMANDS {
         let help = site.run(&[command, "--help"]).ok();
