@@ -50,6 +50,19 @@ impl SessionId {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
+    /// Returns the id of a session that is imported from the system `from`, which knows it as `old`: the
+    /// same at each import.
+    #[cfg(feature = "cli")]
+    pub(crate) fn of_imported(from: &str, old: &[u8]) -> Self {
+        let mut hash = Sha256::new_with_prefix("rocket_session_kit: an imported session\0");
+        hash.update(from);
+        hash.update([0]);
+        hash.update(old);
+        let digest: [u8; 32] = hash.finalize().into();
+        let half = std::array::from_fn(|at| digest[at]);
+        Self(uuid::Builder::from_random_bytes(half).into_uuid())
+    }
+
     /// Returns the id of the tombstone that ends all copies of the session with `tag`.
     pub(crate) fn of_lineage(tag: u64) -> Self {
         let mut hash = Sha256::new_with_prefix("rocket_session_kit: a session's lineage\0");

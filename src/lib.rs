@@ -87,6 +87,7 @@
 //! - `perl`: the guard `&PerlSession`, and the module `storable`, which reads Perl's Storable.
 //! - `import`: the module `import`, which reads the sessions of three Python systems.
 //! - `metrics`: `SessionMetrics`, which counts events and times the calls to stores.
+//! - `cli`: the program `rocket-session-kit`, and the module `cli`, which builds it for a store of your own.
 //! - `testing`: tools for the tests of an application or of a store.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -103,6 +104,8 @@ mod app;
 mod book;
 mod cache;
 mod change;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod clock;
 mod config;
 mod cookie;

@@ -17,6 +17,8 @@ mod browser;
 mod cache;
 mod cache_refresh;
 mod cache_tags;
+#[cfg(all(feature = "cli", feature = "redis", feature = "memcached"))]
+mod cli;
 mod contested_ends;
 mod cookie_on_every_outcome;
 mod costs;

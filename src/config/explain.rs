@@ -11,6 +11,16 @@ use crate::error::Error;
 pub(super) fn explain(mut error: figment::Error) -> Error {
     // `Figment::focus` cuts the table's name off.
     error.path.insert(0, TABLE.into());
+    of_key(&error)
+}
+
+/// Returns `error` as one about a key outside of the table.
+#[cfg(feature = "cli")]
+pub(crate) fn of_rocket(error: &figment::Error) -> Error {
+    of_key(error)
+}
+
+fn of_key(error: &figment::Error) -> Error {
     let key = error.path.join(".");
     let place = match &error.metadata {
         Some(metadata) => match &metadata.source {
@@ -20,6 +30,22 @@ pub(super) fn explain(mut error: figment::Error) -> Error {
         None => key,
     };
     Error::config(&place, problem(&error.kind))
+}
+
+/// Returns `error` as one about a file that cannot be read as TOML.
+#[cfg(feature = "cli")]
+pub(crate) fn of_file(error: &figment::Error) -> Error {
+    let source = error
+        .metadata
+        .as_ref()
+        .and_then(|from| from.source.as_ref());
+    let place = source.map_or_else(|| "Rocket.toml".to_owned(), ToString::to_string);
+    // The other lines show the text of the file.
+    let text = error.kind.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let at = first.strip_prefix("TOML parse error at ");
+    let at = at.map_or(String::new(), |at| format!(" at {at}"));
+    Error::config(&place, format!("it is not TOML{at}; correct the line"))
 }
 
 /// Describes the problem without the value, which may be a secret.

@@ -6,7 +6,7 @@ mod cache;
 mod cookie;
 mod csrf;
 mod directory;
-mod explain;
+pub(crate) mod explain;
 mod header;
 mod limits;
 mod memcached;
@@ -17,6 +17,8 @@ mod page;
 #[cfg(feature = "perl")]
 mod perl;
 mod policy;
+#[cfg(feature = "cli")]
+mod problems;
 mod rate_limit;
 mod redis;
 mod settings;
@@ -161,22 +163,36 @@ impl Config {
     /// Checks the settings whose type alone does not make them valid. Settings of a feature are
     /// checked when the feature is set up.
     fn check(&self) -> Result<()> {
-        if self.idle_timeout == 0 {
-            let why = "a session must live for at least 1 second; set it to 1 or more";
-            return Err(Error::config("sessions.idle_timeout", why));
-        }
-        if self.store_timeout == 0 {
-            let why = "a store needs time to respond; set it to 1 millisecond or more";
-            return Err(Error::config("sessions.store_timeout", why));
-        }
-        if self.max_sessions_per_user > 100 {
-            let why = "a user can be limited to at most 100 sessions; set it to 100 or less, or to 0 for any number";
-            return Err(Error::config("sessions.max_sessions_per_user", why));
-        }
-        self.check_renewals()?;
-        self.check_policy()?;
-        self.rate_limit.check()?;
-        self.limits.check()
+        self.checks().into_iter().collect()
+    }
+
+    /// Returns the results of all checks.
+    fn checks(&self) -> [Result<()>; 7] {
+        let check = |holds: bool, key: &str, why: &'static str| match holds {
+            true => Ok(()),
+            false => Err(Error::config(key, why)),
+        };
+        [
+            check(
+                self.idle_timeout > 0,
+                "sessions.idle_timeout",
+                "a session must live for at least 1 second; set it to 1 or more",
+            ),
+            check(
+                self.store_timeout > 0,
+                "sessions.store_timeout",
+                "a store needs time to respond; set it to 1 millisecond or more",
+            ),
+            check(
+                self.max_sessions_per_user <= 100,
+                "sessions.max_sessions_per_user",
+                "a user can be limited to at most 100 sessions; set it to 100 or less, or to 0 for any number",
+            ),
+            self.check_renewals(),
+            self.check_policy(),
+            self.rate_limit.check(),
+            self.limits.check(),
+        ]
     }
 
     /// Checks the settings of renewals.

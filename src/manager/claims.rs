@@ -11,6 +11,9 @@ use crate::id::SessionId;
 use crate::keyed_locks::KeyedLock;
 use crate::store::{Key, KeyValue, Namespace};
 
+/// The namespace of the claims.
+pub(crate) const NAMESPACE: &str = "taken-over";
+
 /// A credential that was claimed earlier.
 pub(crate) enum Claim {
     /// It began the session under this id a moment ago: other requests of the visitor may come without
@@ -77,5 +80,5 @@ impl SessionManager {
 /// Returns the key of `credential`, which the store does not learn.
 fn key(credential: &str) -> Result<Key> {
     let digest = Sha256::digest(credential);
-    Ok(Namespace::new("taken-over")?.key(digest))
+    Ok(Namespace::new(NAMESPACE)?.key(digest))
 }

@@ -98,7 +98,7 @@ impl Lifetimes {
     }
 
     /// Returns how long `record` can stay unused from `now` on.
-    pub(super) fn left(&self, record: &Record, now: u64) -> u64 {
+    pub(crate) fn left(&self, record: &Record, now: u64) -> u64 {
         let left = self.end(record).map(|end| end.saturating_sub(now));
         let idle = self.idle(record);
         left.map_or(idle, |left| left.min(idle)).max(1)

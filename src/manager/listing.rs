@@ -16,7 +16,7 @@ use crate::record::Record;
 pub(super) const LISTED_LONGER: u64 = 3600;
 
 /// How many seconds longer the index keeps an entry, in case a clock is set.
-const KEPT_LONGER: u64 = 2 * LISTED_LONGER;
+pub(super) const KEPT_LONGER: u64 = 2 * LISTED_LONGER;
 
 /// After how many seconds another request helps to end a displaced session.
 const HELP_AFTER: u64 = 10;

@@ -3,6 +3,8 @@
 mod batch;
 mod claims;
 mod commit;
+#[cfg(feature = "cli")]
+mod copied;
 mod copies;
 mod create;
 mod end;
@@ -39,6 +41,10 @@ use lifetimes::Lifetimes;
 use user_index::UserIndexes;
 
 pub(crate) use claims::Claim;
+#[cfg(feature = "cli")]
+pub(crate) use claims::NAMESPACE as CLAIMS;
+#[cfg(feature = "cli")]
+pub(crate) use copied::Copied;
 pub(crate) use end::{EndTarget, ObservedRevision};
 pub(crate) use grace::RenewalKind;
 pub(crate) use load::{Lookup, Presented, is_same_session};

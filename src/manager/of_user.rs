@@ -40,6 +40,30 @@ impl SessionManager {
         Ok(sessions)
     }
 
+    /// Returns the session with `handle`, if it is there.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn session_by(&self, handle: &SessionHandle) -> Result<Option<Record>> {
+        let user = handle.user();
+        if user != UserKey::nobody()
+            && let Some((indexes, mut index)) = self.complete_index(user).await?
+        {
+            index.sessions.retain(|entry| handle.has_tag(entry.tag));
+            let found = self.indexed_sessions(indexes, user, index).await?;
+            return Ok(found.into_iter().max_by_key(|record| record.accessed));
+        }
+        let mut all = self.store().iter_sessions();
+        while let Some((id, stored)) = all.try_next().await? {
+            if let Some(record) = Record::listed(stored.bytes, &id)
+                && record.handle() == Some(*handle)
+                && !self.is_expired(&record)
+                && !self.lineage_has_ended(&record).await?
+            {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns the index of a user. `None` if all sessions of the store must be listed instead: the
     /// store has no indexes, or it may have dropped this one.
     async fn complete_index(&self, user: UserKey) -> Result<Option<(&UserIndexes, UserIndex)>> {

@@ -6,6 +6,10 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Config, MemcachedConfig, RedisConfig, StoreName};
 use crate::error::{Error, Result};
+#[cfg(feature = "memcached")]
+use crate::store::MemcachedStore;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 #[cfg(feature = "perl")]
 use crate::store::Server;
 // Without Perl sites a server is a store like any other.
@@ -103,7 +107,6 @@ fn store(
     })
 }
 
-/// Opens the Redis server, the cluster or the sentinels of `config`, for the setting `key`.
 #[cfg(feature = "redis")]
 pub(crate) fn redis(
     _key: &str,
@@ -111,8 +114,16 @@ pub(crate) fn redis(
     timeout: Duration,
     clock: &Clock,
 ) -> Result<Arc<dyn Server>> {
-    use crate::store::RedisStore;
+    Ok(Arc::new(open_redis(config, timeout, clock)?))
+}
 
+/// Opens the Redis server, the cluster or the sentinels of `config`.
+#[cfg(feature = "redis")]
+pub(crate) fn open_redis(
+    config: &RedisConfig,
+    timeout: Duration,
+    clock: &Clock,
+) -> Result<RedisStore> {
     let has_cluster = !config.urls.is_empty();
     let has_sentinels = !config.sentinels.is_empty() || config.master.is_some();
     let (key, store) = match (config.url.as_deref(), has_cluster, has_sentinels) {
@@ -149,7 +160,7 @@ pub(crate) fn redis(
     if let Some(ca) = &config.ca {
         store = store.ca(ca.relative())?;
     }
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 #[cfg(not(feature = "redis"))]
@@ -157,7 +168,6 @@ pub(crate) fn redis(key: &str, _: &RedisConfig, _: Duration, _: &Clock) -> Resul
     Err(not_compiled_in(key, "redis"))
 }
 
-/// Opens the Memcached servers of `config`, for the setting `key`.
 #[cfg(feature = "memcached")]
 pub(crate) fn memcached(
     _key: &str,
@@ -165,8 +175,16 @@ pub(crate) fn memcached(
     timeout: Duration,
     clock: &Clock,
 ) -> Result<Arc<dyn Server>> {
-    use crate::store::MemcachedStore;
+    Ok(Arc::new(open_memcached(config, timeout, clock)?))
+}
 
+/// Opens the Memcached servers of `config`.
+#[cfg(feature = "memcached")]
+pub(crate) fn open_memcached(
+    config: &MemcachedConfig,
+    timeout: Duration,
+    clock: &Clock,
+) -> Result<MemcachedStore> {
     let store = MemcachedStore::open(config.servers.iter().cloned())
         .map_err(|error| error.at("sessions.memcached.servers"))?
         .prefix(&config.prefix)
@@ -174,7 +192,7 @@ pub(crate) fn memcached(
         .connections(config.connections)
         .timeout(timeout)
         .clock(clock.clone());
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 #[cfg(not(feature = "memcached"))]
@@ -185,6 +203,25 @@ pub(crate) fn memcached(
     _: &Clock,
 ) -> Result<Arc<dyn Server>> {
     Err(not_compiled_in(key, "memcached"))
+}
+
+/// Returns what the servers of the sessions tell about themselves.
+#[cfg(feature = "cli")]
+pub(crate) async fn facts(config: &Config) -> Result<Vec<super::server_facts::ServerFacts>> {
+    match config.store {
+        #[cfg(feature = "redis")]
+        StoreName::Redis => {
+            let store = open_redis(&config.redis, config.store_timeout(), &Clock::system())?;
+            Ok(vec![store.facts().await?])
+        }
+        #[cfg(feature = "memcached")]
+        StoreName::Memcached => {
+            let timeout = config.store_timeout();
+            let store = open_memcached(&config.memcached, timeout, &Clock::system())?;
+            store.facts().await
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Returns the error about a store whose feature is off.

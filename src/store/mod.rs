@@ -20,6 +20,8 @@ mod redis;
 mod save;
 #[cfg(feature = "perl")]
 mod server;
+#[cfg(feature = "cli")]
+pub(crate) mod server_facts;
 mod session_store;
 mod stored;
 mod sweep;

@@ -54,6 +54,29 @@ pub(super) async fn check_version(address: &str, time_limit: Duration) -> Result
     Err(Error::new(ErrorKind::Config, act).at(address).because(why))
 }
 
+/// Returns the numbers and names that a server tells about itself, such as its `version` and its `time`.
+#[cfg(feature = "cli")]
+pub(super) async fn stats(address: &str, time_limit: Duration) -> Result<Vec<(String, String)>> {
+    let stats = async {
+        let mut lines = Lines::open(address, time_limit).await?;
+        lines.send("stats").await?;
+        let mut stats = Vec::new();
+        loop {
+            let line = lines.next().await?;
+            let Some(stat) = line.strip_prefix("STAT ") else {
+                return Ok(stats);
+            };
+            if let Some((name, value)) = stat.split_once(' ') {
+                stats.push((name.to_owned(), value.to_owned()));
+            }
+        }
+    };
+    let act = "use the Memcached server";
+    stats
+        .await
+        .map_err(|error| unavailable(act, address, &error))
+}
+
 /// Returns all keys of a server. It reads them as fast as they arrive, because a server lists keys
 /// for one client at a time.
 pub(super) async fn keys(

@@ -5,6 +5,8 @@ mod command;
 mod connection;
 mod dump;
 mod expiry;
+#[cfg(feature = "cli")]
+mod facts;
 mod failure;
 mod key_value;
 mod node;

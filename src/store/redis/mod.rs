@@ -3,6 +3,8 @@
 mod connect;
 mod connection;
 mod error;
+#[cfg(feature = "cli")]
+mod facts;
 mod key_value;
 mod scan;
 mod script;
