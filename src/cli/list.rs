@@ -217,7 +217,9 @@ impl Output {
     }
 
     fn end(mut self) -> io::Result<()> {
-        if !self.json && !(self.has_head && self.rows.is_empty()) {
+        // A list without sessions has a head, too.
+        let is_complete = self.json || self.has_head && self.rows.is_empty();
+        if !is_complete {
             self.print_page()?;
         }
         self.stdout.flush()

@@ -28,12 +28,8 @@ impl Man {
                 ))
             })?,
         };
-        let name = page
-            .get_bin_name()
-            .unwrap_or(page.get_name())
-            .replace(' ', "-");
         let mut bytes = Vec::new();
-        Page::new(page.name(&*name.leak())).render(&mut bytes)?;
+        Page::new(page).render(&mut bytes)?;
         text::print(&bytes)
     }
 }

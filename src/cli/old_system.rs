@@ -82,6 +82,9 @@ mod in_redis {
     use super::*;
     use crate::import;
 
+    /// Reads a session from the bytes in each of the databases.
+    type Read = fn(Option<&[u8]>, Option<&[u8]>) -> Result<Record, DecodeError>;
+
     /// A walk through the keys of a database.
     struct Walk {
         connection: MultiplexedConnection,
@@ -134,7 +137,7 @@ mod in_redis {
     async fn sessions(
         databases: [Option<&str>; 2],
         pattern: String,
-        read: fn(Option<&[u8]>, Option<&[u8]>) -> Result<Record, DecodeError>,
+        read: Read,
     ) -> Result<OldSessions> {
         let mut connections = Vec::new();
         for url in databases.into_iter().flatten() {
