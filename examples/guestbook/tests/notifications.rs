@@ -54,7 +54,7 @@ fn a_notification_is_seen_once_when_many_pages_load_at_the_same_time() {
     for _ in 0..3 {
         write_unseen(&ada);
         let seen = ada.run_async(
-            "const all = Array.from({length: 12}, () => fetch('/').then(response => response.text()));
+            "const all = Array.from({length: 12}, () => fetch('/', {cache: 'no-store'}).then(response => response.text()));
              return (await Promise.all(all)).filter(text => text.includes('class=\"notification ')).length;",
         );
         assert_eq!(seen, 1);
