@@ -89,7 +89,6 @@ async fn service_unavailable(request: &Request<'_>) -> Caught {
             .to_owned(),
         action: is_page.then(|| (request.uri().to_string(), "Try again")),
         entries,
-        ..ErrorPage::default()
     })
 }
 

@@ -97,7 +97,7 @@ fn while_the_store_is_down_everybody_can_read() {
         assert!(response.headers().get_one("Retry-After").is_some());
         let page = response.into_string().unwrap();
         assert!(
-            page.contains("Back in a moment") && page.contains("Before the storm"),
+            page.contains("To read meanwhile") && page.contains("Before the storm"),
             "{path}"
         );
     }
