@@ -99,15 +99,15 @@ fn a_wrong_password_signs_nobody_in_and_tells_no_names() {
     let ada = book.visitor();
     ada.sign_up("ada");
     ada.sign_out();
-    let answers = ["ada", "nobody-of-this-name"].map(|name| {
+    let pages = ["ada", "nobody-of-this-name"].map(|name| {
         ada.visit("/sign-in");
         ada.fill_sign_in(name, "not the password");
         assert_eq!(ada.who(), None);
         assert_eq!(ada.path(), "/sign-in");
         (ada.status(), ada.text_of("main").replace(name, ""))
     });
-    assert_eq!(answers[0], answers[1]);
-    assert_eq!(answers[0].0, 422);
+    assert_eq!(pages[0], pages[1]);
+    assert_eq!(pages[0].0, 422);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn the_errors_of_a_form_stand_beside_their_fields() {
     ada.run("document.querySelector('#sign-up-form').noValidate = true");
     ada.send("#sign-up-form", &wrong);
     assert_eq!(ada.status(), 422);
-    assert_eq!(ada.error_of("password_again").is_empty(), false);
+    assert!(!ada.error_of("password_again").is_empty());
     assert_eq!(ada.error_of("name"), "");
     assert_eq!(ada.value("[name=name]"), "ada", "nothing is typed twice");
     assert_eq!(

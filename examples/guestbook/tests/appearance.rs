@@ -68,8 +68,7 @@ fn tour(scheme: &str) -> &'static [Seen] {
     static TOURS: [OnceLock<Vec<Seen>>; 2] = [const { OnceLock::new() }; 2];
     TOURS[usize::from(scheme == "dark")].get_or_init(|| {
         let mut seen = Vec::new();
-        guided_tour(|visitor, sight| {
-            visitor.look(scheme);
+        guided_tour(scheme, |visitor, sight| {
             take_picture(visitor, &format!("{}-{scheme}", sight.name));
             seen.push(Seen::now(visitor, sight));
         });

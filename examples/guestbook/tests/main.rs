@@ -1,5 +1,7 @@
 //! The guest book, driven by a real browser. Each file is about one topic, and each test about one promise.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod accounts;
 mod appearance;
 mod cookies;

@@ -74,7 +74,7 @@ impl Book {
         let server = Server::launch(program, there.path(), settings);
         Self {
             server: server.unwrap_or_else(|log| panic!("it does not launch:\n{log}")),
-            there: there,
+            there,
         }
     }
 

@@ -16,11 +16,12 @@ pub(crate) struct Sight {
     pub(crate) title: &'static str,
 }
 
-/// Leads a visitor to every page of a guest book with contents.
-pub(crate) fn guided_tour(mut see: impl FnMut(&Visitor<'_>, Sight)) {
+/// Leads a visitor to every page of a guest book with contents, in one colour scheme.
+pub(crate) fn guided_tour(scheme: &str, mut see: impl FnMut(&Visitor<'_>, Sight)) {
     let mut redis = Redis::start();
     let book = Book::on(&redis, 2_000);
     let guide = book.visitor();
+    guide.look(scheme);
     fill(&guide);
     let mut see = |name, status, title| {
         let sight = Sight {
