@@ -54,8 +54,10 @@ fn text_of(literal: &str) -> String {
 }
 
 /// Texts that are parts of others, for programs, or for the debugger.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 11] = [
     " at `…`",
+    " at …",
+    "TOML parse error at ",
     "byte … of ",
     "the …: ",
     "the cookie `…` (……)",
