@@ -6,10 +6,6 @@ use rocket::{Build, Rocket};
 use rocket_session_kit::testing::Subject;
 use rocket_session_kit::{Clock, store_suite};
 
-// Its own tests run here, too.
-#[allow(dead_code, reason = "a test needs no `main`")]
-#[path = "../examples/clock.rs"]
-mod clock;
 #[allow(dead_code, reason = "a test needs no `main`")]
 #[path = "../examples/login.rs"]
 mod login;
@@ -24,10 +20,10 @@ mod tokens;
 mod typed;
 
 /// Returns a client of the example, whose sessions are in memory.
-fn client(example: Rocket<Build>) -> Client {
-    let figment = example.figment().clone();
-    let figment = figment.merge(crate::support::figment());
-    let figment = figment.merge(("sessions.store", "memory"));
+fn client(example: impl FnOnce() -> Rocket<Build>) -> Client {
+    let ours = crate::support::figment().merge(("sessions.store", "memory"));
+    let example = example();
+    let figment = example.figment().clone().merge(ours);
     Client::tracked(example.configure(figment)).expect("the example launches")
 }
 
@@ -44,7 +40,7 @@ fn field(page: &str, name: &str) -> String {
 
 #[test]
 fn a_cart_is_one_typed_value_of_the_session() {
-    let client = client(typed::rocket());
+    let client = client(typed::rocket);
     for path in ["/cart/tea", "/cart/tea", "/cart/milk", "/gift"] {
         assert_eq!(client.post(path).dispatch().status(), Status::NoContent);
     }
@@ -59,7 +55,7 @@ fn a_cart_is_one_typed_value_of_the_session() {
 
 #[test]
 fn a_user_logs_in_and_out_and_guesses_are_limited() {
-    let client = client(login::rocket());
+    let client = client(login::rocket);
     let page = || text(client.get("/").dispatch());
     let send = |path: &'static str, fields: &str| {
         let form = format!("csrf_token={}&{fields}", field(&page(), "csrf_token"));
@@ -87,7 +83,7 @@ fn a_user_logs_in_and_out_and_guesses_are_limited() {
 
 #[test]
 fn a_client_of_the_api_has_a_token_until_it_revokes_it() {
-    let client = client(tokens::rocket());
+    let client = client(tokens::rocket);
     let log_in = |form: &str| {
         let request = client.post("/tokens").header(ContentType::Form).body(form);
         let response = request.dispatch();
@@ -117,7 +113,7 @@ fn a_client_of_the_api_has_a_token_until_it_revokes_it() {
 
 #[test]
 fn the_store_of_the_example_serves_it() {
-    let client = client(own_store::rocket());
+    let client = client(own_store::rocket);
     assert_eq!(text(client.get("/").dispatch()), "visits: 1\n");
     assert_eq!(text(client.get("/").dispatch()), "visits: 2\n");
 }

@@ -232,6 +232,7 @@ fn the_steps_of_the_tutorial_are_one_program() {
 #[cfg(all(feature = "redis", feature = "memcached"))]
 async fn the_settings_of_the_tutorial_are_valid() {
     use rocket::figment::providers::{Format, Toml};
+    crate::support::log::keep();
     let page = read("docs/tutorial-redis.md");
     let settings = page.split("```toml\n").nth(1).expect("it has settings");
     let settings = settings.split("```").next().expect("they end");
