@@ -67,8 +67,8 @@ impl Sessions {
     }
 
     /// Returns the store, for operations that have no method here.
-    pub fn store(&self) -> &dyn SessionStore {
-        &**self.app.manager.store()
+    pub fn store(&self) -> &Arc<dyn SessionStore> {
+        self.app.manager.store()
     }
 
     /// Returns a stream of all sessions, in no particular order, for an administrative page. They

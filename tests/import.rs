@@ -166,7 +166,7 @@ async fn an_imported_session_goes_on(backend: Backend) {
     let sessions: &Sessions = client.rocket().state().unwrap();
     let import = async |record: Record| {
         let day = Duration::from_secs(86_400);
-        let kept = keep(sessions.store(), record, day).await.unwrap();
+        let kept = keep(sessions.store().clone(), record, day).await.unwrap();
         kept.expect("there is something in it").to_hex()
     };
     let ask = async |id: &str, path: &str| {
@@ -217,17 +217,23 @@ async fn an_imported_session_goes_on(backend: Backend) {
 
     let empty = pyramid_kvs(b"{}", now()).unwrap();
     let day = Duration::from_secs(86_400);
-    assert_eq!(keep(sessions.store(), empty, day).await.unwrap(), None);
+    assert_eq!(
+        keep(sessions.store().clone(), empty, day).await.unwrap(),
+        None
+    );
 }
 
 on_every_store! {
     an_imported_session_goes_on
+    an_imported_session_is_one_of_its_user
 }
 
 /// Returns the page for a visitor of `app` with an imported session.
 async fn ask(app: &App, record: Record, paths: &[&str]) -> Vec<(u16, String)> {
     let long = Duration::from_secs(864_000);
-    let id = keep(app.sessions().store(), record, long).await.unwrap();
+    let id = keep(app.sessions().store().clone(), record, long)
+        .await
+        .unwrap();
     let id = id.expect("there is something in it").to_hex();
     let mut responses = Vec::new();
     for path in paths {
@@ -255,7 +261,7 @@ async fn an_imported_session_expires_after_the_idle_timeout() {
     assert_eq!(session3(&ahead).unwrap().user(), Some("anna"));
     let now = SystemTime::now();
     let id = keep(
-        app.sessions().store(),
+        app.sessions().store().clone(),
         session3(&ahead).unwrap(),
         Duration::from_secs(60),
     )
@@ -268,6 +274,21 @@ async fn an_imported_session_expires_after_the_idle_timeout() {
         .find(|(own, _)| Some(*own) == id)
         .unwrap();
     assert!(kept.accessed_at() <= now + Duration::from_secs(60));
+}
+
+async fn an_imported_session_is_one_of_its_user(backend: Backend) {
+    let rocket = rocket::custom(backend.figment("idle_timeout=999999999"));
+    let rocket = rocket.attach(Sessions::fairing());
+    let client = Client::untracked(rocket).await.unwrap();
+    let sessions: &Sessions = client.rocket().state().unwrap();
+    let record = session3(&data("session3/8JkxvbRB2qQ")).unwrap();
+    let user = record.user().expect("it has one").to_owned();
+    let day = Duration::from_secs(86_400);
+    let kept = keep(sessions.store().clone(), record, day).await;
+    let id = kept.unwrap().expect("it is worth keeping");
+    assert_eq!(sessions.of_user(&user).await.unwrap().len(), 1);
+    assert_eq!(sessions.end_all_of(&user, None).await.unwrap(), 1);
+    assert!(!sessions.end(&id).await.unwrap(), "it has ended");
 }
 
 #[rocket::async_test]

@@ -150,12 +150,13 @@ impl Import {
             System::PyramidKvs => "pyramid_kvs",
         };
         let id = SessionId::of_imported(from, &old.name);
+        let ttl = application.manager.lifetime(&record);
         let is_new = match self.dry_run {
             true => {
                 let there = application.store().has_session(&id);
                 !application.bounds.call("load a session", there).await?
             }
-            false => match application.manager.keep_new(id, record).await {
+            false => match application.manager.keep_new(id, record, ttl).await {
                 Err(error) if error.kind() == ErrorKind::Limit => {
                     return Ok(Fate::Refused(error.to_string()));
                 }

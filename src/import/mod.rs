@@ -17,6 +17,7 @@ mod session3;
 mod spelling;
 mod step;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
@@ -25,9 +26,10 @@ use serde_json::value::RawValue;
 use crate::decode_error::DecodeError;
 use crate::error::{Error, ErrorKind};
 use crate::id::SessionId;
+use crate::manager::SessionManager;
 use crate::message::StoredMessage;
 use crate::record::Record;
-use crate::store::{Precondition, Save, Saved, SessionStore};
+use crate::store::SessionStore;
 use error::{holds, malformed, not_a_session, too_large, truncated};
 use machine::MAX_INPUT;
 use node::{At, Node};
@@ -139,7 +141,8 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, DecodeError>
 }
 
 /// Saves `record` in `store` for `ttl`, as a session under a new id, and returns the id; `None` if the
-/// record holds nothing worth saving.
+/// record holds nothing worth saving. The session is one of its user from then on: it is
+/// [listed](crate::Sessions::of_user) and [ended](crate::Sessions::end_all_of) like any other.
 ///
 /// The `idle_timeout` of the application counts from the last use of the old session.
 /// `[default.sessions.limits]` do not apply: an imported session that is larger stays, and later
@@ -152,47 +155,33 @@ pub fn pyramid_kvs(bytes: &[u8], now: SystemTime) -> Result<Record, DecodeError>
 /// # Example
 ///
 /// ```rust
+/// use std::sync::Arc;
 /// use std::time::{Duration, SystemTime};
 /// use rocket_session_kit::store::SessionStore;
 /// use rocket_session_kit::{MemoryStore, Result, import};
 ///
-/// async fn take_over(store: &MemoryStore) -> Result<()> {
+/// async fn take_over(store: Arc<dyn SessionStore>) -> Result<()> {
 ///     let record = import::pyramid_kvs(br#"{"visits": 3}"#, SystemTime::now()).unwrap();
-///     let id = import::keep(store, record, Duration::from_secs(86_400)).await?.unwrap();
+///     let id = import::keep(store.clone(), record, Duration::from_secs(86_400)).await?.unwrap();
 ///     assert!(store.has_session(&id).await?);
 ///     Ok(())
 /// }
-/// # rocket_session_kit::testing::run(take_over(&MemoryStore::new())).unwrap();
+/// # rocket_session_kit::testing::run(take_over(Arc::new(MemoryStore::new()))).unwrap();
 /// ```
 pub async fn keep(
-    store: &dyn SessionStore,
-    mut record: Record,
+    store: Arc<dyn SessionStore>,
+    record: Record,
     ttl: Duration,
 ) -> Result<Option<SessionId>, Error> {
     if !record.has_info() {
         return Ok(None);
     }
-    let id = SessionId::random();
-    let now = seconds(SystemTime::now());
-    // The clock of the old system may be ahead.
-    record.created = record.created.min(now);
-    record.accessed = record.accessed.min(now);
-    record.tag();
-    record.revise();
-    let bytes = record.encode(&id, now.saturating_add(ttl.as_secs()));
-    let save = Save {
-        bytes: &bytes,
-        ttl,
-        precondition: Precondition::Absent,
-    };
-    match store.save_session(&id, save).await? {
-        Saved::Saved(_) => Ok(Some(id)),
-        Saved::Changed | Saved::Gone => {
-            let why = "a new id was taken already";
-            let kind = ErrorKind::Unavailable;
-            Err(Error::new(kind, "keep a session").because(why))
-        }
+    let (id, manager) = (SessionId::random(), SessionManager::of_store(store));
+    if manager.keep_new(id, record, ttl).await? {
+        return Ok(Some(id));
     }
+    let why = "a new id was taken already";
+    Err(Error::new(ErrorKind::Unavailable, "keep a session").because(why))
 }
 
 /// Returns the values of the pickled dict `bytes`, which errors call `what`.

@@ -1,17 +1,24 @@
 //! Sessions that come from another store: kept as they are, and entered into the index of their user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::SessionManager;
 use super::listing::{KEPT_LONGER, LISTED_LONGER};
 use super::user_index::Listed;
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::error::Result;
 use crate::handle::UserKey;
 use crate::id::SessionId;
 use crate::record::Record;
-use crate::store::{Precondition, Saved, Stored};
+#[cfg(feature = "cli")]
+use crate::store::Stored;
+use crate::store::bounded::Bounds;
+use crate::store::{Precondition, Saved, SessionStore};
 
 /// A session of another store, as it is to be kept.
+#[cfg(feature = "cli")]
 pub(crate) struct Copied {
     pub(crate) id: SessionId,
     pub(crate) record: Record,
@@ -20,7 +27,15 @@ pub(crate) struct Copied {
 }
 
 impl SessionManager {
+    /// Returns a manager that keeps sessions in `store` without an application.
+    pub(crate) fn of_store(store: Arc<dyn SessionStore>) -> Self {
+        let clock = Clock::system();
+        let bounds = Bounds::new(clock.clone(), Duration::from_secs(10)).of_store(store.name());
+        Self::new(store, bounds, clock, &Config::default())
+    }
+
     /// Keeps a session of another store under its own id and revision, if `precondition` holds.
+    #[cfg(feature = "cli")]
     pub(crate) async fn keep_copy(
         &self,
         copied: &Copied,
@@ -39,19 +54,23 @@ impl SessionManager {
 
     /// Keeps a new session under `id`, with the times in `record`, unless there is one. Returns whether
     /// there was none.
-    pub(crate) async fn keep_new(&self, id: SessionId, mut record: Record) -> Result<bool> {
+    pub(crate) async fn keep_new(
+        &self,
+        id: SessionId,
+        mut record: Record,
+        ttl: Duration,
+    ) -> Result<bool> {
         let now = self.clock.seconds();
         // The clock of the old system may be ahead.
         record.created = record.created.min(now);
         record.accessed = record.accessed.min(now);
         record.tag();
-        let ttl = self.lifetime(&record);
-        let end = now + ttl.as_secs();
+        let end = now.saturating_add(ttl.as_secs());
         if self.indexes.is_some() && record.user.is_some() {
-            record.listed = end + LISTED_LONGER;
+            record.listed = end.saturating_add(LISTED_LONGER);
         }
-        self.enter_copy(id, &record, record.listed + KEPT_LONGER)
-            .await?;
+        let until = record.listed.saturating_add(KEPT_LONGER);
+        self.enter_copy(id, &record, until).await?;
         record.revise();
         let bytes = record.encode(&id, end);
         let saved = self.send(&id, &bytes, ttl, Precondition::Absent).await?;
@@ -85,6 +104,7 @@ impl SessionManager {
     }
 
     /// Returns how long a copy of `record` is to be kept, if it has not expired.
+    #[cfg(feature = "cli")]
     pub(crate) fn left_of_copy(&self, record: &Record) -> Option<Duration> {
         let left = record.expires.checked_sub(self.clock.seconds())?;
         (left > 0).then(|| Duration::from_secs(left))

@@ -3,7 +3,7 @@
 mod batch;
 mod claims;
 mod commit;
-#[cfg(feature = "cli")]
+#[cfg(feature = "import")]
 mod copied;
 mod copies;
 mod create;
@@ -195,7 +195,7 @@ impl SessionManager {
     }
 
     /// Returns the lifetime of `record` in the store.
-    fn lifetime(&self, record: &Record) -> Duration {
+    pub(crate) fn lifetime(&self, record: &Record) -> Duration {
         if record.ended.is_some_and(EndReason::is_news) {
             return GRACE.max(Duration::from_secs(self.lifetimes.idle(record).min(NEWS)));
         }
