@@ -51,7 +51,7 @@ mod tests {
         let rocket = super::rocket();
         let figment = rocket.figment().clone().merge(("sessions.store", "memory"));
         let rocket = rocket.configure(figment).manage(clock.clone());
-        let client = Client::tracked(rocket).unwrap();
+        let client = Client::tracked(rocket).expect("it launches");
         log_in(&client, "ada");
         (client, clock)
     }
@@ -83,7 +83,13 @@ mod tests {
     #[test]
     fn the_password_is_asked_for_again_after_five_minutes() {
         let (client, clock) = application();
-        let delete = || client.post("/delete").dispatch().into_string().unwrap();
+        let delete = || {
+            client
+                .post("/delete")
+                .dispatch()
+                .into_string()
+                .expect("it is text")
+        };
         clock.advance(Duration::from_secs(301));
         assert!(delete().contains("password"));
         client.post("/login").dispatch();
