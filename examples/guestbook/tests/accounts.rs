@@ -14,7 +14,7 @@ fn signing_up_makes_an_account_and_signs_in() {
 }
 
 #[test]
-fn signing_out_ends_the_session_and_its_cookie() {
+fn signing_out_takes_the_cookie_away() {
     let book = Book::start();
     let ada = book.visitor();
     ada.sign_up("ada");
