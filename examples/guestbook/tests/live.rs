@@ -39,19 +39,7 @@ fn a_sign_out_in_another_tab_ends_the_stream() {
 }
 
 #[test]
-fn the_stream_of_a_session_that_is_ended_elsewhere_ends() {
-    let book = Book::start();
-    let [here, there] = book.visitors();
-    here.sign_up("ada");
-    there.sign_in("ada");
-    watch(&there);
-    here.visit("/sessions");
-    here.click("#end-others-form button");
-    there.wait_for("#live-state", "signed out");
-}
-
-#[test]
-fn a_stream_that_has_ended_shows_no_more_entries() {
+fn the_stream_of_a_session_that_is_ended_elsewhere_ends_and_shows_no_more_entries() {
     let book = Book::start();
     let [here, there] = book.visitors();
     here.sign_up("ada");

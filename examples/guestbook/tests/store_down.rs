@@ -52,16 +52,15 @@ fn every_page_is_back(visitor: &Visitor<'_>) {
     }
 }
 
-#[test]
-fn while_the_store_hangs_every_page_is_there_and_afterwards_all_are_signed_in() {
-    let mut redis = Redis::start();
-    let book = Book::on(&redis, 500);
+/// A member stays signed in, with the same cookie, while the store is `down` and when it is `back`.
+fn a_member_stays_signed_in(mut redis: Redis, down: fn(&mut Redis), back: fn(&mut Redis)) {
+    let book = Book::on(&redis, 1_000);
     let ada = book.visitor();
     ada.sign_up("ada");
     let before = ada.session_cookie().expect("a member has a session");
-    redis.process().signal("STOP");
+    down(&mut redis);
     every_page_is_there(&ada);
-    redis.process().signal("CONT");
+    back(&mut redis);
     ada.wait_until_well();
     every_page_is_back(&ada);
     assert_eq!(ada.who().as_deref(), Some("ada"));
@@ -70,20 +69,21 @@ fn while_the_store_hangs_every_page_is_there_and_afterwards_all_are_signed_in() 
 }
 
 #[test]
+fn while_the_store_hangs_every_page_is_there_and_afterwards_all_are_signed_in() {
+    a_member_stays_signed_in(
+        Redis::start(),
+        |redis| redis.process().signal("STOP"),
+        |redis| redis.process().signal("CONT"),
+    );
+}
+
+#[test]
 fn after_a_restart_of_a_store_that_keeps_its_data_all_are_signed_in() {
-    let mut redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let book = Book::on(&redis, 2_000);
-    let ada = book.visitor();
-    ada.sign_up("ada");
-    let before = ada.session_cookie().expect("a member has a session");
-    redis.process().kill();
-    every_page_is_there(&ada);
-    redis.restart();
-    ada.wait_until_well();
-    every_page_is_back(&ada);
-    assert_eq!(ada.who().as_deref(), Some("ada"));
-    let after = ada.session_cookie().expect("a member has a session");
-    assert_eq!(after.value(), before.value());
+    a_member_stays_signed_in(
+        Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]),
+        |redis| redis.process().kill(),
+        Redis::restart,
+    );
 }
 
 #[test]
