@@ -88,6 +88,20 @@ impl Clock {
         }
     }
 
+    /// Lets `time` pass. On the clock of the system it goes on, for some seconds, until `holds`: a
+    /// server on a busy machine notices late that time has passed.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn pass_until(&self, time: Duration, holds: impl AsyncFn() -> bool) {
+        const STEP: Duration = Duration::from_millis(100);
+        self.pass(time).await;
+        for _ in 0..100 {
+            if self.is_manual() || holds().await {
+                return;
+            }
+            self.pass(STEP).await;
+        }
+    }
+
     /// Milliseconds since 1970.
     pub(crate) fn millis(&self) -> u64 {
         match &self.hand {

@@ -98,6 +98,14 @@ impl Subject {
         self.store.has_session(id).await.expect("the store loads")
     }
 
+    /// Lets the session under `id` expire, which was kept for two seconds.
+    async fn let_expire(&self, id: &SessionId) {
+        // It is looked for in the list: a load would prepare the store for the call that is tested.
+        let expired = async || self.list().await.iter().all(|(listed, _)| listed != id);
+        let two = Duration::from_millis(3100);
+        self.clock.pass_until(two, expired).await;
+    }
+
     async fn delete(&self, id: &SessionId) -> bool {
         let deleted = self.store.delete_session(id).await;
         deleted.expect("the store deletes")

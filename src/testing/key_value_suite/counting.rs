@@ -39,7 +39,9 @@ pub async fn an_increment_keeps_the_lifetime(subject: Entries) {
         .await;
     subject.clock.pass(Duration::from_millis(1000)).await;
     assert_eq!(subject.increment(&key, 1, HOUR).await, 2);
-    subject.clock.pass(Duration::from_millis(3500)).await;
+    let expired = async || subject.get(&key).await.is_none();
+    let clock = &subject.clock;
+    clock.pass_until(Duration::from_millis(3500), expired).await;
     assert_eq!(subject.get(&key).await, None);
     assert_eq!(subject.increment(&key, 1, HOUR).await, 1);
 }
