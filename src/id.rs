@@ -84,6 +84,19 @@ impl SessionId {
         self.hex(&mut [0; Simple::LENGTH]).to_owned()
     }
 
+    /// Returns the 16 bytes, for a store that keeps them as they are.
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Returns the id of these bytes; `None` if they are none.
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let uuid = Uuid::from_slice(bytes).ok()?;
+        matches!(uuid.get_version_num(), RANDOM | OF_TOKEN).then_some(Self(uuid))
+    }
+
     /// Returns the 32 hex digits, written into `buffer`.
     pub(crate) fn hex<'a>(&self, buffer: &'a mut [u8; Simple::LENGTH]) -> &'a str {
         self.0.simple().encode_lower(buffer)

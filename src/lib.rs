@@ -70,6 +70,7 @@
 //! | [`DirectoryStore`], the default | on one host | yes | yes |
 //! | `RedisStore` | on several hosts | if the server persists its data | yes |
 //! | `MemcachedStore` | on several hosts, if the loss of a session is acceptable | of the application, but not of a server | yes |
+//! | `SqlStore` | in the application's PostgreSQL, MySQL or MariaDB; or in a file of SQLite, on one host | yes | yes |
 //! | [`MemoryStore`] | in tests and examples | no | no |
 //! | your own [`SessionStore`](store::SessionStore) | with [`Sessions::with()`]; the feature `testing` tests it | | |
 //!
@@ -84,6 +85,7 @@
 //! # Features
 //!
 //! - `redis` and `memcached`, on by default: the stores with these names.
+//! - `postgres`, `mysql` and `sqlite`: `SqlStore`, for each of these databases.
 //! - `perl`: the guard `&PerlSession`, and the module `storable`, which reads Perl's Storable.
 //! - `import`: the module `import`, which reads the sessions of three Python systems.
 //! - `metrics`: `SessionMetrics`, which counts events and times the calls to stores.
@@ -182,4 +184,6 @@ pub use store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{DirectoryStore, MemoryStore};
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use store::{SqlPool, SqlStore};
 pub use user_session::UserSession;

@@ -20,7 +20,7 @@ pub(crate) fn of_rocket(error: &figment::Error) -> Error {
     of_key(error)
 }
 
-fn of_key(error: &figment::Error) -> Error {
+pub(super) fn of_key(error: &figment::Error) -> Error {
     let key = error.path.join(".");
     let place = match &error.metadata {
         Some(metadata) => match &metadata.source {

@@ -22,6 +22,7 @@ mod problems;
 mod rate_limit;
 mod redis;
 mod settings;
+mod sql;
 mod store;
 mod too_many;
 mod transport;
@@ -50,6 +51,7 @@ pub(crate) use policy::Policy;
 pub use rate_limit::By;
 pub(crate) use rate_limit::{LimitHeaders, NamedLimit, RateLimitConfig, WhenUncounted};
 pub(crate) use redis::RedisConfig;
+pub(crate) use sql::SqlConfig;
 pub(crate) use store::{StoreName, WhenStoreIsDown};
 pub(crate) use too_many::WhenTooMany;
 pub(crate) use transport::Transport;
@@ -118,6 +120,7 @@ settings::settings! {
         pub(crate) directory: DirectoryConfig,
         pub(crate) redis: RedisConfig,
         pub(crate) memcached: MemcachedConfig,
+        pub(crate) sql: SqlConfig,
         pub(crate) memory: MemoryConfig,
         pub(crate) cache: CacheConfig,
         pub(crate) rate_limit: RateLimitConfig,
@@ -151,6 +154,7 @@ impl Config {
             }
         };
         config.adopt_policy(|key| figment.find_value(&format!("{TABLE}.{key}")).is_ok());
+        config.sql.find_database(figment)?;
         config.check()?;
         Ok(config)
     }

@@ -35,6 +35,7 @@ impl Config {
                 }
             };
             config.adopt_policy(|key| figment.contains(&format!("{TABLE}.{key}")));
+            problems.extend(config.sql.find_database(figment).err());
             problems.extend(config.checks().into_iter().filter_map(Result::err));
             // A mistake that only the whole figment shows.
             if problems.is_empty() {

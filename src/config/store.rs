@@ -9,7 +9,31 @@ pub(crate) enum StoreName {
     Directory,
     Redis,
     Memcached,
+    Postgres,
+    Mysql,
+    Sqlite,
     Memory,
+}
+
+impl StoreName {
+    /// Returns the name, as it is written in `Rocket.toml`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Redis => "redis",
+            Self::Memcached => "memcached",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Sqlite => "sqlite",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// Returns whether it is a store in a table of a database.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_sql(self) -> bool {
+        matches!(self, Self::Postgres | Self::Mysql | Self::Sqlite)
+    }
 }
 
 /// The treatment of a visitor with a session while the store cannot be reached.

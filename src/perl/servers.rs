@@ -53,7 +53,7 @@ pub(super) fn configured(config: &Config, clock: &Clock) -> Result<Vec<Arc<dyn S
                 Ok(vec![redis(key, &config.redis, timeout, clock)?])
             }
             StoreName::Memcached => each(&config.memcached.servers, "sessions.perl.store"),
-            StoreName::Directory | StoreName::Memory => {
+            _ => {
                 let why = "the sessions of a Perl site are read from \"redis\" or \"memcached\"; set it to one of them, or set `url` or `servers`";
                 Err(Error::config("sessions.perl.store", why))
             }

@@ -1,5 +1,8 @@
 //! The stores that `Rocket.toml` names.
 
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +102,14 @@ fn store(
         }
         StoreName::Redis => redis(key, &config.redis, config.store_timeout(), clock)?,
         StoreName::Memcached => memcached(key, &config.memcached, config.store_timeout(), clock)?,
+        #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+        StoreName::Postgres | StoreName::Mysql | StoreName::Sqlite => {
+            sql::open(name, key, config, clock)?
+        }
+        #[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+        StoreName::Postgres | StoreName::Mysql | StoreName::Sqlite => {
+            return Err(not_compiled_in(key, name.as_str()));
+        }
         StoreName::Memory => Arc::new(
             MemoryStore::new()
                 .capacity(config.memory.capacity)
@@ -220,12 +231,39 @@ pub(crate) async fn facts(config: &Config) -> Result<Vec<super::server_facts::Se
             let store = open_memcached(&config.memcached, timeout, &Clock::system())?;
             store.facts().await
         }
+        #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+        StoreName::Postgres | StoreName::Mysql | StoreName::Sqlite => sql::facts(config).await,
         _ => Ok(Vec::new()),
     }
 }
 
+/// Returns where the database of the store `name`, which the setting `key` asks for, has no tables
+/// yet, without making anything there. `None` if it has them.
+#[cfg(feature = "cli")]
+pub(crate) async fn lacks_tables(
+    name: StoreName,
+    key: &str,
+    config: &Config,
+) -> Result<Option<String>> {
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    return sql::lacks_tables(name, key, config).await;
+    #[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+    {
+        let _ = config;
+        Err(not_compiled_in(key, name.as_str()))
+    }
+}
+
+/// Returns whether two configurations name one table of one database.
+#[cfg(feature = "cli")]
+pub(crate) fn is_same_table(one: &Config, other: &Config) -> Result<bool> {
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    return sql::is_same_table(one, other);
+    #[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+    Ok(one.sql == other.sql)
+}
+
 /// Returns the error about a store whose feature is off.
-#[cfg(not(all(feature = "redis", feature = "memcached")))]
 fn not_compiled_in(key: &str, feature: &str) -> Error {
     let why = format!(
         "this store is not compiled in; give `rocket_session_kit` the feature `{feature}` in \

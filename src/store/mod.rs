@@ -23,6 +23,8 @@ mod server;
 #[cfg(feature = "cli")]
 pub(crate) mod server_facts;
 mod session_store;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
 mod stored;
 mod sweep;
 
@@ -39,5 +41,7 @@ pub use save::{Precondition, Save, Saved};
 #[cfg(feature = "perl")]
 pub(crate) use server::Server;
 pub use session_store::SessionStore;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use sql::{SqlPool, SqlStore};
 pub use stored::{Revision, Stored};
 pub use sweep::Swept;
