@@ -129,6 +129,11 @@ impl Application {
                 return Err(missing(&config.directory.path.relative()));
             }
         }
+        if purpose != Purpose::Fill
+            && let Some(place) = lacks_tables(&config, is_own).await?
+        {
+            return Err(missing_table(&config.sql.table, &place));
+        }
         let clock = Clock::system();
         let stores = configured::stores(&config, &clock, own)?;
         if purpose == Purpose::Fill {
@@ -176,6 +181,33 @@ pub(super) fn check_directory(path: &Path) -> Result<bool> {
         return Err(unusable(path, why.into()));
     }
     Ok(true)
+}
+
+/// Returns where a store in a database has no tables yet; `None` if none lacks them. It makes nothing
+/// there.
+pub(super) async fn lacks_tables(config: &Config, is_own: bool) -> Result<Option<String>> {
+    let sessions = (!is_own).then_some(config.store);
+    let mut stores = [
+        (sessions, "sessions.store"),
+        (config.cache.store, "sessions.cache.store"),
+        (config.rate_limit.store, "sessions.rate_limit.store"),
+    ]
+    .into_iter()
+    .filter_map(|(name, key)| Some((name?, key)));
+    match stores.find(|(name, _)| name.is_sql()) {
+        Some((name, key)) => configured::lacks_tables(name, key, config).await,
+        None => Ok(None),
+    }
+}
+
+fn missing_table(table: &str, place: &str) -> Error {
+    let why = format!(
+        "the table `{table}` does not exist: the application creates it at its first launch; run this program in the \
+         working directory of the application, or name its configuration by `--config`"
+    );
+    Error::new(ErrorKind::Config, "use the database")
+        .at(place)
+        .because(why)
 }
 
 fn missing(path: &Path) -> Error {

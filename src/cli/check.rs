@@ -8,7 +8,7 @@ use clap::Args;
 use rocket::figment::Figment;
 use rocket::figment::value::Value;
 
-use super::application::{Application, Own, Purpose, check_directory};
+use super::application::{Application, Own, Purpose, check_directory, lacks_tables};
 use super::failure::{Failure, Outcome};
 use super::probe;
 use super::text::count;
@@ -25,7 +25,8 @@ use crate::store::server_facts::ServerFacts;
 /// Check the configuration and the store, as a launch would find them.
 ///
 /// It reports every invalid setting at once, and where each setting comes from. It creates a probe session in the
-/// store, which no cookie opens, and deletes it. It creates no directory, and never shows the value of a setting.
+/// store, which no cookie opens, and deletes it. It creates no directory and no table, and never shows the value of a
+/// setting.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rocket-session-kit check\n  \
@@ -136,6 +137,13 @@ impl Check {
                 ))?,
             }
         }
+        if config.sql.migrate {
+            match lacks_tables(&config, is_own).await {
+                Err(error) => return Ok(Err(error)),
+                Ok(Some(place)) => return missing_tables(&config, is_own, &place, report).await,
+                Ok(None) => {}
+            }
+        }
         if let Err(error) = launches(figment, own).await {
             return Ok(Err(error));
         }
@@ -145,15 +153,8 @@ impl Check {
                 "the store `memory` is inside the process of the application, so no other command of this program reaches it",
             )?));
         }
-        if !is_own {
-            match configured::facts(&config).await {
-                Err(error) => return Ok(Err(error)),
-                Ok(all) => {
-                    for facts in all {
-                        report_facts(report, &facts)?;
-                    }
-                }
-            }
+        if !is_own && let Err(error) = report_servers(&config, report).await? {
+            return Ok(Err(error));
         }
         let own = match own(figment) {
             Ok(own) => own,
@@ -189,6 +190,35 @@ impl Check {
             path.display()
         ))?))
     }
+}
+
+/// Reports tables that the launch makes.
+async fn missing_tables(
+    config: &Config,
+    is_own: bool,
+    place: &str,
+    report: &Report,
+) -> Outcome<Result<()>> {
+    if !is_own && let Err(error) = report_servers(config, report).await? {
+        return Ok(Err(error));
+    }
+    Ok(Ok(report.warn(&format!(
+        "the table `{}` at `{place}` does not exist yet; the launch creates it",
+        config.sql.table
+    ))?))
+}
+
+/// Reports what the servers of the sessions tell about themselves.
+async fn report_servers(config: &Config, report: &Report) -> Outcome<Result<()>> {
+    match configured::facts(config).await {
+        Err(error) => return Ok(Err(error)),
+        Ok(all) => {
+            for facts in all {
+                report_facts(report, &facts)?;
+            }
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Returns the keys that are set, and where.

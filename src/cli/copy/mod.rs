@@ -21,6 +21,7 @@ use super::progress::Progress;
 use super::text::{self, count};
 use crate::config::{Config, StoreName};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::configured;
 use mark::Marks;
 
 /// Copy the sessions to another store, while the application runs.
@@ -99,8 +100,9 @@ impl Copy {
         let figment = application::figment_of(&self.to, profile)?;
         let config = Config::read(&figment)?;
         let own = own(&figment)?;
-        if !from.is_own && own.is_none() && is_same_store(&from.config, &config) {
-            let why = "it names the store that the sessions are copied from; name another store or another prefix";
+        if !from.is_own && own.is_none() && is_same_store(&from.config, &config)? {
+            let why = "it names the store that the sessions are copied from; name another store, another prefix or \
+                       another table";
             return Err(Error::config(&self.to.display().to_string(), why).into());
         }
         let to = Application::open(&figment, &|_| Ok(own.clone()), Purpose::Fill).await?;
@@ -179,12 +181,15 @@ fn source_is_empty() -> Error {
 }
 
 /// Returns whether two configurations name one store.
-fn is_same_store(one: &Config, other: &Config) -> bool {
+fn is_same_store(one: &Config, other: &Config) -> Result<bool> {
     let real = |config: &Config| {
         let path = config.directory.path.relative();
         fs::canonicalize(&path).unwrap_or(path)
     };
-    one.store == other.store
+    if one.store.is_sql() {
+        return Ok(one.store == other.store && configured::is_same_table(one, other)?);
+    }
+    Ok(one.store == other.store
         && match one.store {
             StoreName::Directory => real(one) == real(other),
             StoreName::Redis => one.redis == other.redis,
@@ -196,8 +201,8 @@ fn is_same_store(one: &Config, other: &Config) -> bool {
                 };
                 one.memcached.prefix == other.memcached.prefix && servers(one) == servers(other)
             }
-            StoreName::Memory => false,
-        }
+            _ => false,
+        })
 }
 
 impl Route<'_> {
