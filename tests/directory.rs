@@ -21,6 +21,7 @@ use rocket_session_kit::store::{
 use rocket_session_kit::{Clock, DirectoryStore, Durability, ErrorKind, SessionId, Sessions};
 use tempfile::TempDir;
 
+use crate::support::disk::Disk;
 use crate::support::process::{Process, wait_until, worker};
 use crate::support::{App, Gates, Visitor, figment, log, routes};
 
@@ -783,7 +784,7 @@ async fn a_full_disk_refuses_no_log_out() {
 /// A disk of 64 KiB.
 struct SmallDisk {
     path: PathBuf,
-    _unmount: Unmount,
+    _unmount: Disk,
     _there: TempDir,
 }
 
@@ -792,27 +793,11 @@ impl SmallDisk {
         let there = tempfile::tempdir().unwrap();
         let path = there.path().join("disk");
         fs::create_dir(&path).unwrap();
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"])
-            .arg(&path);
-        assert!(
-            mount.status().is_ok_and(|status| status.success()),
-            "this test must be allowed to mount a small tmpfs: run it as root"
-        );
         Self {
-            _unmount: Unmount(path.clone()),
+            _unmount: Disk::mount(&path, "64k"),
             path,
             _there: there,
         }
-    }
-}
-
-struct Unmount(PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
     }
 }
 
@@ -971,7 +956,7 @@ async fn an_unusable_directory_is_refused_with_the_remedy() {
             .status()
     };
     assert!(bind("bind").unwrap().success() && bind("remount,bind,ro").unwrap().success());
-    let _unmount = Unmount(read_only.clone());
+    let _unmount = Disk(read_only.clone());
     refused(&read_only, "cannot be written to");
     refused(&read_only.join("inside"), "cannot be created");
 }

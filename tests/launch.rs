@@ -18,7 +18,7 @@ use crate::support::process::Server;
 use crate::support::{figment, log, text_of};
 
 /// Tries to launch, and returns the one sentence that was logged about it.
-async fn refused(settings: impl FnOnce(Figment) -> Figment, marker: &str) -> String {
+pub(crate) async fn refused(settings: impl FnOnce(Figment) -> Figment, marker: &str) -> String {
     let rocket = rocket::custom(settings(figment())).attach(Sessions::fairing());
     sentence(rocket, marker).await
 }

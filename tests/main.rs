@@ -3,7 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![cfg_attr(
-    not(all(feature = "redis", feature = "memcached")),
+    not(all(
+        feature = "redis",
+        feature = "memcached",
+        feature = "postgres",
+        feature = "mysql",
+        feature = "sqlite"
+    )),
     allow(
         dead_code,
         unused_imports,
@@ -17,7 +23,14 @@ mod browser;
 mod cache;
 mod cache_refresh;
 mod cache_tags;
-#[cfg(all(feature = "cli", feature = "redis", feature = "memcached"))]
+#[cfg(all(
+    feature = "cli",
+    feature = "redis",
+    feature = "memcached",
+    feature = "postgres",
+    feature = "mysql",
+    feature = "sqlite"
+))]
 mod cli;
 mod contested_ends;
 mod cookie_on_every_outcome;
@@ -65,9 +78,19 @@ mod saving;
 mod secret_keys;
 mod secrets_stay_secret;
 mod several_kinds;
-#[cfg(all(feature = "redis", feature = "memcached"))]
 mod shared_store;
 mod shutdown;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql_costs;
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql_failures;
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql_races;
+mod sql_settings;
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql_tables;
 #[cfg(feature = "perl")]
 mod storable;
 mod store_down;

@@ -1,8 +1,16 @@
 //! The main use: an application behind sockets, through restarts and kills.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::process::Server;
+use crate::support::{Backend, on_every_shared_store, on_every_store};
+
+/// Starts an application whose sessions are in `backend`.
+fn hello(there: &Path, backend: &Backend) -> Server {
+    let sessions = backend.environment("multiprocess=true,store_timeout=20000");
+    Server::start("hello", there, &[("ROCKET_SESSIONS", &sessions)])
+}
 
 /// Sends `count` requests from several threads, and returns the number of responses with status 200.
 fn crowd(servers: &[&Server], path: &str, cookie: &str, count: usize) -> usize {
@@ -41,13 +49,9 @@ fn a_visitors_counter_survives_requests_kills_and_restarts() {
     assert_eq!(server.get("/", Some(&cookie)).2, "visits: 204\n");
 }
 
-#[test]
-fn several_processes_serve_one_visitor_and_lose_no_visit() {
+async fn several_processes_serve_one_visitor_and_lose_no_visit(backend: Backend) {
     let there = tempfile::tempdir().unwrap();
-    let settings = [("ROCKET_SESSIONS", "{multiprocess=true}")];
-    let servers: Vec<_> = (0..3)
-        .map(|_| Server::start("hello", there.path(), &settings))
-        .collect();
+    let servers: Vec<_> = (0..3).map(|_| hello(there.path(), &backend)).collect();
     let (_, cookie, _) = servers[0].get("/", None);
     let cookie = cookie.expect("a new visitor gets a cookie");
     let all: Vec<&Server> = servers.iter().collect();
@@ -55,10 +59,9 @@ fn several_processes_serve_one_visitor_and_lose_no_visit() {
     assert_eq!(servers[1].get("/", Some(&cookie)).2, "visits: 602\n");
 }
 
-#[test]
-fn a_killed_server_keeps_every_acknowledged_visit() {
+async fn a_killed_server_keeps_every_acknowledged_visit(backend: Backend) {
     let there = tempfile::tempdir().unwrap();
-    let mut server = Server::start("hello", there.path(), &[]);
+    let mut server = hello(there.path(), &backend);
     let (_, cookie, _) = server.get("/", None);
     let cookie = cookie.expect("a new visitor gets a cookie");
     let mut served = 1;
@@ -68,11 +71,16 @@ fn a_killed_server_keeps_every_acknowledged_visit() {
             served += 1;
         }
         server.process().kill();
-        server = Server::start("hello", there.path(), &[]);
+        server = hello(there.path(), &backend);
         let visits = server.get("/", Some(&cookie)).2;
         served += 1;
         assert_eq!(visits, format!("visits: {served}\n"));
     }
+}
+
+on_every_shared_store! {
+    several_processes_serve_one_visitor_and_lose_no_visit
+    a_killed_server_keeps_every_acknowledged_visit
 }
 
 #[test]

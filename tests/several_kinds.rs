@@ -34,6 +34,7 @@ fn separate(settings: &Figment) -> Figment {
     settings
         .merge(("staff.sessions.redis.prefix", "staff:"))
         .merge(("staff.sessions.memcached.prefix", "staff:"))
+        .merge(("staff.sessions.sql.table", "staff_sessions"))
 }
 
 async fn launch(figment: Figment, clock: &Clock) -> App {

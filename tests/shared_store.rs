@@ -6,52 +6,25 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::support::memcached::Memcached;
+use crate::support::Backend;
 use crate::support::process::Server;
-use crate::support::redis::Redis;
 
-/// A store that several processes share, and how `Rocket.toml` names it.
+/// A store that several processes share.
 struct Shared {
-    sessions: String,
+    backend: Backend,
     there: TempDir,
-    _servers: Box<dyn std::any::Any>,
 }
 
 impl Shared {
-    fn new(settings: impl Into<String>, servers: impl std::any::Any) -> Self {
-        Self {
-            sessions: settings.into(),
-            there: tempfile::tempdir().expect("there is room for a directory"),
-            _servers: Box::new(servers),
-        }
-    }
-
-    fn directory() -> Self {
-        Self::new("multiprocess=true", ())
-    }
-
-    fn redis() -> Self {
-        let server = Redis::start();
-        let settings = format!(
-            r#"multiprocess=true,store="redis",redis={{url="{}"}}"#,
-            server.url()
-        );
-        Self::new(settings, server)
-    }
-
-    fn memcached() -> Self {
-        let servers = [Memcached::start(), Memcached::start()];
-        let settings = format!(
-            r#"multiprocess=true,store="memcached",memcached={{servers=["{}","{}"]}}"#,
-            servers[0].address(),
-            servers[1].address()
-        );
-        Self::new(settings, servers)
+    fn new(backend: Backend) -> Self {
+        let there = tempfile::tempdir().expect("there is room for a directory");
+        Self { backend, there }
     }
 
     fn launch(&self, example: &str, more: &str) -> Server {
-        let sessions = format!("{{store_timeout=20000,{}{more}}}", self.sessions);
-        let path: &Path = self.there.path();
+        let more = format!("store_timeout=20000,multiprocess=true{more}");
+        let (sessions, path): (String, &Path) =
+            (self.backend.environment(&more), self.there.path());
         Server::start(example, path, &[("ROCKET_SESSIONS", &sessions)])
     }
 }
@@ -60,72 +33,85 @@ impl Shared {
 macro_rules! on {
     ($($store:ident)*) => {$(
         mod $store {
+            use crate::support::Backend;
+
             use super::Shared;
 
             #[test]
             fn hello_runs_by_configuration_alone_and_survives_a_restart() {
-                super::hello(&Shared::$store());
+                super::hello(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn concurrent_increments_of_two_processes_add_up() {
-                super::increments(&Shared::$store());
+                super::increments(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn different_keys_from_two_processes_are_all_kept() {
-                super::different_keys(&Shared::$store());
+                super::different_keys(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn a_session_ended_by_another_process_stays_ended() {
-                super::log_out(&Shared::$store());
+                super::log_out(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn a_log_out_ends_the_copy_made_by_another_process() {
-                super::copies(&Shared::$store());
+                super::copies(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn log_ins_at_two_processes_respect_the_limit_of_sessions() {
-                super::limited_log_ins(&Shared::$store());
+                super::limited_log_ins(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn log_ins_at_one_process_end_by_the_other() {
-                super::log_ins_and_ends(&Shared::$store());
+                super::log_ins_and_ends(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn renewals_of_two_processes_at_once_leave_one_session() {
-                super::renewals(&Shared::$store());
+                super::renewals(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn a_cookie_from_before_a_renewal_reaches_the_session_in_another_process() {
-                super::grace(&Shared::$store());
+                super::grace(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn a_token_session_begun_by_two_processes_loses_no_increment() {
-                super::increments_by_token(&Shared::$store());
+                super::increments_by_token(&Shared::new(Backend::$store()));
             }
 
             #[test]
             fn a_request_in_flight_does_not_reach_a_new_token_session() {
-                super::log_out_by_token(&Shared::$store());
+                super::log_out_by_token(&Shared::new(Backend::$store()));
             }
         }
     )*};
 }
 
-on!(directory redis memcached);
+on!(directory);
+#[cfg(feature = "redis")]
+on!(redis);
+#[cfg(feature = "memcached")]
+on!(memcached);
+#[cfg(feature = "sqlite")]
+on!(sqlite);
+#[cfg(feature = "postgres")]
+on!(postgres);
+#[cfg(feature = "mysql")]
+on!(mariadb);
 
 #[test]
 fn hello_runs_in_memory_by_configuration_alone() {
-    let shared = Shared::new(r#"store="memory""#, ());
-    let server = shared.launch("hello", "");
+    let there = tempfile::tempdir().expect("there is room for a directory");
+    let settings = [("ROCKET_SESSIONS", r#"{store="memory"}"#)];
+    let server = Server::start("hello", there.path(), &settings);
     let (_, cookie, _) = server.get("/", None);
     assert_eq!(server.get("/", cookie.as_deref()).2, "visits: 2\n");
 }

@@ -15,6 +15,8 @@ use rocket::{Build, Rocket, Route, State, get};
 use rocket_session_kit::MemcachedStore;
 #[cfg(feature = "redis")]
 use rocket_session_kit::RedisStore;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+use rocket_session_kit::SqlStore;
 use rocket_session_kit::store::SessionStore;
 use rocket_session_kit::testing::{Gate, Probe};
 use rocket_session_kit::{
@@ -145,6 +147,14 @@ impl App {
                 let memcached = MemcachedStore::open([server.address()]);
                 let memcached = memcached.expect("this is its address").timeout(PATIENCE);
                 test(Self::built_on(memcached, &settings, &build).await, round).await;
+            }
+        }
+        #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+        for (url, _kept) in super::backend::databases() {
+            for &round in rounds {
+                let database = SqlStore::open(&url).expect("this is its URL");
+                let database = database.timeout(PATIENCE);
+                test(Self::built_on(database, &settings, &build).await, round).await;
             }
         }
     }

@@ -10,6 +10,8 @@ use super::figment;
 use super::memcached;
 #[cfg(feature = "redis")]
 use super::redis;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use super::sql_server::{Kind, new_database};
 
 /// A back end of its own, and the settings for it.
 pub(crate) struct Backend {
@@ -50,6 +52,24 @@ impl Backend {
         Self::new(settings, servers)
     }
 
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn sqlite() -> Self {
+        let (url, there) = new_file();
+        Self::new(format!(r#"store="sqlite",sql={{url="{url}"}}"#), there)
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres() -> Self {
+        let url = new_database(Kind::Postgres);
+        Self::new(format!(r#"store="postgres",sql={{url="{url}"}}"#), ())
+    }
+
+    #[cfg(feature = "mysql")]
+    pub(crate) fn mariadb() -> Self {
+        let url = new_database(Kind::MariaDb);
+        Self::new(format!(r#"store="mysql",sql={{url="{url}"}}"#), ())
+    }
+
     fn new(settings: String, kept: impl Any + Send) -> Self {
         Self {
             settings,
@@ -70,15 +90,49 @@ impl Backend {
     }
 }
 
+/// The URL of a new file of SQLite, and its directory.
+#[cfg(feature = "sqlite")]
+fn new_file() -> (String, tempfile::TempDir) {
+    let there = tempfile::tempdir().expect("there is room for a directory");
+    let url = format!("sqlite:{}", there.path().join("sessions.db").display());
+    (url, there)
+}
+
+/// The URL of a new database of each kind, with what must be kept.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub(super) fn databases() -> Vec<(String, Option<tempfile::TempDir>)> {
+    let mut all = Vec::new();
+    #[cfg(feature = "sqlite")]
+    {
+        let (url, there) = new_file();
+        all.push((url, Some(there)));
+    }
+    #[cfg(feature = "postgres")]
+    all.push((new_database(Kind::Postgres), None));
+    #[cfg(feature = "mysql")]
+    all.push((new_database(Kind::MariaDb), None));
+    all
+}
+
 /// Makes a test on each back end of every named function, which takes the [`Backend`].
 macro_rules! on_every_store {
     ($($test:ident)*) => {
         on_every_store!(@ memory $($test)*);
+        on_every_store!(@@ $($test)*);
+    };
+    // Those that several processes can share.
+    (@@ $($test:ident)*) => {
         on_every_store!(@ directory $($test)*);
         #[cfg(feature = "redis")]
         on_every_store!(@ redis $($test)*);
         #[cfg(feature = "memcached")]
         on_every_store!(@ memcached $($test)*);
+        #[cfg(feature = "sqlite")]
+        on_every_store!(@ sqlite $($test)*);
+        #[cfg(feature = "postgres")]
+        on_every_store!(@ postgres $($test)*);
+        #[cfg(feature = "mysql")]
+        on_every_store!(@ mariadb $($test)*);
     };
     (@ $store:ident $($test:ident)*) => {
         mod $store {
@@ -98,11 +152,7 @@ macro_rules! on_every_shared_store {
         mod shared {
             use super::*;
 
-            on_every_store!(@ directory $($test)*);
-            #[cfg(feature = "redis")]
-        on_every_store!(@ redis $($test)*);
-            #[cfg(feature = "memcached")]
-        on_every_store!(@ memcached $($test)*);
+            on_every_store!(@@ $($test)*);
         }
     };
 }

@@ -3,6 +3,9 @@
 mod app;
 mod backend;
 pub(crate) mod browser;
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub(crate) mod database;
+pub(crate) mod disk;
 pub(crate) mod log;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
@@ -11,8 +14,10 @@ pub(crate) mod proxy;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 pub(crate) mod served;
-#[cfg(any(feature = "redis", feature = "memcached"))]
+#[cfg(any(feature = "redis", feature = "memcached", feature = "sqlite"))]
 pub(crate) mod server;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) mod sql_server;
 mod visitor;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

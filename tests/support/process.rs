@@ -31,6 +31,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
         // If a test is run alone, the examples are not built.
         let mut cargo = cargo();
         cargo.args(["build", "--quiet", "--examples"]);
+        cargo.args(["--no-default-features", "--features", &features()]);
         assert!(
             cargo.status().expect("cargo runs").success(),
             "the examples do not build"
@@ -40,6 +41,23 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path.pop();
     path.pop();
     path.join("examples").join(name)
+}
+
+/// Returns the features of these tests: the examples have the same.
+fn features() -> String {
+    let all = [
+        ("redis", cfg!(feature = "redis")),
+        ("memcached", cfg!(feature = "memcached")),
+        ("postgres", cfg!(feature = "postgres")),
+        ("mysql", cfg!(feature = "mysql")),
+        ("sqlite", cfg!(feature = "sqlite")),
+        ("perl", cfg!(feature = "perl")),
+        ("import", cfg!(feature = "import")),
+        ("metrics", cfg!(feature = "metrics")),
+        ("cli", cfg!(feature = "cli")),
+    ];
+    let on = all.iter().filter(|(_, is_on)| *is_on);
+    on.map(|(name, _)| *name).collect::<Vec<_>>().join(",")
 }
 
 /// The argument before those of a program.

@@ -32,6 +32,8 @@ struct Wire {
     cut_at_requests: AtomicU64,
     /// The number of connections to cut at their next response, which is lost.
     cut_at_responses: AtomicU64,
+    /// How often a client sent something after a response, or as the first.
+    round_trips: AtomicU64,
     /// Requests that contain these bytes wait at the gate.
     held_requests: Held,
     /// Responses that contain these bytes wait at the gate, and are the last of their connection.
@@ -110,6 +112,11 @@ impl Proxy {
         self.wire.cut_at_responses.store(count, Ordering::SeqCst);
     }
 
+    /// Returns how often a client has sent something and waited for the response.
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.wire.round_trips.load(Ordering::SeqCst)
+    }
+
     /// Makes every request that contains `bytes` wait at the returned gate.
     pub(crate) fn hold(&self, bytes: &[u8]) -> Gate {
         hold(&self.wire.held_requests, bytes)
@@ -149,6 +156,7 @@ impl Wire {
             stream.set_nodelay(true).expect("a socket can be set so");
         }
         let dead = Arc::new(AtomicBool::new(self.loses.load(Ordering::SeqCst)));
+        let sends = Arc::new(AtomicBool::new(false));
         for responses in [false, true] {
             let (from, to) = match responses {
                 false => (&client, &server),
@@ -157,7 +165,8 @@ impl Wire {
             let (from, to) = (from.try_clone(), to.try_clone());
             let (from, to) = (from.expect("a socket"), to.expect("a socket"));
             let (wire, dead) = (Arc::clone(self), Arc::clone(&dead));
-            thread::spawn(move || wire.pass_on(from, to, &dead, responses));
+            let sends = Arc::clone(&sends);
+            thread::spawn(move || wire.pass_on(from, to, &dead, &sends, responses));
         }
         let connection = Connection {
             client,
@@ -167,9 +176,19 @@ impl Wire {
         self.connections.lock().unwrap().push(connection);
     }
 
-    fn pass_on(&self, mut from: TcpStream, mut to: TcpStream, dead: &AtomicBool, responses: bool) {
+    fn pass_on(
+        &self,
+        mut from: TcpStream,
+        mut to: TcpStream,
+        dead: &AtomicBool,
+        sends: &AtomicBool,
+        responses: bool,
+    ) {
         let mut bytes = [0; 65_536];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
+            if !sends.swap(!responses, Ordering::SeqCst) && !responses {
+                self.round_trips.fetch_add(1, Ordering::SeqCst);
+            }
             let delay = self.delay.load(Ordering::SeqCst);
             if responses && delay > 0 {
                 thread::sleep(Duration::from_millis(delay));

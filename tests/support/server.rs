@@ -1,5 +1,5 @@
-//! The common parts of the tests of Redis and of Memcached: sessions that are saved without an
-//! application, and promises that both stores keep.
+//! The common parts of the tests of servers: sessions that are saved without an application, and promises
+//! that their stores keep.
 
 use std::time::Duration;
 
