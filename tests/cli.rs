@@ -18,13 +18,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rocket::futures::{StreamExt, TryStreamExt, stream};
 use rocket_session_kit::store::{Precondition, Save, Saved, SessionStore};
 use rocket_session_kit::testing::run;
-use rocket_session_kit::{DirectoryStore, MemcachedStore, RedisStore, SessionId};
+use rocket_session_kit::{DirectoryStore, MemcachedStore, RedisStore, SessionId, SqlStore};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::memcached::Memcached;
 use crate::support::process::{Process, Server};
 use crate::support::redis::Redis;
+use crate::support::sql_server::{Kind, new_database};
 
 /// The program.
 const TOOL: &str = env!("CARGO_BIN_EXE_rocket-session-kit");
@@ -68,7 +69,9 @@ pub(crate) struct Site {
     /// The value of `ROCKET_SESSIONS`, without braces.
     pub(crate) settings: String,
     pub(crate) there: TempDir,
-    pub(crate) store: Arc<dyn SessionStore>,
+    store: Arc<dyn SessionStore>,
+    /// The URL of its database, if it is in one.
+    pub(crate) url: Option<String>,
     pub(crate) redis: Option<Redis>,
     _memcached: Option<[Memcached; 2]>,
 }
@@ -79,15 +82,48 @@ pub(crate) enum StoreKind {
     Directory,
     Redis,
     Memcached,
+    Sqlite,
+    Postgres,
+    MariaDb,
 }
 
-pub(crate) const KINDS: [StoreKind; 3] =
-    [StoreKind::Directory, StoreKind::Redis, StoreKind::Memcached];
+pub(crate) const KINDS: [StoreKind; 6] = [
+    StoreKind::Directory,
+    StoreKind::Redis,
+    StoreKind::Memcached,
+    StoreKind::Sqlite,
+    StoreKind::Postgres,
+    StoreKind::MariaDb,
+];
+
+/// Those in a database.
+pub(crate) const SQL: [StoreKind; 3] = [StoreKind::Sqlite, StoreKind::Postgres, StoreKind::MariaDb];
+
+impl StoreKind {
+    /// Returns the URL of a new database, and how `Rocket.toml` calls the store.
+    fn database(self, there: &Path) -> (String, &'static str) {
+        match self {
+            Self::Postgres => (new_database(Kind::Postgres), "postgres"),
+            Self::MariaDb => (new_database(Kind::MariaDb), "mysql"),
+            _ => {
+                let file = there.join("sessions.db");
+                (format!("sqlite:{}", file.display()), "sqlite")
+            }
+        }
+    }
+}
 
 impl Site {
     pub(crate) fn new(kind: StoreKind) -> Self {
+        let site = Self::without_tables(kind);
+        run(async { site.store().setup().await }).expect("the store can be set up");
+        site
+    }
+
+    /// A site that no application has been launched on.
+    pub(crate) fn without_tables(kind: StoreKind) -> Self {
         let there = tempfile::tempdir().expect("there is room for a directory");
-        let (mut redis, mut memcached) = (None, None);
+        let (mut redis, mut memcached, mut database) = (None, None, None);
         let (settings, store): (String, Arc<dyn SessionStore>) = match kind {
             StoreKind::Directory => {
                 let path = there.path().join("sessions");
@@ -111,13 +147,33 @@ impl Site {
                 let settings = format!(r#"store="memcached",memcached={{servers={addresses:?}}}"#);
                 (settings, Arc::new(store.timeout(Duration::from_secs(20))))
             }
+            StoreKind::Sqlite | StoreKind::Postgres | StoreKind::MariaDb => {
+                let (url, name) = kind.database(there.path());
+                let store = SqlStore::open(&url).expect("it is a URL");
+                let settings = format!(r#"store="{name}",sql={{url="{url}"}}"#);
+                database = Some(url);
+                (settings, Arc::new(store))
+            }
         };
         Self {
             settings,
             there,
             store,
+            url: database,
             redis,
             _memcached: memcached,
+        }
+    }
+
+    /// Returns its store. The connections to a database belong to one runtime, so each test by `run` opens
+    /// its own.
+    pub(crate) fn store(&self) -> Arc<dyn SessionStore> {
+        match &self.url {
+            Some(url) => {
+                let store = SqlStore::open(url).expect("it is a URL");
+                Arc::new(store.timeout(Duration::from_secs(20)))
+            }
+            None => Arc::clone(&self.store),
         }
     }
 
@@ -133,6 +189,13 @@ impl Site {
     pub(crate) fn launch(&self) -> Server {
         let sessions = self.sessions();
         Server::start("crowd", self.path(), &[("ROCKET_SESSIONS", &sessions)])
+    }
+
+    /// Starts an application that cannot launch on it, and returns its log.
+    pub(crate) fn launch_fails(&self) -> String {
+        let settings = [("ROCKET_SESSIONS", &*self.sessions())];
+        let launched = Server::try_start("crowd", self.path(), &settings);
+        launched.err().expect("it does not launch")
     }
 
     /// Returns the program, with the environment of the application.
@@ -187,40 +250,41 @@ impl Site {
     /// Saves `count` sessions, which were last used `age` ago and live for another day.
     pub(crate) fn plant(&self, count: usize, age: Duration) -> Vec<SessionId> {
         run(async {
-            let saves = stream::iter(0..count).map(|number| self.plant_one(number, age));
+            let store = self.store();
+            let saves = stream::iter(0..count).map(|number| plant_one(&*store, number, age));
             let ids = saves.buffer_unordered(64).try_collect().await;
             ids.expect("the store has room")
         })
     }
 
-    async fn plant_one(
-        &self,
-        number: usize,
-        age: Duration,
-    ) -> rocket_session_kit::Result<SessionId> {
-        let id = SessionId::random();
-        let now = seconds();
-        let (at, expires) = (now - age.as_secs(), now + 86_400);
-        let rev = &SessionId::random().to_hex()[..16];
-        let bytes = format!(
-            r#"{{"rev":"{rev}","expires":{expires},"v":1,"id":"{id}","created":{at},"accessed":{at},"user":"user-{number}","lifetime":{{"idle":864000}},"tag":{number},"values":{{"secret":"squirrel-{number}"}}}}"#,
-            id = id.to_hex(),
-        );
-        let save = Save {
-            bytes: bytes.as_bytes(),
-            ttl: Duration::from_secs(86_400),
-            precondition: Precondition::Absent,
-        };
-        let saved = self.store.save_session(&id, save).await?;
-        assert!(matches!(saved, Saved::Saved(_)));
-        Ok(id)
-    }
-
     /// Returns the number of records in the store.
     pub(crate) fn count(&self) -> usize {
-        let all = run(async { self.store.iter_sessions().try_collect::<Vec<_>>().await });
+        let all = run(async { self.store().iter_sessions().try_collect::<Vec<_>>().await });
         all.expect("the store lists its sessions").len()
     }
+}
+
+async fn plant_one(
+    store: &dyn SessionStore,
+    number: usize,
+    age: Duration,
+) -> rocket_session_kit::Result<SessionId> {
+    let id = SessionId::random();
+    let now = seconds();
+    let (at, expires) = (now - age.as_secs(), now + 86_400);
+    let rev = &SessionId::random().to_hex()[..16];
+    let bytes = format!(
+        r#"{{"rev":"{rev}","expires":{expires},"v":1,"id":"{id}","created":{at},"accessed":{at},"user":"user-{number}","lifetime":{{"idle":864000}},"tag":{number},"values":{{"secret":"squirrel-{number}"}}}}"#,
+        id = id.to_hex(),
+    );
+    let save = Save {
+        bytes: bytes.as_bytes(),
+        ttl: Duration::from_secs(86_400),
+        precondition: Precondition::Absent,
+    };
+    let saved = store.save_session(&id, save).await?;
+    assert!(matches!(saved, Saved::Saved(_)));
+    Ok(id)
 }
 
 pub(crate) fn seconds() -> u64 {

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::{Done, KINDS, Site, StoreKind, TOOL, log_in};
+use super::{Done, KINDS, SQL, Site, StoreKind, TOOL, log_in};
 use crate::support::redis::Redis;
+use crate::support::sql_server::execute;
 
 /// Runs the program in a directory with this `Rocket.toml`.
 fn with_toml(toml: &str, arguments: &[&str]) -> (tempfile::TempDir, Done) {
@@ -24,7 +25,8 @@ fn a_store_that_works_passes_and_keeps_nothing_of_the_probe() {
         assert!(out.contains("ok: a probe session was created"), "{out}");
         assert!(out.contains("`sessions.store_timeout` is set in"), "{out}");
         let server = out.contains("responds, version ");
-        assert_eq!(server, kind != StoreKind::Directory, "{out}");
+        let has_none = [StoreKind::Directory, StoreKind::Sqlite].contains(&kind);
+        assert_eq!(server, !has_none, "{out}");
         assert_eq!(site.count(), 0);
     }
     let redis = Site::new(StoreKind::Redis);
@@ -129,6 +131,122 @@ fn a_directory_is_neither_created_nor_opened_by_a_look() {
 }
 
 #[test]
+fn tables_are_neither_made_nor_changed_by_a_look() {
+    for kind in SQL {
+        let site = Site::without_tables(kind);
+        let out = site.run(&["check"]).ok();
+        assert!(
+            out.contains("warning: the table `sessions` at `")
+                && out.contains("does not exist yet; the launch creates it"),
+            "{out}"
+        );
+        for command in [
+            &["list"][..],
+            &["stats"],
+            &["sweep"],
+            &["end", "--user", "alice"],
+        ] {
+            let error = site.run(command).fails(1);
+            assert!(
+                error.contains("the table `sessions` does not exist: the application creates it"),
+                "{error}"
+            );
+        }
+        assert!(!site.path().join("sessions.db").exists());
+        // A launch that makes no tables says how they are made.
+        let (store, url) = (&site.settings, site.url.as_ref().expect("it has one"));
+        let store = store.split(',').next().expect("it names the store");
+        let set = |more: &str| format!("[default.sessions]\n{store}\nsql.url = \"{url}\"\n{more}");
+        let (_there, done) = with_toml(&set("sql.migrate = false"), &["check"]);
+        let error = done.fails(1);
+        if kind != StoreKind::Sqlite {
+            assert!(error.contains("CREATE TABLE"), "{error}");
+        }
+        site.launch();
+        let out = site.run(&["check"]).ok();
+        assert!(out.contains("ok: a probe session was created"), "{out}");
+        let (_there, done) = with_toml(&set("sql.table = \"visitors\""), &["list"]);
+        assert!(
+            done.fails(1)
+                .contains("the table `visitors` does not exist")
+        );
+    }
+}
+
+#[test]
+fn a_mistake_about_the_database_is_an_error_of_the_check() {
+    for (toml, parts) in [
+        (
+            "[default.sessions]\nstore = \"postgres\"\nidle_timout = 5\nsql.tabel = \"x\"\nsql.database = \"shop\"",
+            &[
+                "sessions.idle_timout",
+                "sessions.sql.tabel",
+                "`sessions.sql.database`",
+            ][..],
+        ),
+        (
+            "[default.sessions]\nstore = \"mysql\"\nsql.url = \"postgres://u:hunter2@h/d\"",
+            &["`sessions.sql.url`", "choose another store"],
+        ),
+        (
+            "[default.sessions]\nstore = \"redis\"\ncache.store = \"mysql\"\nsql.url = \"sqlite:hunter2\"",
+            &["`sessions.sql.url`", "than `sessions.cache.store` names"],
+        ),
+        (
+            "[default.sessions]\nstore = \"sqlite\"\nsql.url = \"sqlite:/no/such/place/a.db\"",
+            &["/no/such/place/a.db", "its directory must exist"],
+        ),
+    ] {
+        let (_there, done) = with_toml(toml, &["check"]);
+        let error = done.fails(1);
+        for part in parts {
+            assert!(error.contains(part), "{part} is missing in {error}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    // A database that is not there, and a user that may only read.
+    for kind in [StoreKind::Postgres, StoreKind::MariaDb] {
+        let mut site = Site::new(kind);
+        let url = site.url.clone().expect("it has one");
+        let (host, name) = url.rsplit_once('/').expect("it names a database");
+        site.settings = site.settings.replace(name, "nowhere");
+        let error = site.run(&["check"]).fails(1);
+        assert!(
+            error.contains("there is no such database; create it"),
+            "{error}"
+        );
+        let reader = format!("reader_of_{name}");
+        let role = match kind {
+            StoreKind::Postgres => format!(
+                "CREATE ROLE {reader} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}"
+            ),
+            _ => format!(
+                "CREATE USER {reader} IDENTIFIED BY 'hunter2'; GRANT SELECT ON {name}.* TO {reader}"
+            ),
+        };
+        execute(&url, &role);
+        let user = format!("//{reader}:hunter2@");
+        let host = host.replace("//postgres@", &user).replace("//root@", &user);
+        let mine = Site::new(kind).settings;
+        let store = mine.split(',').next().expect("it names the store");
+        site.settings = format!(r#"{store},sql={{migrate=false,url="{host}/{name}"}}"#);
+        let error = site.run(&["check"]).fails(1);
+        assert!(
+            error.contains("cannot save a session") && error.contains("lacks a necessary right"),
+            "{error}"
+        );
+        assert!(!error.contains("hunter2"), "{error}");
+        // It suffices for a look.
+        site.run(&["list"]).ok();
+        // To make the tables, it would need more.
+        site.settings = site.settings.replace("migrate=false", r#"table="other""#);
+        let error = site.launch_fails();
+        assert!(error.contains("lacks a necessary right"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
 fn the_sessions_of_the_memory_store_are_out_of_reach() {
     let toml = "default.sessions.store = \"memory\"";
     let (_there, done) = with_toml(toml, &["list"]);
@@ -142,9 +260,20 @@ fn the_sessions_of_the_memory_store_are_out_of_reach() {
 
 #[test]
 fn a_server_that_is_down_is_an_error_of_every_command() {
-    for kind in [StoreKind::Redis, StoreKind::Memcached] {
-        let mut site = Site::new(kind);
+    for kind in [
+        StoreKind::Redis,
+        StoreKind::Memcached,
+        StoreKind::Postgres,
+        StoreKind::MariaDb,
+    ] {
+        let mut site = Site::without_tables(kind);
         site.settings = match kind {
+            StoreKind::Postgres => {
+                r#"store="postgres",sql={url="postgres://u:hunter2@127.0.0.1:1/d"}"#.into()
+            }
+            StoreKind::MariaDb => {
+                r#"store="mysql",sql={url="mysql://u:hunter2@127.0.0.1:1/d"}"#.into()
+            }
             StoreKind::Redis => {
                 r#"store="redis",redis={url="redis://:hunter2@127.0.0.1:1"}"#.into()
             }
@@ -162,7 +291,9 @@ fn a_server_that_is_down_is_an_error_of_every_command() {
             assert!(error.contains("127.0.0.1:1"), "{command:?}: {error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
-        assert!(site.copy_to(&other).fails(1).contains("0 sessions copied"));
+        let error = site.copy_to(&other).fails(1);
+        let is_open = !SQL.contains(&kind);
+        assert_eq!(error.contains("0 sessions copied"), is_open, "{error}");
         other.plant(1, std::time::Duration::from_secs(60));
         other.copy_to(&site).fails(1);
     }

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use rocket_session_kit::testing::run;
 
-use super::{KINDS, Site, StoreKind, log_in};
+use super::{KINDS, SQL, Site, StoreKind, log_in};
 
 #[test]
 fn sessions_go_on_at_the_target_between_each_pair_of_stores() {
-    for from in KINDS {
-        for to in KINDS {
-            moves(from, to);
+    for (one, from) in KINDS.into_iter().enumerate() {
+        for (other, to) in KINDS.into_iter().enumerate() {
+            // A database and another store are a pair in one direction.
+            let is_sql = [from, to].map(|kind| SQL.contains(&kind));
+            if is_sql == [false; 2] || from != to && ((one + other) % 2 == 0) == (one < other) {
+                moves(from, to);
+            }
         }
     }
 }
@@ -57,6 +61,9 @@ fn a_second_copy_brings_only_changes_and_ends() {
         (StoreKind::Redis, StoreKind::Directory),
         (StoreKind::Directory, StoreKind::Memcached),
         (StoreKind::Memcached, StoreKind::Redis),
+        (StoreKind::Sqlite, StoreKind::Postgres),
+        (StoreKind::Postgres, StoreKind::MariaDb),
+        (StoreKind::MariaDb, StoreKind::Directory),
     ] {
         let (source, target) = (Site::new(from), Site::new(to));
         let server = source.launch();
@@ -162,8 +169,8 @@ fn copies_keep_the_bytes_the_revision_and_the_end() {
         source.copy_to(&target).ok();
         for id in &ids {
             let [one, other] = run(async {
-                let one = source.store.load_session(id).await;
-                let other = target.store.load_session(id).await;
+                let one = source.store().load_session(id).await;
+                let other = target.store().load_session(id).await;
                 [one, other].map(|there| there.expect("it responds").expect("it is there"))
             });
             assert!(one.bytes == other.bytes, "{to:?}");
@@ -240,6 +247,31 @@ fn a_copy_onto_itself_is_refused() {
                 .contains("the store that the sessions are copied from")
         );
     }
+    for kind in SQL {
+        let site = Site::new(kind);
+        let url = site.url.as_ref().expect("it is in a database");
+        let store = site.settings.split(',').next().expect("it names the store");
+        let file = site.path().join("same.toml");
+        let copy = |toml: String| {
+            std::fs::write(&file, toml).expect("there is room for a file");
+            site.run(&["copy", "--to", file.to_str().expect("it is text")])
+        };
+        // By its name, and by another name of the host.
+        let by_name =
+            format!("[default.databases.main]\nurl = \"{url}\"\n[default.sessions]\n{store}\n");
+        let error = copy(by_name.clone() + "sql.database = \"main\"").fails(1);
+        assert!(error.contains("another table"), "{kind:?}: {error}");
+        let other = url.replace("127.0.0.1", "localhost");
+        let error = copy(format!(
+            "[default.sessions]\n{store}\nsql.url = \"{other}\""
+        ))
+        .fails(1);
+        assert!(error.contains("another table"), "{kind:?}: {error}");
+        // Another table of the database is another store.
+        site.plant(2, Duration::from_secs(60));
+        let done = copy(by_name + "sql = { database = \"main\", table = \"other\" }").ok();
+        assert!(done.starts_with("2 sessions copied"), "{kind:?}: {done}");
+    }
     let site = Site::new(StoreKind::Directory);
     let error = site.run(&["copy", "--to", "nowhere.toml"]).fails(1);
     assert!(error.contains("nowhere.toml"), "{error}");
@@ -264,4 +296,16 @@ fn the_cache_is_not_copied_and_a_credential_that_counted_does_not_count_again() 
         .parse()
         .expect("a number");
     assert!(left > 86_400);
+}
+
+#[test]
+fn a_copy_makes_the_tables_of_its_target() {
+    let source = Site::new(StoreKind::Directory);
+    source.plant(3, Duration::from_secs(60));
+    for kind in SQL {
+        let target = Site::without_tables(kind);
+        let done = source.copy_to(&target).ok();
+        assert!(done.starts_with("3 sessions copied"), "{kind:?}: {done}");
+        assert_eq!(target.count(), 3, "{kind:?}");
+    }
 }

@@ -15,6 +15,9 @@ fn an_application_moves_under_load_and_loses_no_update() {
     for (from, to) in [
         (StoreKind::Directory, StoreKind::Redis),
         (StoreKind::Redis, StoreKind::Memcached),
+        (StoreKind::Sqlite, StoreKind::Postgres),
+        (StoreKind::Postgres, StoreKind::MariaDb),
+        (StoreKind::MariaDb, StoreKind::Sqlite),
     ] {
         let (source, target) = (Site::new(from), Site::new(to));
         let server = source.launch();
@@ -62,7 +65,18 @@ fn an_application_moves_under_load_and_loses_no_update() {
 
 #[test]
 fn several_copies_at_once_are_as_good_as_one() {
-    let (source, target) = (Site::new(StoreKind::Redis), Site::new(StoreKind::Redis));
+    for kind in [
+        StoreKind::Redis,
+        StoreKind::Sqlite,
+        StoreKind::Postgres,
+        StoreKind::MariaDb,
+    ] {
+        several_copies(kind);
+    }
+}
+
+fn several_copies(kind: StoreKind) {
+    let (source, target) = (Site::new(StoreKind::Redis), Site::without_tables(kind));
     source.plant(600, Duration::from_secs(3600));
     let file = target.toml();
     let copies: Vec<_> = (0..3)
