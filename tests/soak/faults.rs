@@ -20,7 +20,14 @@ enum Fault {
     Lose,
     /// Responses are late.
     Delay,
+    /// There is no room left, or the server refuses writes.
     Fill,
+    /// The server ends its connections.
+    Disconnect,
+    /// Another client locks the tables.
+    Lock,
+    /// Another client writes the tables anew.
+    Tidy,
     /// One application stops for a while.
     Pause,
     /// One application is killed, and started again.
@@ -35,7 +42,10 @@ enum Fault {
 
 impl Fault {
     fn of(kind: Kind) -> Vec<(Self, u64)> {
-        use Fault::{Cut, Delay, Fill, Freeze, Kill, Leap, Lose, Pause, Restart, Shift, Skew};
+        use Fault::{
+            Cut, Delay, Disconnect, Fill, Freeze, Kill, Leap, Lock, Lose, Pause, Restart, Shift,
+            Skew, Tidy,
+        };
         let mut all = vec![
             (Fill, 3),
             (Pause, 3),
@@ -44,9 +54,15 @@ impl Fault {
             (Shift, 1),
             (Leap, 1),
         ];
-        if kind != Kind::Directory {
+        if !matches!(kind, Kind::Directory | Kind::Sqlite) {
             all.extend([(Freeze, 3), (Cut, 4), (Lose, 3), (Delay, 4)]);
-            all.push((Restart, if kind == Kind::Redis { 3 } else { 1 }));
+            all.push((Restart, if kind == Kind::Memcached { 1 } else { 3 }));
+        }
+        if matches!(kind, Kind::Postgres | Kind::MariaDb) {
+            all.push((Disconnect, 3));
+        }
+        if matches!(kind, Kind::Postgres | Kind::MariaDb | Kind::Sqlite) {
+            all.extend([(Lock, 3), (Tidy, 1)]);
         }
         all
     }
@@ -89,20 +105,13 @@ impl Site<'_> {
         let app = usize::from(random.percent(50));
         let wires = self.store.wires();
         match fault {
-            Fault::Freeze => {
-                let server = self.store.process().expect("it is a server");
-                server.signal("STOP");
-                sleep(time);
-                server.signal("CONT");
-            }
+            Fault::Freeze => self.store.freeze(time),
             Fault::Restart => {
                 let forgets = self.kind == Kind::Memcached;
                 if forgets {
                     self.world.disaster();
                 }
-                self.store.process().expect("it is a server").kill();
-                sleep(time / 2);
-                self.store.restart();
+                self.store.restart(time / 2, random.percent(70));
                 if forgets {
                     self.world.disaster();
                 }
@@ -132,6 +141,14 @@ impl Site<'_> {
                 }
                 self.store.make_room();
             }
+            Fault::Disconnect => {
+                for _ in 0..random.between(1, 4) {
+                    self.store.disconnect();
+                    sleep(time / 8);
+                }
+            }
+            Fault::Lock => self.store.lock(time, random.percent(50)),
+            Fault::Tidy => self.store.tidy(),
             Fault::Pause => {
                 self.apps[app].signal("STOP");
                 sleep(time);

@@ -16,6 +16,7 @@ mod model;
 mod promises;
 mod random;
 mod request;
+mod sql;
 mod store;
 mod visitor;
 mod world;
@@ -28,6 +29,7 @@ mod support {
     pub(crate) mod process;
     pub(crate) mod proxy;
     pub(crate) mod redis;
+    pub(crate) mod sql_server;
 }
 
 use std::sync::Arc;
@@ -57,6 +59,21 @@ fn every_promise_holds_on_redis() {
 #[test]
 fn every_promise_holds_on_memcached() {
     soak(Kind::Memcached);
+}
+
+#[test]
+fn every_promise_holds_on_postgres() {
+    soak(Kind::Postgres);
+}
+
+#[test]
+fn every_promise_holds_on_mariadb() {
+    soak(Kind::MariaDb);
+}
+
+#[test]
+fn every_promise_holds_on_sqlite() {
+    soak(Kind::Sqlite);
 }
 
 fn number(name: &str) -> Option<u64> {

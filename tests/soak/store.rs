@@ -2,17 +2,24 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
+use crate::sql::{Database, File};
 use crate::support::memcached::Memcached;
 use crate::support::process::Process;
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
+use crate::support::sql_server;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Directory,
     Redis,
     Memcached,
+    Postgres,
+    MariaDb,
+    Sqlite,
 }
 
 /// A store, which ends with the thread that started it.
@@ -20,6 +27,8 @@ pub(crate) enum Store {
     Directory(Disk),
     Redis(Redis, [Proxy; 2]),
     Memcached(Memcached, [Proxy; 2]),
+    Database(Database),
+    File(File),
 }
 
 impl Store {
@@ -45,6 +54,9 @@ impl Store {
                 let wires = wires(server.port);
                 Self::Memcached(server, wires)
             }
+            Kind::Postgres => Self::Database(Database::start(sql_server::Kind::Postgres)),
+            Kind::MariaDb => Self::Database(Database::start(sql_server::Kind::MariaDb)),
+            Kind::Sqlite => Self::File(File(Disk::mount(there.join("disk")))),
         }
     }
 
@@ -66,33 +78,79 @@ impl Store {
                 let port = wires[app].port;
                 format!(r#"store="memcached",memcached={{servers=["127.0.0.1:{port}"]}}"#)
             }
+            Self::Database(database) => database.settings(app),
+            Self::File(file) => file.settings(),
         }
     }
 
     pub(crate) fn wires(&self) -> &[Proxy] {
         match self {
-            Self::Directory(_) => &[],
+            Self::Directory(_) | Self::File(_) => &[],
             Self::Redis(_, wires) | Self::Memcached(_, wires) => wires,
+            Self::Database(database) => &database.wires,
         }
     }
 
-    pub(crate) fn process(&mut self) -> Option<&mut Process> {
+    /// Stops its server for this time.
+    pub(crate) fn freeze(&mut self, time: Duration) {
+        let server = match self {
+            Self::Directory(_) | Self::File(_) => return,
+            Self::Redis(server, _) => server.process(),
+            Self::Memcached(server, _) => server.process(),
+            Self::Database(database) => return database.freeze(time),
+        };
+        server.signal("STOP");
+        sleep(time);
+        server.signal("CONT");
+    }
+
+    /// Kills its server, or shuts it down if that is another way to end, and starts it again after
+    /// this time.
+    pub(crate) fn restart(&mut self, time: Duration, killed: bool) {
+        let kill = |server: &mut Process| {
+            server.kill();
+            sleep(time);
+        };
         match self {
-            Self::Directory(_) => None,
-            Self::Redis(server, _) => Some(server.process()),
-            Self::Memcached(server, _) => Some(server.process()),
+            Self::Directory(_) | Self::File(_) => {}
+            Self::Redis(server, _) => {
+                kill(server.process());
+                server.restart();
+            }
+            Self::Memcached(server, _) => {
+                kill(server.process());
+                server.restart();
+            }
+            Self::Database(database) => database.restart(time, killed),
         }
     }
 
-    pub(crate) fn restart(&mut self) {
+    /// Lets another client lock it for this time.
+    pub(crate) fn lock(&self, time: Duration, killed: bool) {
         match self {
-            Self::Directory(_) => {}
-            Self::Redis(server, _) => server.restart(),
-            Self::Memcached(server, _) => server.restart(),
+            Self::Database(database) => database.lock(time),
+            Self::File(file) => file.lock(time, killed),
+            _ => {}
         }
     }
 
-    /// Fills it. Returns `false` if that is not possible.
+    /// Writes its tables anew.
+    pub(crate) fn tidy(&self) {
+        match self {
+            Self::Database(database) => database.tidy(),
+            Self::File(file) => file.tidy(),
+            _ => {}
+        }
+    }
+
+    /// Lets the server end all connections.
+    pub(crate) fn disconnect(&self) {
+        if let Self::Database(database) = self {
+            database.disconnect();
+        }
+    }
+
+    /// Fills it, or lets it refuse writes. Returns `false` if that is not possible.
     pub(crate) fn fill(&self) -> bool {
         match self {
             Self::Directory(disk) => disk.fill(),
@@ -105,6 +163,11 @@ impl Store {
                 });
                 true
             }
+            Self::Database(database) => {
+                database.set_read_only(true);
+                true
+            }
+            Self::File(file) => file.0.fill(),
         }
     }
 
@@ -116,6 +179,8 @@ impl Store {
                 assert!(response.contains("OK"), "Redis has no room: {response}");
             }
             Self::Memcached(server, _) => ballast(server.port, "delete", |_| String::new()),
+            Self::Database(database) => database.set_read_only(false),
+            Self::File(file) => file.0.make_room(),
         }
     }
 }
@@ -155,7 +220,7 @@ fn ballast(port: u16, command: &str, rest: impl Fn(usize) -> String) {
 
 /// A small disk in memory; a directory on the usual disk without the right to mount one.
 pub(crate) struct Disk {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     mounted: bool,
 }
 
@@ -166,7 +231,7 @@ impl Disk {
         mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"]);
         let mounted = mount.arg(&path).status().is_ok_and(|done| done.success());
         if !mounted {
-            eprintln!("the soak test cannot mount a disk: the directory is never full");
+            eprintln!("the soak test cannot mount a disk: the store is never full");
         }
         Self { path, mounted }
     }
