@@ -13,5 +13,6 @@ mod pages;
 mod replay;
 mod sessions;
 mod store_down;
+mod stores;
 mod support;
 mod without_scripts;

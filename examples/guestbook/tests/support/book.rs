@@ -70,12 +70,20 @@ impl Book {
     }
 
     fn launch(there: TempDir, settings: &[(&str, &str)]) -> Self {
+        let server = Self::serve(&there, settings);
+        Self { server, there }
+    }
+
+    fn serve(there: &TempDir, settings: &[(&str, &str)]) -> Server {
         let program = Command::new(env!("CARGO_BIN_EXE_guestbook"));
         let server = Server::launch(program, there.path(), settings);
-        Self {
-            server: server.unwrap_or_else(|log| panic!("it does not launch:\n{log}")),
-            there,
-        }
+        server.unwrap_or_else(|log| panic!("it does not launch:\n{log}"))
+    }
+
+    /// Kills it, and starts it again in its directory.
+    pub(crate) fn restart(&mut self, settings: &[(&str, &str)]) {
+        self.server.process().kill();
+        self.server = Self::serve(&self.there, settings);
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
