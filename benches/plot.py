@@ -11,6 +11,9 @@ COLOURS = {
     "directory": "#b8570b",
     "redis": "#b3202c",
     "memcached": "#2858a8",
+    "sqlite": "#7a3fa0",
+    "postgres": "#1d8a99",
+    "mariadb": "#c29a00",
     "bare route": "#777777",
 }
 WIDTH, HEIGHT = 330, 230  # of one panel, without its margins
@@ -22,12 +25,13 @@ def rows(name):
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def lines(table, where, x, y, label=lambda row: row["store"]):
+def lines(table, where, x, y, label=lambda row: row["store"], scale=1):
     """The points of each line: those rows in which every column of `where` has its value."""
     found = {}
     for row in table:
-        if all(row[column] == value for column, value in where.items()):
-            found.setdefault(label(row), []).append((float(row[x]), float(row[y])))
+        # A cell is empty if it was not measured.
+        if all(row[column] == value for column, value in where.items()) and row[y]:
+            found.setdefault(label(row), []).append((float(row[x]), scale * float(row[y])))
     return found
 
 
@@ -119,6 +123,8 @@ def main():
     table = rows("sessions")
     figure("sessions", [(acts[act], "sessions in the store", "seconds",
                          lines(table, {"act": act}, "sessions", "seconds")) for act in ("sweep", "list")])
+    figure("calls", [(act, "sessions in the store", "µs (median)",
+                      lines(table, {"act": act}, "sessions", "seconds", scale=1e6)) for act in ("load", "save")])
     figure("meanwhile", [("requests during a " + ("sweep" if act == "sweep" else "listing"), "sessions in the store",
                           "p99 relative to quiet", lines(table, {"act": act}, "sessions", "ratio"))
                          for act in ("sweep", "list")], bar=2)

@@ -1,11 +1,21 @@
 //! The sessions that a server's store loads and saves in a second, next to the bare driver, a bare
 //! socket, and the server's own benchmark, in one run. `cargo bench --bench servers`
 //!
-//! Compare the figures of one run only with each other.
+//! Compare the figures of one run only with each other. After `--`, `redis`, `memcached` and `databases` select
+//! a part.
 
 #![allow(missing_docs)]
 
 mod server;
+mod sql;
+
+/// Processes and servers, as all tests start them.
+#[expect(dead_code, clippy::unwrap_used, reason = "it is for tests")]
+#[path = "../tests/support"]
+mod support {
+    pub(crate) mod process;
+    pub(crate) mod sql_server;
+}
 
 use std::process::Command;
 use std::sync::Arc;
@@ -323,6 +333,18 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime starts");
-    runtime.block_on(redis());
-    runtime.block_on(memcached());
+    let parts: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|one| one == part);
+    if wanted("redis") {
+        runtime.block_on(redis());
+    }
+    if wanted("memcached") {
+        runtime.block_on(memcached());
+    }
+    if wanted("databases") {
+        runtime.block_on(sql::databases());
+    }
 }

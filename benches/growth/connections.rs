@@ -25,8 +25,8 @@ pub(crate) async fn measure(scale: Scale) {
         "p99_us",
         "failed",
     ];
-    let mut table = Table::new("connections", &columns);
-    for store in Place::NAMES {
+    let mut table = Table::new("connections", 3, &columns);
+    for store in scale.stores() {
         let place = Place::new(store);
         let process = Process::start(&place.address()).await;
         for count in CONNECTIONS {

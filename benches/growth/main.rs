@@ -1,10 +1,11 @@
 //! How the costs grow: with the size of a session, the number of sessions and the number of
-//! connections, on each of the four stores.
+//! connections, on each of the stores.
 //!
 //! `cargo bench --bench growth` takes some minutes, and writes its tables to `benches/results`.
 //! After `--` it understands `size`, `sessions` and `connections` for one of the three parts,
 //! `--large` for a million sessions (5 GB of disk in `TMPDIR`), and `--quick` for a trial that writes
-//! nothing.
+//! nothing. `--stores=redis,sqlite` and `--acts=load,save` measure only these, and leave the other rows
+//! of the tables as they are.
 
 #![allow(missing_docs)]
 
@@ -19,6 +20,14 @@ mod sessions;
 mod size;
 mod table;
 
+/// Processes and servers, as all tests start them.
+#[expect(dead_code, clippy::unwrap_used, reason = "it is for tests")]
+#[path = "../../tests/support"]
+mod support {
+    pub(crate) mod process;
+    pub(crate) mod sql_server;
+}
+
 use std::time::Duration;
 
 use rocket::tokio::runtime::Builder;
@@ -28,6 +37,10 @@ use rocket::tokio::runtime::Builder;
 pub(crate) struct Scale {
     large: bool,
     quick: bool,
+    /// The names of the stores, or nothing for all.
+    stores: Option<&'static str>,
+    /// The names of the acts on many sessions, or nothing for all.
+    acts: Option<&'static str>,
 }
 
 impl Scale {
@@ -35,6 +48,19 @@ impl Scale {
     fn seconds(self, seconds: f64) -> Duration {
         Duration::from_secs_f64(if self.quick { seconds / 10.0 } else { seconds })
     }
+
+    fn stores(self) -> impl Iterator<Item = &'static str> {
+        let names = place::Place::NAMES.into_iter();
+        names.filter(move |name| is_among(self.stores, name))
+    }
+
+    fn wants(self, act: &str) -> bool {
+        is_among(self.acts, act)
+    }
+}
+
+fn is_among(names: Option<&str>, name: &str) -> bool {
+    names.is_none_or(|names| names.split(',').any(|one| one == name))
 }
 
 fn main() {
@@ -47,9 +73,15 @@ fn main() {
     if !arguments.contains(&"--bench") {
         return;
     }
+    let option = |name: &str| {
+        let mut values = arguments.iter().filter_map(|one| one.strip_prefix(name));
+        values.next().map(|value| &*value.to_owned().leak())
+    };
     let scale = Scale {
         large: arguments.contains(&"--large"),
         quick: arguments.contains(&"--quick"),
+        stores: option("--stores="),
+        acts: option("--acts="),
     };
     let parts: Vec<&str> = arguments
         .into_iter()

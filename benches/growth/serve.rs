@@ -1,10 +1,11 @@
 //! The application that is measured, and the process of its own that serves it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rocket::futures::{StreamExt, TryStreamExt, stream};
-use rocket::{Build, Rocket, get, routes};
-use rocket_session_kit::store::{Precondition, Save, Saved};
+use rocket::tokio::sync::OnceCell;
+use rocket::{Build, Rocket, State, get, routes};
+use rocket_session_kit::store::{Precondition, RecordHeader, Save, Saved, Stored};
 use rocket_session_kit::{Result, Session, SessionId, Sessions};
 
 const DAY: u64 = 86_400;
@@ -82,6 +83,71 @@ async fn remove(sessions: &Sessions) -> Result<String> {
     Ok(swept.deleted.to_string())
 }
 
+/// The ids of some sessions, far from each other.
+#[derive(Default)]
+struct Sample(OnceCell<Vec<SessionId>>);
+
+const SAMPLED: usize = 1_000;
+
+impl Sample {
+    async fn of(&self, sessions: &Sessions) -> Result<&[SessionId]> {
+        let ids = self.0.get_or_try_init(async || {
+            let all = sessions.store().iter_sessions();
+            let mut ids: Vec<_> = all.map_ok(|(id, _)| id).try_collect().await?;
+            // Random ids in their order are evenly spread. A load follows a load of another part.
+            ids.sort_by_cached_key(SessionId::to_hex);
+            let step = ids.len().div_ceil(SAMPLED);
+            let mut some: Vec<SessionId> = ids.into_iter().step_by(step).collect();
+            some.sort_by_cached_key(|id| id.to_hex().chars().rev().collect::<String>());
+            Ok(some)
+        });
+        Ok(ids.await?)
+    }
+}
+
+/// Loads some sessions, one after the other, and returns the median time in nanoseconds.
+#[get("/load")]
+async fn load(sessions: &Sessions, sample: &State<Sample>) -> Result<String> {
+    let mut taken = Vec::new();
+    for id in sample.of(sessions).await? {
+        let sent = Instant::now();
+        let loaded = sessions.store().load_session(id).await?;
+        taken.push(sent.elapsed());
+        assert!(loaded.is_some(), "it is there");
+    }
+    Ok(median(taken).as_nanos().to_string())
+}
+
+/// The same for replacements of these sessions.
+#[get("/save")]
+async fn save(sessions: &Sessions, sample: &State<Sample>) -> Result<String> {
+    let mut taken = Vec::new();
+    for id in sample.of(sessions).await? {
+        let loaded = sessions.store().load_session(id).await?;
+        let Stored {
+            mut bytes,
+            revision,
+        } = loaded.expect("it is there");
+        let next = revision.0.wrapping_add(1);
+        bytes[RecordHeader::REVISION].copy_from_slice(format!("{next:016x}").as_bytes());
+        let save = Save {
+            bytes: &bytes,
+            ttl: Duration::from_secs(DAY),
+            precondition: Precondition::Revision(revision),
+        };
+        let sent = Instant::now();
+        let saved = sessions.store().save_session(id, save).await?;
+        taken.push(sent.elapsed());
+        assert!(matches!(saved, Saved::Saved(_)), "nobody changed it");
+    }
+    Ok(median(taken).as_nanos().to_string())
+}
+
+fn median(mut taken: Vec<Duration>) -> Duration {
+    taken.sort_unstable();
+    taken[taken.len() / 2]
+}
+
 /// Returns the application on the store at `address`.
 pub(crate) fn application(address: &str, port: u16) -> Rocket<Build> {
     let (store, place) = address.split_once(' ').unwrap_or((address, ""));
@@ -97,10 +163,14 @@ pub(crate) fn application(address: &str, port: u16) -> Rocket<Build> {
         "directory" => figment.merge(("sessions.directory.path", place)),
         "redis" => figment.merge(("sessions.redis.url", place)),
         "memcached" => figment.merge(("sessions.memcached.servers", [place])),
+        "sqlite" | "postgres" | "mysql" => figment.merge(("sessions.sql.url", place)),
         _ => figment,
     };
-    let routes = routes![bare, read, change, values, fill, sweep, list, remove];
+    let routes = routes![
+        bare, read, change, values, fill, load, save, sweep, list, remove
+    ];
     rocket::custom(figment)
+        .manage(Sample::default())
         .mount("/", routes)
         .attach(Sessions::fairing())
 }

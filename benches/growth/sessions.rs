@@ -1,5 +1,5 @@
-//! How long sweeps and listings take as the sessions grow, how much memory the sessions take, and
-//! how long other requests take meanwhile.
+//! How long loads, saves, sweeps and listings take as the sessions grow, how much memory the sessions
+//! take, and how long other requests take meanwhile.
 //!
 //! Visitors send requests at a steady rate. Those that are sent during a sweep are compared with
 //! those before the first and after the last. Small stores are swept again and again, so that enough
@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rocket::futures::future::join_all;
+use rocket::tokio::task::spawn_blocking;
 use rocket::tokio::time::{interval, sleep};
 use rocket::tokio::{self, task::JoinHandle};
 
@@ -43,12 +44,12 @@ pub(crate) async fn measure(scale: Scale) {
         "ratio",
         "requests",
     ];
-    let mut table = Table::new("sessions", &columns);
+    let mut table = Table::new("sessions", 3, &columns);
     let mut counts = vec![1_000, 100_000];
     if scale.large {
         counts.push(1_000_000);
     }
-    for store in Place::NAMES {
+    for store in scale.stores() {
         for &count in &counts {
             measure_store(&mut table, store, count, scale).await;
         }
@@ -57,31 +58,69 @@ pub(crate) async fn measure(scale: Scale) {
 }
 
 async fn measure_store(table: &mut Table, store: &str, count: u64, scale: Scale) {
-    let place = Place::new(store);
+    let place = Arc::new(Place::new(store));
     let process = Process::start(&place.address()).await;
     let mut admin = Connection::open(process.port).await;
     let before = taken(&place, &process);
     let filled = Instant::now();
-    admin.number(&format!("/fill/{count}")).await;
+    match place.is_sql() {
+        true => place.insert(count, false),
+        false => _ = admin.number(&format!("/fill/{count}")).await,
+    }
     let filled = filled.elapsed();
     let bytes_each = (taken(&place, &process) - before) / count as f64;
     let row = |act: &str, seconds: f64, cells: [String; 6]| {
         let first = [store.into(), count.to_string(), act.into(), figure(seconds)];
         first.into_iter().chain(cells)
     };
-    let mut cells: [String; 6] = Default::default();
-    cells[0] = figure(bytes_each);
-    table.row(row("fill", filled.as_secs_f64(), cells));
+    if scale.wants("fill") {
+        let mut cells: [String; 6] = Default::default();
+        cells[0] = figure(bytes_each);
+        table.row(row("fill", filled.as_secs_f64(), cells));
+    }
 
-    for act in ["sweep", "list"] {
+    for act in ["load", "save"] {
+        if scale.wants(act) {
+            // The first time warms up.
+            let mut medians = Vec::new();
+            for _ in 0..6 {
+                medians.push(admin.number(&format!("/{act}")).await);
+            }
+            medians.remove(0);
+            medians.sort_unstable();
+            let seconds = medians[medians.len() / 2] as f64 / 1e9;
+            table.row(row(act, seconds, Default::default()));
+        }
+    }
+
+    for (act, path, expired) in [
+        ("sweep", "sweep", 0),
+        ("list", "list", 0),
+        ("sweep a tenth", "sweep", count / 10),
+        ("remove", "remove", 0),
+        ("sweep all", "sweep", count),
+    ] {
+        if !scale.wants(act) || expired > 0 && !place.is_sql() {
+            continue;
+        }
+        if act == "remove" {
+            let started = Instant::now();
+            let deleted = admin.number("/remove").await;
+            let removed = started.elapsed().as_secs_f64();
+            if deleted < count {
+                eprintln!("deleted only {deleted} of {count} sessions");
+            }
+            table.row(row("remove", removed, Default::default()));
+            continue;
+        }
         forget_peak(&process);
         let before = memory(process.pid(), "VmHWM");
-        let done = meanwhile(process.port, act, count, scale).await;
+        let done = meanwhile(&place, process.port, path, expired, scale).await;
         let peak = memory(process.pid(), "VmHWM") - before;
         let (quiet, during) = (done.quiet_p99, done.during_p99);
         let cells = [
             String::new(),
-            figure(peak / 1e6),
+            figure(peak.max(0.0) / 1e6),
             figure(quiet),
             figure(during),
             figure(during / quiet),
@@ -89,14 +128,6 @@ async fn measure_store(table: &mut Table, store: &str, count: u64, scale: Scale)
         ];
         table.row(row(act, done.median.as_secs_f64(), cells));
     }
-
-    let started = Instant::now();
-    let deleted = admin.number("/remove").await;
-    let removed = started.elapsed().as_secs_f64();
-    if deleted < count {
-        eprintln!("deleted only {deleted} of {count} sessions");
-    }
-    table.row(row("remove", removed, Default::default()));
 }
 
 struct Meanwhile {
@@ -108,10 +139,20 @@ struct Meanwhile {
     requests: usize,
 }
 
-async fn meanwhile(port: u16, act: &str, count: u64, scale: Scale) -> Meanwhile {
-    let stop = Arc::new(AtomicBool::new(false));
+/// Asks for `path` again and again. Each time `expired` sessions have expired.
+async fn meanwhile(
+    place: &Arc<Place>,
+    port: u16,
+    path: &str,
+    expired: u64,
+    scale: Scale,
+) -> Meanwhile {
+    let (stop, rest) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
     let visitors: Vec<_> = (0..VISITORS)
-        .map(|number| visitor(port, number, Arc::clone(&stop)))
+        .map(|number| visitor(port, number, Arc::clone(&stop), Arc::clone(&rest)))
         .collect();
     sleep(scale.seconds(1.0)).await;
     let began = Instant::now();
@@ -121,8 +162,18 @@ async fn meanwhile(port: u16, act: &str, count: u64, scale: Scale) -> Meanwhile 
     let mut acts: Vec<Span> = Vec::new();
     let started = Instant::now();
     while acts.is_empty() || started.elapsed() < scale.seconds(6.0) {
+        if expired > 0 {
+            // One statement that inserts a million rows would keep them waiting.
+            rest.store(true, Ordering::Relaxed);
+            sleep(Duration::from_millis(500)).await;
+            let place = Arc::clone(place);
+            let inserted = spawn_blocking(move || place.insert(expired, true));
+            inserted.await.expect("it works");
+            rest.store(false, Ordering::Relaxed);
+            sleep(Duration::from_millis(100)).await;
+        }
         let sent = Instant::now();
-        assert!(admin.number(&format!("/{act}")).await >= count);
+        assert!(admin.number(&format!("/{path}")).await > 0);
         acts.push((sent, Instant::now()));
         // A pause as long as the sweep keeps others from waiting for the one before.
         sleep(
@@ -172,20 +223,31 @@ fn p99_of_the_median_second(spans: &[Span], began: Instant) -> f64 {
 }
 
 /// A visitor who sends a request every few milliseconds: they read and change in turn.
-fn visitor(port: u16, number: u32, stop: Arc<AtomicBool>) -> JoinHandle<Vec<Span>> {
+fn visitor(
+    port: u16,
+    number: u32,
+    stop: Arc<AtomicBool>,
+    rest: Arc<AtomicBool>,
+) -> JoinHandle<Vec<Span>> {
     tokio::spawn(async move {
         let mut connection = Connection::open(port).await;
         assert!(connection.get("/change").await, "the session begins");
         sleep(PACE * number / VISITORS).await;
         let (mut pace, mut spans) = (interval(PACE), Vec::new());
         while !stop.load(Ordering::Relaxed) {
+            while rest.load(Ordering::Relaxed) {
+                sleep(PACE).await;
+                pace.reset();
+            }
             let due = pace.tick().await.into_std();
             // A request that had to wait for the one before it has waited since it was due. A timer
             // may be late by a millisecond.
             let late = due.elapsed() > Duration::from_millis(3);
             let sent = if late { due } else { Instant::now() };
             let path = ["/read", "/change"][spans.len() % 2];
-            assert!(connection.get(path).await, "{path} failed");
+            if !connection.get(path).await {
+                eprintln!("{path} failed after {:?}", sent.elapsed());
+            }
             spans.push((sent, Instant::now()));
         }
         spans
@@ -198,6 +260,7 @@ fn taken(place: &Place, process: &Process) -> f64 {
         Place::Memory => memory(process.pid(), "VmRSS"),
         Place::Redis(server) | Place::Memcached(server) => memory(server.pid(), "VmRSS"),
         Place::Directory(path) => blocks(path.path()),
+        Place::Sqlite(_) | Place::Sql(..) => place.table_bytes(),
     }
 }
 

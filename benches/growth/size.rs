@@ -26,8 +26,8 @@ const SHAPES: [(&str, &str, usize, usize); 8] = [
 
 pub(crate) fn measure(scale: Scale) {
     let columns = ["store", "of", "size", "request", "median_us", "p99_us"];
-    let mut table = Table::new("size", &columns);
-    for store in Place::NAMES {
+    let mut table = Table::new("size", 4, &columns);
+    for store in scale.stores() {
         // Rocket and the store get what they have in a server: two threads.
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
