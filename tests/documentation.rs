@@ -3,6 +3,8 @@
 mod errors;
 mod guide;
 mod shown;
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
 
 use std::fs;
 use std::path::{Path, PathBuf};

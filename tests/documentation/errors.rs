@@ -54,18 +54,26 @@ fn text_of(literal: &str) -> String {
 }
 
 /// Texts that are parts of others, for programs, or for the debugger.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 19] = [
     " at `…`",
     " at …",
-    "TOML parse error at ",
-    "byte … of ",
+    "TOML parse error at",
+    "byte … of",
     "the …: ",
     "the cookie `…` (……)",
     "a token in `…`",
     "… or …",
     "Save(… bytes, for …, …)",
     "no such master",
+    ": syntax error",
     "lru_crawler metadump hash",
+    "… at …",
+    "the database of the application's pool",
+    "sqlite 1 column",
+    "sqlite 1 syntax",
+    "sqlite 1 table",
+    "id, revision, saved, expires, bytes",
+    "name, value, expires",
 ];
 
 /// The sentences that this crate can say to a developer or write into the log. The words of the program on the command
@@ -80,6 +88,8 @@ fn said() -> BTreeSet<String> {
             "src/storable/",
             "src/config/page/",
             "src/book.rs",
+            // It has only statements for databases.
+            "src/store/sql/dialect.rs",
         ];
         let other = other.iter().any(|folder| file.contains(folder));
         let import = file.contains("src/import/") && !file.ends_with("import/directory.rs");
@@ -87,9 +97,12 @@ fn said() -> BTreeSet<String> {
         !other && !import && !tests
     });
     let texts = files.flat_map(|file| literals(&read(file)));
+    let texts = texts.map(|text| text.trim_end().to_owned());
     let is_sentence = |text: &String| {
         text.matches(' ').count() >= 2
-            && !text.starts_with("rocket_session_kit:")
+            && !["rocket_session_kit:", "SELECT ", "SET "]
+                .iter()
+                .any(|start| text.starts_with(start))
             && !["redis.call", "\\r", "\\0", "\n"]
                 .iter()
                 .any(|code| text.contains(code))

@@ -95,7 +95,16 @@ fn rendered() -> PathBuf {
         "-D",
         "warnings",
     ]);
-    for feature in ["redis", "memcached", "perl", "import", "metrics"] {
+    for feature in [
+        "redis",
+        "memcached",
+        "postgres",
+        "mysql",
+        "sqlite",
+        "perl",
+        "import",
+        "metrics",
+    ] {
         rustdoc.args(["--cfg", &format!("feature={feature:?}")]);
     }
     let output = rustdoc.arg("--out-dir").arg(&folder).arg(root).output();

@@ -178,6 +178,7 @@ fn compile(root: &Path, options: &[&str]) {
         "redis",
         "serde",
         "serde_json",
+        "sqlx",
         "tempfile",
     ] {
         let library = library(&built, name);
