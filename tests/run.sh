@@ -9,12 +9,14 @@ cd "$(dirname "$0")/.."
 
 # The `perl` of `perl-base` has no Storable; where `json_pp` is, all of Perl is.
 tests/install strace:strace flock:util-linux setpriv:util-linux openssl:openssl chromium:chromium chromedriver:chromium-driver \
-    redis-server:redis-server redis-cli:redis-tools memcached:memcached json_pp:perl python3:python3
+    redis-server:redis-server redis-cli:redis-tools memcached:memcached json_pp:perl python3:python3 sqlite3:sqlite3 \
+    '/usr/lib/postgresql/*/bin/postgres:postgresql' psql:postgresql-client mariadbd:mariadb-server mariadb:mariadb-client
 perl -MStorable -MJSON::PP -MIO::Socket::INET -e 1 # says what is missing, and fails
 # These mount a tiny disk; those that follow give files to another user, too.
 mounting="directory::a_full_disk_leaves_the_old_session directory::a_full_disk_refuses_no_log_out"
 giving="directory::an_unusable_directory_is_refused_with_the_remedy
-    directory::foreign_files_are_refused_quickly_and_left_alone"
+    directory::foreign_files_are_refused_quickly_and_left_alone
+    sql_failures::a_full_disk_of_postgres_leaves_the_old_session_and_refuses_no_log_out"
 
 own_store() {
     echo "== a store of one's own, which has only what is public"
