@@ -71,10 +71,15 @@ async fn statements(store: &SqlStore) -> String {
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     let error = error.to_string();
     assert!(error.contains("migrate = true"), "{error}");
+    shown_in(&error).to_owned()
+}
+
+/// Returns the statements that an error shows.
+fn shown_in(error: &str) -> &str {
     let (_, statements) = error.split_once("make the tables: ").unwrap_or_else(|| {
         panic!("it shows no statements: {error}");
     });
-    statements.to_owned()
+    statements
 }
 
 async fn without_migrate_the_error_shows_the_statements_that_make_the_tables(database: Database) {
@@ -238,7 +243,7 @@ async fn a_user_without_the_right_to_make_tables_uses_those_that_are_there() {
         let text = refused.to_string();
         assert!(text.contains("lacks a necessary right"), "{text}");
         // The administrator makes them.
-        database.store().await;
+        database.sql(shown_in(&text));
         database.sql(&allow);
         let store = SqlStore::open(&url).unwrap();
         store.setup().await.expect("it needs to make nothing");
