@@ -128,15 +128,18 @@ async fn another_table_of_the_same_name_is_refused_and_stays_as_it_is(database: 
     for other in &others {
         database.sql(&format!("CREATE TABLE {other}"));
         let before = tables(&database);
+        let name = other.split(' ').next().expect("it begins with its name");
+        let named = format!("the table `{name}` is not one of this store");
         for migrate in [true, false] {
             let refused = database.open().migrate(migrate).setup().await;
             let error = refused.expect_err("it is not a table of sessions");
             assert_eq!(error.kind(), ErrorKind::Config, "{other}: {error}");
             let text = error.to_string();
+            assert!(text.contains(&named), "{other}: {text}");
             assert!(text.contains("choose another `table`"), "{other}: {text}");
+            assert!(shown_in(&text).starts_with("CREATE TABLE"), "{text}");
             assert_eq!(tables(&database), before, "{other}, {migrate}");
         }
-        let name = other.split(' ').next().expect("it begins with its name");
         database.sql(&format!("DROP TABLE {name}"));
     }
     use_it(&database, "sessions").await;
