@@ -8,7 +8,7 @@ use rocket::tokio::time::sleep;
 use super::SqlPool;
 use super::address::Address;
 use super::dialect::Dialect;
-use super::error::{Failed, Fate, failure, fate};
+use super::error::{Failed, Fate, failure, fate, misses_column, misses_table};
 use super::pool::{Pool, Value};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -37,6 +37,14 @@ pub(super) struct Outcome<T> {
     /// The statement was sent more than once, because a connection broke. It may have been executed
     /// twice.
     pub(super) was_resent: bool,
+}
+
+/// The columns that a query would return.
+pub(super) enum Described {
+    /// The names of their types.
+    Types(Vec<String>),
+    NoTable,
+    NoColumn,
 }
 
 /// On how many further connections a statement is sent after one that broke.
@@ -170,15 +178,23 @@ impl Database {
         Ok(found.await?.value)
     }
 
+    /// Returns the columns that `sql` would return.
+    pub(super) async fn describe(&self, act: &'static str, sql: &str) -> Result<Described> {
+        let described = self.attempt(act, Retry::Yes, || async {
+            match self.pool().column_types(sql).await {
+                Ok(types) => Ok(Described::Types(types)),
+                Err(failed) if misses_table(&failed) => Ok(Described::NoTable),
+                Err(failed) if misses_column(&failed) => Ok(Described::NoColumn),
+                Err(failed) => Err(failed),
+            }
+        });
+        Ok(described.await?.value)
+    }
+
     /// Executes statements without values in one transaction. It does no harm to execute them twice.
     pub(super) async fn transaction(&self, act: &'static str, statements: &[String]) -> Result<()> {
         let done = self.attempt(act, Retry::Yes, || self.pool().transaction(statements));
         done.await.map(|done| done.value)
-    }
-
-    /// Returns the driver's error as one of this crate.
-    pub(super) fn failure(&self, act: &'static str, failed: &Failed) -> Error {
-        failure(&self.place, act, failed)
     }
 
     /// Returns the error about a statement whose outcome is unknown.
@@ -208,7 +224,7 @@ impl Database {
                 Fate::Exists | Fate::Failed => false,
             };
             if !again {
-                return Err(self.failure(act, &failed));
+                return Err(failure(&self.place, act, &failed));
             }
             match fate(&failed) {
                 Fate::Contended => sleep(PAUSE).await,

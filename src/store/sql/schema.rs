@@ -2,8 +2,8 @@
 
 use std::error::Error as _;
 
+use super::database::Described;
 use super::dialect::Dialect;
-use super::error::{misses_column, misses_table};
 use super::{SqlStore, entries_of};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -92,15 +92,14 @@ impl SqlStore {
     /// Returns whether `table` is there. If it is, it must have these columns.
     async fn is_there(&self, table: &str, columns: &Columns) -> Result<bool> {
         let sql = format!("SELECT {} FROM {table}", columns.names);
-        let fits = match self.database.pool().column_types(&sql).await {
-            Ok(found) => {
+        let fits = match self.database.describe(ACT, &sql).await? {
+            Described::Types(found) => {
                 let mut both = found.iter().zip(columns.types);
                 found.len() == columns.types.len()
                     && both.all(|(found, expected)| self.is_of(*expected, found))
             }
-            Err(failed) if misses_table(&failed) => return Ok(false),
-            Err(failed) if misses_column(&failed) => false,
-            Err(failed) => return Err(self.database.failure(ACT, &failed)),
+            Described::NoTable => return Ok(false),
+            Described::NoColumn => false,
         };
         if fits {
             return Ok(true);
